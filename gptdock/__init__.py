@@ -1,0 +1,1 @@
+"""GPTDock: token quotas between a BFF and OpenAI's chat completions."""
