@@ -1,0 +1,206 @@
+"""A question, from the caller's JSON to the upstream's."""
+
+import functools
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gptdock.errors import InvalidRequest, PromptTooLong
+
+ROLES = ("user", "assistant", "system")
+MOST_MESSAGES = 1000
+MOST_ID_BYTES = 255
+# https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
+MESSAGE_TOKENS = 3
+PROMPT_TOKENS = 3
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the whole of Unicode's category Cc
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+class Prompt(NamedTuple):
+    """What is sent upstream, and what it costs."""
+
+    messages: tuple[Message, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """The body of `/v1/ask`, checked."""
+
+    question: str
+    user_id: str
+    client_id: str
+    product_id: str
+    stream: bool
+    history: tuple[Message, ...]
+
+    @classmethod
+    def from_json(cls, body: bytes) -> "ChatRequest":
+        """The request that `body` holds; raises InvalidRequest, whose `param` is the first field that is wrong."""
+        fields = parse_object(body)
+        return cls(
+            question=_question(fields.get("question")),
+            user_id=identity(fields.get("user_id"), "user_id"),
+            client_id=identity(fields.get("client_id"), "client_id"),
+            product_id=identity(fields.get("product_id"), "product_id"),
+            stream=_stream(fields.get("stream", False)),
+            history=_history(fields.get("history", [])),
+        )
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`, read strictly: whatever parsers disagree on is an InvalidRequest."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    # Too many digits for an int are a ValueError, too, and so is what is not UTF-8.
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body must be strict JSON in UTF-8.", param="body") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.", param="body")
+    return value
+
+
+def identity(value: object, param: str) -> str:
+    """The id that `value` is: 1 to 255 bytes of UTF-8 without control characters; an integer becomes its digits."""
+    # Compared first: more than 4,300 digits cannot be turned into a string.
+    if type(value) is int and abs(value) < 10**MOST_ID_BYTES:
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{param} must be a string or an integer.", param=param)
+    size = _utf8_size(value)
+    if size is None or _CONTROL.search(value) or not 1 <= size <= MOST_ID_BYTES:
+        raise InvalidRequest(
+            f"{param} must be 1 to {MOST_ID_BYTES} bytes of UTF-8 without control characters.", param=param
+        )
+    return value
+
+
+def count_message(message: Message, count: Callable[[str], int]) -> int:
+    """What `message` costs within a prompt."""
+    return MESSAGE_TOKENS + count(message.role) + count(message.content)
+
+
+def trim_history(history: Sequence[Message], budget: int, count: Callable[[str], int]) -> tuple[Message, ...]:
+    """The longest newest part of `history` that costs at most `budget` tokens."""
+    start = len(history)
+    while start and budget >= MESSAGE_TOKENS:
+        budget -= count_message(history[start - 1], count)
+        if budget < 0:
+            break
+        start -= 1
+    return tuple(history[start:])
+
+
+def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count: Callable[[str], int]) -> Prompt:
+    """System prompt, as much of the newest history as fits, question; raises PromptTooLong if the ends do not fit."""
+    count = functools.cache(count)  # roles recur, and the history that is kept is counted again for the sum
+    head = (Message("system", system),) if system else ()
+    question = Message("user", request.question)
+    tokens = _count_prompt((*head, question), count)
+    if tokens > max_prompt_tokens:
+        raise PromptTooLong(param="question")
+    history = trim_history(request.history, max_prompt_tokens - tokens, count)
+    messages = (*head, *history, question)
+    return Prompt(messages, _count_prompt(messages, count))
+
+
+def fill_system_prompt(template: str, *, model: str, now: str) -> str:
+    """`template` with {model} and {now} filled in; other braces stay as they are."""
+    return template.replace("{model}", model).replace("{now}", now)
+
+
+def upstream_body(
+    prompt: Prompt, *, model: str, params: Mapping[str, Any], stream: bool, max_completion_tokens: int
+) -> bytes:
+    """The request to the upstream: `params`, and over them whatever decides what it costs."""
+    body = {
+        **params,
+        "model": model,
+        "messages": [message._asdict() for message in prompt.messages],
+        "n": 1,
+        "max_completion_tokens": max_completion_tokens,
+    }
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def _count_prompt(messages: Sequence[Message], count: Callable[[str], int]) -> int:
+    return PROMPT_TOKENS + sum(count_message(message, count) for message in messages)
+
+
+def _question(value: object) -> str:
+    question = _text(value, "question")
+    if not question.strip():
+        raise InvalidRequest("question must not be empty.", param="question")
+    return question
+
+
+def _stream(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest("stream must be true or false.", param="stream")
+    return value
+
+
+def _history(value: object) -> tuple[Message, ...]:
+    if not isinstance(value, list) or len(value) > MOST_MESSAGES:
+        raise InvalidRequest(f"history must be an array of at most {MOST_MESSAGES} messages.", param="history")
+    return tuple(_message(entry, f"history[{index}]") for index, entry in enumerate(value))
+
+
+def _message(value: object, param: str) -> Message:
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{param} must be an object with role and content.", param=param)
+    role = value.get("role")
+    if role not in ROLES:
+        raise InvalidRequest(f"{param}.role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
+    return Message(role, _text(value.get("content"), f"{param}.content"))
+
+
+def _text(value: object, param: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{param} must be a string.", param=param)
+    if "\0" in value or _utf8_size(value) is None:
+        raise InvalidRequest(f"{param} must not hold NUL or half a surrogate pair.", param=param)
+    return value
+
+
+def _utf8_size(text: str) -> int | None:
+    try:
+        return len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is there twice")
+    return fields
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is beyond a float's range")
+    return number

@@ -1,0 +1,188 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gptdock.sse import Event, EventSplitter, EventTooLarge
+
+STREAM = (Path(__file__).parent / "data" / "ask_stream.sse").read_bytes()
+BOM = b"\xef\xbb\xbf"
+# Streams made of what matters to the grammar, so that short ones already meet.
+PIECES = [b"\r", b"\n", b"\r\n", b"data: x\n", b"data: x\n\n", b"data", b"data:", b":", b" ", b"a", b"id", b"\0", BOM]
+PARTS = st.lists(st.sampled_from([*PIECES, "\u2028".encode()]), max_size=30)
+STREAMS = PARTS.map(b"".join)
+
+
+def cut(stream, sizes):
+    start = 0
+    for size in sizes:
+        yield stream[start : start + size]
+        start += size
+    yield stream[start:]
+
+
+def split(stream, sizes=()):
+    splitter = EventSplitter()
+    return [event for data in cut(stream, sizes) for event in splitter.feed(data)]
+
+
+def datas(events):
+    return [event.data for event in events if event.data is not None]
+
+
+def dispatched(stream):
+    """The data of each event, by the letter of the specification and slowly."""
+    stream = stream.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    events, buffer = [], b""
+    for line in stream.split(b"\n")[:-1]:
+        name, _, value = line.partition(b":")
+        if not line:
+            events += [buffer[:-1]] if buffer else []
+            buffer = b""
+        elif name == b"data":
+            buffer += (value[1:] if value.startswith(b" ") else value) + b"\n"
+    return events
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_events_survive_any_chunking(size):
+    splitter = EventSplitter()
+
+    pieces = (STREAM[i : i + size] for i in range(0, len(STREAM), size))
+    events = [event for data in pieces for event in splitter.feed(data)]
+
+    assert b"".join(event.raw for event in events) == STREAM
+
+
+@settings(max_examples=500)
+@given(STREAMS, st.lists(st.integers(0, 5)))
+def test_any_stream_cut_anywhere_is_read_as_the_specification_says(stream, sizes):
+    assert datas(split(stream, sizes)) == dispatched(stream)
+
+
+@settings(max_examples=500)
+@given(PARTS)
+def test_any_parts_are_read_as_their_sum_is(parts):
+    splitter = EventSplitter()
+
+    events = [event for data in parts for event in splitter.feed(data)]
+
+    assert datas(events) == dispatched(b"".join(parts))
+    assert b"".join(parts).startswith(b"".join(event.raw for event in events))
+
+
+@given(STREAMS, st.lists(st.integers(0, 5)))
+def test_what_was_handed_out_is_what_was_fed_and_the_rest_comes_later(stream, sizes):
+    splitter = EventSplitter()
+
+    events = [event for data in cut(stream, sizes) for event in splitter.feed(data)]
+    events += splitter.feed(b"\n\n")
+
+    raw = b"".join(event.raw for event in events)
+    assert (stream + b"\n\n").startswith(raw)
+    assert (stream + b"\n\n").removeprefix(raw) in (b"", b"\n")
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b"\r\n\n", b"\n\r\n", b"\r\r\n", b"\r\n\r"])
+def test_every_pair_of_line_ends_ends_an_event(end):
+    assert datas(split(b"data: x" + end)) == [b"x"]
+
+
+def test_an_event_does_not_wait_for_the_line_feed_after_its_carriage_return():
+    splitter = EventSplitter()
+
+    first = splitter.feed(b"data: x\r\n\r")
+    second = splitter.feed(b"\ndata: y\n\n")
+
+    assert first == [Event(b"data: x\r\n\r", b"x")]
+    assert second == [Event(b"\ndata: y\n\n", b"y")]
+
+
+def test_a_carriage_return_and_its_line_feed_are_one_line_end_also_when_cut():
+    stream = b"data: x\r\ndata: y\r\n\r\n"
+
+    assert split(stream, [8]) == [Event(stream, b"x\ny")]
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 1, 1, 1]])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r"])
+def test_a_byte_order_mark_stays_in_the_bytes_but_not_in_the_data(sizes, end):
+    stream = BOM + b"data: x" + end
+
+    events = split(stream, sizes)
+
+    assert events == [Event(stream, b"x")]
+
+
+def test_a_byte_order_mark_is_one_at_the_start_only():
+    assert datas(split(b"data: x\n\n" + BOM + b"data: y\n\n")) == [b"x"]
+    assert datas(split(b"data: x\n\n" + BOM + b"data: y\n\n", [9])) == [b"x"]
+    assert datas(split(b"\r\r" + BOM + b"data: y\n\n", [2])) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "data"),
+    [
+        (b": keep-alive", None),
+        (b"event: ping", None),
+        (b"database: x", None),
+        (b" data: x", None),
+        (b"data : x", None),
+        (b"data", b""),
+        (b"data:", b""),
+        (b"data:x", b"x"),
+        (b"data:  x ", b" x "),
+        (b"data: a\ndata: b", b"a\nb"),
+        (b"data: a\n: comment\ndata:b", b"a\nb"),
+        (b"data\ndata", b"\n"),
+        (b"data: a\rdata: b", b"a\nb"),
+        (b"id: 7\ndata: x\nevent: y", b"x"),
+        ("data: a\u2028b\u0085c\x0bd\x0c".encode(), "a\u2028b\u0085c\x0bd\x0c".encode()),
+    ],
+)
+def test_data_is_what_the_data_lines_say(block, data):
+    assert split(block + b"\n\n") == [Event(block + b"\n\n", data)]
+
+
+def test_openai_s_shape_is_told_from_what_only_begins_like_it():
+    stream = b"data: x\rdata: y\n\n"
+
+    assert split(stream) == [Event(stream, b"x\ny")]
+    assert split(b"data: x\r\rdata: y\n\n") == [Event(b"data: x\r\r", b"x"), Event(b"data: y\n\n", b"y")]
+    assert split(b"data: x\ny") == []
+    assert split(b"data: x\n") == []
+    assert split(b"data: x\ndata: y\n\n", [8]) == [Event(b"data: x\ndata: y\n\n", b"x\ny")]
+    assert datas(split(b"data: x\n\ndata: y\ndata: z\n\n")) == [b"x", b"y\nz"]
+
+
+def test_an_event_without_end_is_refused_beyond_the_limit():
+    splitter = EventSplitter(limit=100)
+
+    splitter.feed(b"x" * 100)
+    with pytest.raises(EventTooLarge):
+        splitter.feed(b"x")
+
+
+def test_the_limit_is_for_one_event_not_for_the_stream():
+    splitter = EventSplitter(limit=100)
+
+    events = [event for _ in range(50) for data in (b"data: " + b"x" * 60, b"\n\n") for event in splitter.feed(data)]
+
+    assert len(events) == 50
+
+
+@pytest.mark.parametrize("filling", [b"x", b"a\n", b"a\r"])
+def test_a_long_line_that_comes_byte_by_byte_takes_linear_time(filling):
+    """A splitter that scans again what it scanned takes minutes for this."""
+    stream = b"data: " + filling * (300_000 // len(filling)) + b"\n\n"
+    splitter = EventSplitter()
+
+    events = [event for value in stream for event in splitter.feed(bytes((value,)))]
+
+    assert [event.raw for event in events] in ([stream], [stream[:-1]])
+
+
+@pytest.mark.parametrize("event", [b"data:\n\n", b"data:\r\r", b"\n\n"])
+def test_many_tiny_events_may_come_at_once(event):
+    assert len(split(event * 200_000)) == 200_000
