@@ -1,0 +1,88 @@
+"""Logs: one JSON object a line, with the request id.
+
+Nothing here may harm the one who logs: a value that is no JSON becomes text, a full disk loses the line. And nothing
+may tell a secret: the libraries below us never log under INFO, where botocore writes whole requests, and aiohttp's
+server logs no traceback, since one of a parser fault quotes the request's head with the key in it.
+"""
+
+import json
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, form: Literal["json", "text"], stream: TextIO | None = None) -> None:
+    """Send all logs of the process to `stream` (stderr without one); a second call replaces the first."""
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
+        root.removeHandler(handler)
+    handler = _Handler(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    root.addHandler(handler)
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    logging.getLogger("gptdock").setLevel(level)
+    # On the logger, not on our handler: no other handler shall see it either.
+    logging.getLogger("aiohttp.server").addFilter(_without_details)
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line: time, level, logger, message, then request id, error and extra fields where there are any."""
+        shown = {
+            "time": _time(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            shown["error"] = self.formatException(record.exc_info)
+        return json.dumps(shown | {name: _plain(value) for name, value in _extra(record).items() if name not in shown})
+
+
+class TextFormatter(logging.Formatter):
+    """A record as a short line for a terminal, with a traceback below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line: time of day, level, message, fields as name=value."""
+        extra = "".join(f" {name}={json.dumps(_plain(value))}" for name, value in _extra(record).items())
+        line = f"{_time(record):%H:%M:%S} {record.levelname:<7} {record.name}: {record.getMessage()}{extra}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
+        """Lose the line: a disk that is full for logs is no reason to fail a request."""
+
+
+def _time(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    ours = {"request_id": request_id.get()} if request_id.get() else {}
+    return ours | {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
+
+
+def _plain(value: Any) -> Any:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return str(value)
+    except RecursionError:  # str() would raise it again
+        return f"a {type(value).__name__} that is too deep"
+    return value
+
+
+def _without_details(record: logging.LogRecord) -> bool:
+    if record.exc_info and record.exc_info[0]:
+        record.fault = record.exc_info[0].__name__
+    record.args = None
+    record.exc_info = record.exc_text = record.stack_info = None
+    return True
