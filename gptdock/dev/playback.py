@@ -1,0 +1,184 @@
+"""One answer of the simulated OpenAI on its way to one peer, played as the script wants it."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterator
+from itertools import islice
+
+from aiohttp import web
+
+from gptdock.dev.journal import Journal, Record
+from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.dev.wire import Answer, Event, error_body, error_event
+
+_EVENT_STREAM, _JSON = "text/event-stream; charset=utf-8", "application/json"
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class _CloseDelimited(web.StreamResponse):
+    # aiohttp's own switch, made for websockets: neither a length nor chunks.
+    _length_check = False
+
+
+class Playback:
+    """Plays a script to a peer and notes in `record` how far it got."""
+
+    def __init__(self, request: web.Request, script: Script, record: Record, journal: Journal) -> None:
+        self._request = request
+        self._script = script
+        self._record = record
+        self._journal = journal
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Go on, where `hold_at` holds it or would hold it."""
+        self._released.set()
+
+    def drop(self) -> None:
+        """Break the connection."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def play(self, answer: Answer, *, stream: bool) -> web.StreamResponse:
+        """Answer the request. A cancellation, or a ConnectionError, says that the peer has left."""
+        await asyncio.sleep(self._script.head_seconds)
+        await self._pause(BEFORE_HEAD)
+        if self._script.cut == "before_head":
+            self._break()
+            return web.Response()
+        if self._script.status != 200:
+            return self._refuse()
+        if self._script.raw is not None:
+            return await self._raw(self._script.raw, stream=stream)
+        return await (self._stream(answer) if stream else self._whole(answer))
+
+    def _refuse(self) -> web.Response:
+        status, raw = self._script.status, self._script.raw
+        self._record.status = status
+        body = error_body(status, self._script.error) if raw is None else raw
+        return web.Response(status=status, body=body, headers=self._headers(_JSON))
+
+    async def _raw(self, raw: bytes, *, stream: bool) -> web.StreamResponse:
+        self._record.generated = self._script.tokens or 0
+        events = [Event(piece) for piece in _split(raw, self._script.piece)]
+        end = self._end(usual_cut=len(events), count=len(events))
+        return await self._send_all(_EVENT_STREAM if stream else _JSON, iter(events), end)
+
+    async def _stream(self, answer: Answer) -> web.StreamResponse:
+        after_finish = len(answer.tokens) + 2
+        before_done = after_finish + answer.reports_usage
+        usual_cut = after_finish if self._script.cut == "after_finish" else before_done
+        return await self._send_all(_EVENT_STREAM, answer.events(), self._end(usual_cut, count=before_done + 1))
+
+    def _end(self, usual_cut: int, count: int) -> int:
+        if self._script.error_at is not None:
+            return self._script.error_at
+        if self._script.cut is None:
+            return count
+        return usual_cut if self._script.cut_at is None else self._script.cut_at
+
+    async def _send_all(self, content_type: str, events: Iterator[Event], end: int) -> web.StreamResponse:
+        script = self._script
+        response = await self._start(content_type)
+        for index, event in enumerate(islice(events, end)):
+            await self._reach(index, event, response)
+            await self._send(event, response)
+        # At once: a peer may leave as soon as it has the last event.
+        self._record.completed = script.error_at is None and script.cut is None
+        await self._reach(end, Event(b""), response)
+        if script.error_at is not None:
+            await self._send(error_event(script.error, script.line_ending), response)
+        elif script.cut:
+            return await self._cut(response, next(events, Event(b"")).data)
+        await response.write_eof()
+        return response
+
+    async def _whole(self, answer: Answer) -> web.StreamResponse:
+        for index in range(len(answer.tokens)):
+            await self._reach(index, Event(b"", tokens=1))
+            self._record.generated += 1
+            self._note_event()
+        self._record.usage = answer.usage if answer.reports_usage else None
+        body = answer.to_json()
+        response = await self._start(_JSON, None if self._script.cut == "close_delimited" else len(body))
+        if self._script.cut:
+            await response.write(body[: len(body) // 2])
+            self._break()
+            return response
+        await response.write(body)
+        self._record.completed = True
+        return response
+
+    async def _start(self, content_type: str, length: int | None = None) -> web.StreamResponse:
+        make = _CloseDelimited if self._script.cut == "close_delimited" else web.StreamResponse
+        response = make(headers=self._headers(content_type))
+        response.content_length = length
+        if self._script.cut == "close_delimited":
+            response.force_close()
+        await response.prepare(self._request)
+        self._record.status = 200
+        self._journal.changed()
+        return response
+
+    def _headers(self, content_type: str) -> dict[str, str]:
+        usual = {"Content-Type": self._script.content_type or content_type, "X-Request-Id": self._record.id}
+        return usual | dict(self._script.headers)
+
+    async def _reach(self, index: int, event: Event, response: web.StreamResponse | None = None) -> None:
+        seconds = self._script.token_seconds if event.tokens else 0
+        # Even a sleep of 0 lets others go on, and lets this one notice that its peer left.
+        await asyncio.sleep(seconds + (self._script.first_event_seconds if index == 0 else 0))
+        await self._pause(index, response)
+
+    async def _pause(self, index: int, response: web.StreamResponse | None = None) -> None:
+        if index == self._script.hold_at:
+            await self._released.wait()
+        if index == self._script.stall_at:
+            await self._stall(response)
+
+    async def _stall(self, response: web.StreamResponse | None) -> None:
+        if response is None or self._script.comments_every is None:
+            await asyncio.Event().wait()
+            return
+        while True:
+            await asyncio.sleep(self._script.comments_every)
+            await response.write(b": keep-alive\n\n")
+
+    async def _send(self, event: Event, response: web.StreamResponse) -> None:
+        self._record.generated += event.tokens
+        self._record.usage = event.usage if event.usage is not None else self._record.usage
+        for piece in _split(event.data, self._script.piece):
+            await asyncio.sleep(0)
+            await response.write(piece)
+        self._note_event()
+
+    def _note_event(self) -> None:
+        self._record.events += 1
+        self._journal.changed()
+
+    async def _cut(self, response: web.StreamResponse, unsent: bytes) -> web.StreamResponse:
+        if self._script.cut == "clean_no_done":
+            await response.write_eof()
+            return response
+        if self._script.cut == "mid_chunk" and self._request.transport is not None:
+            # Half of a chunk. Its token is not counted as generated: nobody can know of it.
+            self._request.transport.write(b"%x\r\n%s" % (len(unsent) + 1, unsent[: len(unsent) // 2]))
+        self._break()
+        return response
+
+    def _break(self) -> None:
+        transport = self._request.transport
+        if transport is None:
+            return
+        if self._script.cut != "rst":
+            transport.close()
+            return
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        transport.abort()
+
+
+def _split(data: bytes, size: int | None) -> list[bytes]:
+    if size is None:
+        return [data]
+    return [data[start : start + size] for start in range(0, len(data), size)]
