@@ -1,0 +1,185 @@
+"""One loop a book: gather what waits, let `side` decide the commit, send it, let `side` learn from the answer.
+
+All requests of a client that wait meanwhile go into the next commit (group commit): one UpdateItem for any number of
+holds and settles, one in flight. The loop runs while the book has requests, and is started again by the next one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gptdock import side
+from gptdock.backoff import Backoff
+from gptdock.errors import LedgerUnavailable, QuotaExceeded
+from gptdock.outbox import Outbox
+from gptdock.quota import Account, Ask, Book, Receipt, Terms, moment
+from gptdock.side import Side, State
+from gptdock.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Admission(NamedTuple):
+    """A hold that is in the book: its tokens, and the book as the commit left it."""
+
+    tokens: int
+    book: Book
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all loops of a process share: its id, its commit numbers, the time, and what leases are given."""
+
+    process: str
+    numbers: Iterator[int]
+    clock: Callable[[], float]
+    lease_seconds: int
+    progress_seconds: float
+    allowance: int
+    default_max: int
+
+    def terms(self) -> Terms:
+        """What the next commit is decided with."""
+        return Terms(next(self.numbers), int(self.clock()), self.lease_seconds, self.allowance)
+
+
+class BookLoop:
+    """A book, as this process serves it."""
+
+    def __init__(self, store: Store, outbox: Outbox, rules: Rules, account: Account, period: str) -> None:
+        self.account, self.period = account, period
+        self.task: asyncio.Task[None] | None = None
+        self._store, self._outbox, self._rules = store, outbox, rules
+        self._side = Side(rules.process)
+        self._waiting: dict[int, asyncio.Future[Admission]] = {}
+        self._seen: dict[int, Callable[[], int]] = {}
+        self._put: set[str] = set()
+        self._woken = asyncio.Event()
+        self._renew_at = 0.0
+        self._backoff = Backoff()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open, waits, or is in flight."""
+        return self.task is None or self.task.done()
+
+    async def admit(self, request_id: int, ask: Ask, seen: Callable[[], int]) -> Admission:
+        """Wait until the hold is in the book. Raises QuotaExceeded if it does not fit.
+
+        `seen` tells at any later time how many tokens were surely used. Cancelled, the request gives its hold up.
+        """
+        admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = admission
+        self._seen[request_id] = seen
+        self._side = side.ask(self._side, request_id, ask, seen())
+        self._wake()
+        try:
+            return await admission
+        except BaseException:
+            self.end(request_id, None)
+            raise
+        finally:
+            del self._waiting[request_id]
+
+    def end(self, request_id: int, receipt: Receipt | None) -> None:
+        """Charge what the receipt says instead of the hold; without one, release it. The first word counts."""
+        if self._seen.pop(request_id, None) is None:
+            return
+        if receipt is None:
+            self._side = side.give_up(self._side, request_id)
+        else:
+            self._side = side.end(self._side, request_id, receipt)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._woken.set()
+        if self.idle:
+            self.task = asyncio.create_task(self._run(), name=f"book {self.account.client_id}")
+
+    async def _run(self) -> None:
+        while await self._decide():
+            while self._side.flying:
+                await self._attempt()
+
+    async def _decide(self) -> bool:
+        """Put the next commit in flight, as soon as there is one; False if nothing is left to wait for."""
+        while True:
+            self._woken.clear()
+            renew = self._progress()
+            write = side.commit(self._side, self._rules.terms(), self._put, renew=renew)
+            if write:
+                self._side = side.send(self._side, write)
+                return True
+            if not self._side.requests:
+                return False
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._renew_at):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _progress(self) -> bool:
+        """Whether leases and wills are due for renewal; if so, with what was used by now."""
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            return False
+        self._renew_at = now + self._rules.progress_seconds
+        self._side = side.progress(self._side, {request_id: seen() for request_id, seen in self._seen.items()})
+        return True
+
+    async def _attempt(self) -> None:
+        """Send the commit in flight once, and learn from the answer if there is one."""
+        write = self._side.flying
+        assert write is not None
+        try:
+            answer = await self._store.send(self.account, self.period, write)
+            if answer.book is None:
+                created_at = moment(self._rules.clock())
+                await self._store.open_book(self.account, self.period, self._rules.default_max, created_at)
+                return
+            self._learn(answer.applied, answer.book)
+            self._backoff.reset()
+        except LedgerUnavailable:
+            self._side = side.timed_out(self._side)
+            log.warning("commit not answered", extra={"client": self.account.client_id})
+            await self._backoff.pause()
+        except Exception:  # the loop must never stop settling
+            log.exception("commit failed", extra={"client": self.account.client_id})
+            await self._backoff.pause()
+
+    def _learn(self, was_applied: bool, book: Book) -> None:
+        now = self._side
+        assert now.flying is not None
+        if was_applied:
+            self._side = side.applied(now, now.flying)
+        else:
+            self._side = side.refused(now, book, self._rules.terms(), self._put)
+        self._tell(book)
+        self._post()
+
+    def _tell(self, book: Book) -> None:
+        """Answer those that wait: a request that is open is admitted, one that is gone was denied."""
+        for request_id, admission in self._waiting.items():
+            request = self._side.requests.get(request_id)
+            if admission.done():
+                continue
+            if request is None:
+                admission.set_exception(QuotaExceeded())
+            elif request.state is State.OPEN:
+                admission.set_result(Admission(request.held, book))
+
+    def _post(self) -> None:
+        receipts = self._side.lease.receipts if self._side.lease else ()
+        self._put.intersection_update([receipt.key for receipt in receipts])
+        for receipt in receipts:
+            if receipt.key not in self._put:
+                self._outbox.add(self.account, self.period, receipt, self._was_put)
+
+    def _was_put(self, key: str) -> None:
+        self._put.add(key)
+        self._woken.set()

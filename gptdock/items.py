@@ -1,0 +1,107 @@
+"""How books, writes and receipts look as DynamoDB items and expressions: values in, request parameters out.
+
+Names are always placeholders; conditions compare one number at a time, where emulators and DynamoDB agree (DESIGN 3).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from gptdock import periods
+from gptdock.quota import Account, Book, Lease, Receipt, Write
+
+RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end (DESIGN 3); those of `all` stay
+_LEASE = "l#"
+
+Item = dict[str, Any]
+
+
+def number(value: int) -> Item:
+    """A DynamoDB number."""
+    return {"N": str(value)}
+
+
+def account_key(account: Account) -> Item:
+    """The key of the item that holds a client's standing quota."""
+    return {"client_id": {"S": account.client_id}, "book": {"S": f"account#{account.product_id}"}}
+
+
+def book_key(account: Account, period: str) -> Item:
+    """The key of a client's book for one period."""
+    return {"client_id": {"S": account.client_id}, "book": {"S": f"quota#{period}#{account.product_id}"}}
+
+
+def new_book(account: Account, period: str, max_quota: int) -> Item:
+    """A book with nothing used."""
+    zero = number(0)
+    return {**book_key(account, period), "max": number(max_quota), "left": number(max_quota), "used": zero}
+
+
+def to_book(item: Mapping[str, Any]) -> Book:
+    """The book that an item holds."""
+    leases = {name.removeprefix(_LEASE): _to_lease(value["M"]) for name, value in item.items() if name[:2] == _LEASE}
+    fence = int(item["f"]["N"]) if "f" in item else -1
+    return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases)
+
+
+def update(write: Write) -> dict[str, Any]:
+    """UpdateItem's expressions for a write: the one form that every verb has."""
+    names = {"#left": "left", "#used": "used", "#l": _LEASE + write.process}
+    values = {":left": number(write.left_by), ":used": number(write.used_by)}
+    sets = ["#left = #left + :left", "#used = #used + :used"]
+    conditions = ["attribute_exists(#left)"]
+    if write.lease:
+        sets.append("#l = :lease")
+        values[":lease"] = {"M": _from_lease(write.lease)}
+    if write.seen is not None:
+        names["#n"] = "n"
+        values[":seen"] = number(write.seen)
+        conditions.append("#l.#n = :seen")
+    elif write.lease:
+        names["#f"] = "f"
+        values[":expires_at"] = number(write.lease.expires_at)
+        conditions.append("attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)")
+    if write.needed is not None:
+        values[":needed"] = number(write.needed)
+        conditions.append("#left >= :needed")
+    if write.fence is not None:
+        names["#f"] = "f"
+        values[":fence"] = number(write.fence)
+        sets.append("#f = :fence")
+        conditions.append("(attribute_not_exists(#f) OR #f <= :fence)")
+    return {
+        "UpdateExpression": f"SET {', '.join(sets)}" + ("" if write.lease else " REMOVE #l"),
+        "ConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
+    """A receipt as it lies in `usage`, one item a request."""
+    fields = receipt._asdict()
+    item = {name: {"S": value} if isinstance(value, str) else number(value) for name, value in fields.items()}
+    item["receipt"] = item.pop("key")
+    item["account"] = {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
+    item["period"] = {"S": period}
+    if ends_at := periods.end(period):
+        item["expires_at"] = number(int(ends_at.timestamp()) + RETAIN_RECEIPTS_SECONDS)
+    return item
+
+
+def _from_lease(lease: Lease) -> Item:
+    receipts = [{"S": json.dumps(receipt, separators=(",", ":"))} for receipt in lease.receipts]
+    return {
+        "o": number(lease.held),
+        "c": number(lease.will),
+        "n": number(lease.number),
+        "e": number(lease.expires_at),
+        "q": {"L": receipts},
+    }
+
+
+def _to_lease(fields: Mapping[str, Any]) -> Lease:
+    held, will, number, expires_at = (int(fields[name]["N"]) for name in "ocne")
+    receipts = tuple(Receipt(*json.loads(entry["S"])) for entry in fields["q"]["L"])
+    return Lease(held, will, number, expires_at, receipts)

@@ -1,0 +1,206 @@
+"""What a hold is and when it ends: taken before the upstream is called, and ended exactly once.
+
+A hold is settled by what was really used, or released; if this process is lost, it is swept when the lease expires.
+To end one is a plain call that nothing can cancel: the book's loop, which belongs to the ledger, carries it out. A
+charge that has yet to be counted is owed: a task of the ledger's. `settled` awaits them all.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gptdock import periods, quota
+from gptdock.bookloop import Admission, BookLoop, Rules
+from gptdock.errors import ClientNotFound, LedgerUnavailable
+from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge
+from gptdock.outbox import Outbox
+from gptdock.quota import Account, Ask, Book, Receipt, moment
+from gptdock.settings import Settings
+from gptdock.store import Store
+
+log = logging.getLogger(__name__)
+
+MOST_BOOKS = 10_000  # remembered between requests; a forgotten one costs its next request one refused write
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one request wants of its client's quota, and what its receipt will say of it."""
+
+    account: Account
+    user: str
+    model: str
+    request_id: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Hold:
+    """Tokens reserved for one request, until they are settled or released. The first end counts.
+
+    `seen`, if set, tells at any time how many tokens were surely used: the will of the process rests on it.
+    """
+
+    def __init__(
+        self, claim: Claim, key: str, process: str, owe: Callable[[Coroutine[None, None, None]], None]
+    ) -> None:
+        self.claim = claim
+        self.tokens, self.max, self.left = 0, 0, 0
+        self.seen: Callable[[], int] | None = None
+        self._ended = False
+        self._key, self._process, self._owe = key, process, owe
+        self._since = time.monotonic()
+        self._end: Callable[[Receipt | None], None] = lambda receipt: None
+
+    @property
+    def completion_tokens(self) -> int:
+        """The longest answer that this hold can pay for."""
+        return self.tokens - self.claim.prompt_tokens - quota.MARGIN_TOKENS
+
+    def settle(self, charge: Charge, outcome: str) -> None:
+        """Charge this instead of the hold."""
+        if not self._ended:
+            self._ended = True
+            self._settle(charge, outcome)
+
+    def settle_later(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
+        """Settle as soon as the charge is counted, by a task that nobody but the ledger can cancel."""
+        self._ended = True
+        self._owe(self._count(counting, outcome))
+
+    def release(self, outcome: str = "released") -> None:
+        """Charge nothing."""
+        if not self._ended:
+            self._ended = True
+            self._end(None)
+            self._log("completion not charged", outcome, tokens=0)
+
+    def seen_tokens(self) -> int:
+        """Tokens used by now: as `seen` says, else the prompt and what the upstream may have generated unseen."""
+        if self.seen:
+            return self.seen()
+        return self.claim.prompt_tokens + int(UNSEEN_TOKENS_PER_SECOND * (time.monotonic() - self._since))
+
+    def admitted(self, admission: Admission, end: Callable[[Receipt | None], None]) -> None:
+        """The hold is in the book."""
+        self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
+        self._end, self._since = end, time.monotonic()
+
+    async def _count(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
+        self._settle(await counting, outcome)
+
+    def _settle(self, charge: Charge, outcome: str) -> None:
+        claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
+        self._end(Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._process))
+        self._log("completion settled", outcome, tokens=charge.tokens, source=charge.source)
+        if charge.tokens > self.tokens:
+            log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
+
+    def _log(self, message: str, outcome: str, **fields: object) -> None:
+        claim = self.claim
+        who = {"client": claim.account.client_id, "product": claim.account.product_id, "user": claim.user}
+        log.info(message, extra={**who, "outcome": outcome, **fields})
+
+
+class Ledger:
+    """All holds of this process."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.process = secrets.token_hex(6)
+        self._store, self._settings, self._clock = store, settings, clock
+        self._rules = Rules(
+            process=self.process,
+            numbers=itertools.count(1),
+            clock=clock,
+            lease_seconds=int(settings.lease_seconds),
+            progress_seconds=settings.progress_seconds,
+            allowance=int(settings.progress_seconds * UNSEEN_TOKENS_PER_SECOND),
+            default_max=settings.default_token_quota,
+        )
+        self._ids = itertools.count(1)
+        self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
+        self._owed: set[asyncio.Task[None]] = set()
+        self._outbox = Outbox(store)
+
+    @asynccontextmanager
+    async def hold(self, claim: Claim) -> AsyncIterator[Hold]:
+        """Hold tokens for one request; what was not settled by the end is released.
+
+        Raises QuotaExceeded if they do not fit, LedgerUnavailable if that cannot be told within RESERVE_TIMEOUT.
+        """
+        book_loop, hold_id = self._book(claim.account, self.period()), next(self._ids)
+        key = f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
+        hold = Hold(claim, key, self.process, self._owe)
+        ask = Ask.of(claim.prompt_tokens, claim.completion_tokens)
+        try:
+            async with asyncio.timeout(self._settings.reserve_timeout):
+                admission = await book_loop.admit(hold_id, ask, hold.seen_tokens)
+        except TimeoutError as exc:
+            raise LedgerUnavailable from exc
+        hold.admitted(admission, lambda receipt: book_loop.end(hold_id, receipt))
+        try:
+            yield hold
+        finally:
+            hold.release()
+
+    def period(self) -> str:
+        """The period that is running now."""
+        return periods.current(self._settings.quota_period, self._clock())
+
+    async def read(self, account: Account, period: str) -> Book:
+        """The client's book, as it is; unused if there is none yet for this period.
+
+        Raises ClientNotFound if the client was never seen, LedgerUnavailable.
+        """
+        book = await self._store.read(account, period)
+        if book:
+            return book
+        max_quota = await self._store.read_max(account)
+        if max_quota is None:
+            raise ClientNotFound
+        return Book(max_quota, max_quota, 0)
+
+    async def settled(self) -> None:
+        """Wait until nothing is owed, no commit is in flight and every receipt is put."""
+        while tasks := [*self._owed, *(book.task for book in self._books.values() if book.task and not book.idle)]:
+            await asyncio.wait(tasks)
+        await self._outbox.empty()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Ledger"]:
+        """Put receipts meanwhile; at the end, what is still in flight is cut off."""
+        outbox = asyncio.create_task(self._outbox.run(), name="outbox")
+        try:
+            yield self
+        finally:
+            tasks = [outbox, *self._owed, *(book.task for book in self._books.values() if book.task)]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _owe(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._owed.add(task)
+        task.add_done_callback(self._owed.discard)
+
+    def _book(self, account: Account, period: str) -> BookLoop:
+        book = self._books.get((account, period))
+        if book is None:
+            book = BookLoop(self._store, self._outbox, self._rules, account, period)
+            self._books[account, period] = book
+            self._forget()
+        self._books.move_to_end((account, period))
+        return book
+
+    def _forget(self) -> None:
+        """Forget the book that rested longest, once there are many."""
+        if len(self._books) > MOST_BOOKS:
+            oldest = next((key for key, book in self._books.items() if book.idle), None)
+            if oldest:
+                del self._books[oldest]

@@ -1,0 +1,62 @@
+"""Puts receipts into `usage` after the commits that charged them, batched over all clients.
+
+A receipt is safe before it is here: it lies in its lease until it is known to be put, and whoever ends that lease
+puts it too. So this task may try for ever, and lose nothing when the process dies.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from itertools import islice
+
+from gptdock.backoff import Backoff
+from gptdock.errors import LedgerUnavailable
+from gptdock.quota import Account, Receipt
+from gptdock.store import BATCH, Store
+
+log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """The receipts still to put; `run` puts them for as long as the process lives."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[tuple[Account, str, str], tuple[Receipt, Callable[[str], None]]] = {}
+        self._filled, self._emptied = asyncio.Event(), asyncio.Event()
+        self._emptied.set()
+
+    def add(self, account: Account, period: str, receipt: Receipt, was_put: Callable[[str], None]) -> None:
+        """Put this receipt soon, then call `was_put` with its key."""
+        self._waiting.setdefault((account, period, receipt.key), (receipt, was_put))
+        self._filled.set()
+        self._emptied.clear()
+
+    async def empty(self) -> None:
+        """Wait until every receipt is put."""
+        await self._emptied.wait()
+
+    async def run(self) -> None:
+        """Put what is added, until cancelled."""
+        backoff = Backoff()
+        while True:
+            await self._filled.wait()
+            batch = dict(islice(self._waiting.items(), BATCH))
+            try:
+                await self._store.put_receipts(
+                    [(account, period, batch[account, period, key][0]) for account, period, key in batch]
+                )
+            except LedgerUnavailable:
+                log.warning("receipts not put", extra={"waiting": len(self._waiting)})
+                await backoff.pause()
+                continue
+            backoff.reset()
+            self._done(batch)
+
+    def _done(self, batch: dict[tuple[Account, str, str], tuple[Receipt, Callable[[str], None]]]) -> None:
+        for key, (receipt, was_put) in batch.items():
+            del self._waiting[key]
+            was_put(receipt.key)
+        if not self._waiting:
+            self._filled.clear()
+            self._emptied.set()
