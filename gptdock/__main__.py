@@ -1,0 +1,46 @@
+"""The command line: `gptdock serve | dev | tables`, also `python -m gptdock`. Reads `.env` and the environment."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from gptdock import commands
+from gptdock.errors import GPTDockError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if it did what it should, 1 if not, 2 if it is not understood."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return commands.run(parsed, _environment())
+    except (GPTDockError, OSError) as exc:
+        sys.stderr.write(f"gptdock: {exc}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gptdock", description="Token quotas in front of OpenAI's chat completions.")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    serve = subparsers.add_parser("serve", help="serve in production")
+    serve.add_argument("--fd", type=int, help="serve this listening socket instead of HOST and PORT")
+    subparsers.add_parser("dev", help="serve with a DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI")
+    subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
+    return parser
+
+
+def _environment() -> dict[str, str]:
+    """`.env` of the working directory, and over it the environment; an empty value is an unset one."""
+    merged: dict[str, str] = {}
+    for source in (dotenv_values(Path(".env")), os.environ):
+        merged |= {name: value for name, value in source.items() if value and value.strip()}
+    return merged
+
+
+if __name__ == "__main__":
+    sys.exit(main())

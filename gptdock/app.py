@@ -1,0 +1,56 @@
+"""Opens, wires and closes everything; the route table."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+
+from aiohttp import web
+
+from gptdock import handlers, middlewares, store, upstream
+from gptdock.connections import Connections
+from gptdock.errors import LedgerUnavailable
+from gptdock.gate import Gate
+from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS, TOKENS, UPSTREAM
+from gptdock.ledger import Ledger
+from gptdock.settings import Settings
+from gptdock.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+ROUTES = [
+    web.get("/v1/health", handlers.health, allow_head=False),
+    web.get("/v1/client/info", handlers.client_info, allow_head=False),
+    web.post("/v1/ask", handlers.ask),
+]
+
+
+def create(settings: Settings) -> web.Application:
+    """The application; started, it is connected, and its tables were looked for.
+
+    Starting raises SettingsError if a table is missing. DynamoDB out of reach is no reason not to start.
+    """
+    app = web.Application(
+        middlewares=[middlewares.error_middleware, middlewares.auth_middleware, middlewares.drain_middleware],
+        client_max_size=settings.max_body_bytes,
+    )
+    app[SETTINGS] = settings
+    app[CONNECTIONS] = Connections(settings.head_timeout)
+    app[GATE] = Gate(settings.max_streams, settings.request_timeout)
+    app.add_routes(ROUTES)
+    app.on_response_prepare.append(middlewares.on_prepare)
+    app.cleanup_ctx.append(_resources)
+    return app
+
+
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    async with AsyncExitStack() as stack:
+        app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model)))
+        tables = await stack.enter_async_context(store.connect(settings))
+        try:
+            await tables.check()
+        except LedgerUnavailable:
+            log.warning("DynamoDB cannot be reached; until it can, requests get 503")
+        app[LEDGER] = await stack.enter_async_context(Ledger(tables, settings).running())
+        app[UPSTREAM] = await stack.enter_async_context(upstream.connect(settings))
+        yield

@@ -1,0 +1,66 @@
+"""`gptdock dev`: everything in one process, on this machine, for somebody who wants to try it or works on a BFF.
+
+DynamoDB is moto's, in memory; OpenAI is the simulated one unless OPEN_AI_KEY is set. What the environment says counts.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from gptdock import app, server, store, telemetry
+from gptdock.dev.dynamodb import serve_dynamodb
+from gptdock.dev.openai import serve_openai
+from gptdock.dev.script import Script
+from gptdock.settings import Settings
+from gptdock.tokens import Tokens
+
+DEFAULTS = {"HOST": "127.0.0.1", "PRE_SHARED_KEY": "dev-key", "LOG_FORMAT": "text", "DRAIN_SECONDS": "1"}
+HUMAN_PACE = Script(first_event_seconds=0.3, token_seconds=0.03)
+NOBODYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+
+
+async def run(environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError."""
+    stop = server.stop_on_signals()
+    async with AsyncExitStack() as stack:
+        given = DEFAULTS | dict(environ)
+        if not given.get("AWS_ENDPOINT_URL_DYNAMODB"):
+            given |= NOBODYS | {"AWS_ENDPOINT_URL_DYNAMODB": await stack.enter_async_context(serve_dynamodb())}
+        simulated = not given.get("OPEN_AI_KEY")
+        if simulated:
+            pieces = Tokens(given.get("OPENAI_MODEL", "")).pieces
+            openai = await stack.enter_async_context(serve_openai(pieces=pieces, script=HUMAN_PACE))
+            given |= {"OPEN_AI_KEY": "simulated", "OPENAI_BASE_URL": openai.url}
+        settings = Settings.from_env(given)
+        telemetry.configure(settings.log_level, settings.log_format)
+        async with store.connect(settings) as tables:
+            await tables.create_tables()
+        sock = server.listen(settings)
+        welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated)
+        settled = await server.serve(app.create(settings), sock, stop, lambda: print(welcome, flush=True))
+        return 0 if settled else 1
+
+
+def _welcome(settings: Settings, port: int, *, simulated: bool) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    url, key = f"http://{host}:{port}", settings.pre_shared_key[0]
+    upstream = "a simulated OpenAI, since OPEN_AI_KEY is empty" if simulated else settings.openai_base_url
+    headers = f"-H 'Authorization: Bearer {key}'"
+    asks = f"curl -sN {url}/v1/ask {headers} -H 'Content-Type: application/json' -d"
+    question = {"question": "Who are you?", "user_id": "7", "client_id": "1234", "product_id": "demo"}
+    return f"""
+GPTDock serves {url} with the key {key}, in front of {upstream}.
+{_where_quotas_are(settings)}
+
+Ask a question, whole and as a stream, and see what is left:
+
+{asks} '{json.dumps(question | {"stream": False})}'
+{asks} '{json.dumps(question | {"stream": True})}'
+curl -s '{url}/v1/client/info?client_id=1234&product_id=demo' {headers}
+"""
+
+
+def _where_quotas_are(settings: Settings) -> str:
+    if settings.aws_access_key_id == NOBODYS["AWS_ACCESS_KEY_ID"]:
+        return "Quotas live in memory: they are gone when it stops."
+    return f"Quotas live in the DynamoDB at {settings.aws_endpoint_url_dynamodb}."

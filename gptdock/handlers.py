@@ -1,0 +1,91 @@
+"""The routes of `/v1`: HTTP in, HTTP out."""
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+
+from aiohttp import web
+
+from gptdock import chat, periods
+from gptdock.chat import ChatRequest
+from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
+from gptdock.keys import LEDGER, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.ledger import Claim
+from gptdock.quota import Account
+from gptdock.relay import Completion, relay
+
+
+async def health(request: web.Request) -> web.Response:
+    """The process lives."""
+    return web.json_response({"status": "ok"})
+
+
+async def client_info(request: web.Request) -> web.Response:
+    """The numbers of one client's running period: `max_quota = quota_left + quota_held + quota_used`."""
+    ledger = request.app[LEDGER]
+    account = Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))
+    period = ledger.period()
+    book = await ledger.read(account, period)
+    resets_at = periods.end(period)
+    return web.json_response(
+        {
+            "client_id": account.client_id,
+            "product_id": account.product_id,
+            "quota_used": book.used,
+            "quota_held": book.held,
+            "quota_left": book.left,
+            "max_quota": book.max,
+            "period": period,
+            "resets_at": resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if resets_at else None,
+        }
+    )
+
+
+async def ask(request: web.Request) -> web.StreamResponse:
+    """Answer one question, whole or as a stream."""
+    settings, tokens = request.app[SETTINGS], request.app[TOKENS]
+    body = await read_body(request)
+    asked = ChatRequest.from_json(body)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    system = chat.fill_system_prompt(settings.system_prompt, model=settings.openai_model, now=now)
+    counting = partial(
+        chat.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=tokens.count
+    )
+    prompt = await tokens.run(len(body) + len(system), counting)
+    claim = Claim(
+        account=Account(asked.client_id, asked.product_id),
+        user=asked.user_id,
+        model=settings.openai_model,
+        request_id=request[REQUEST_ID],
+        prompt_tokens=prompt.tokens,
+        completion_tokens=settings.max_completion_tokens,
+    )
+
+    def upstream_body(completion_tokens: int) -> bytes:
+        return chat.upstream_body(
+            prompt,
+            model=settings.openai_model,
+            params=settings.openai_params,
+            stream=asked.stream,
+            max_completion_tokens=min(completion_tokens, settings.max_completion_tokens),
+        )
+
+    return await relay(request, Completion(claim, upstream_body, asked.stream))
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, at most MAX_BODY_BYTES, within BODY_TIMEOUT; raises what the contract has for anything else."""
+    settings = request.app[SETTINGS]
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedEncoding
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise InvalidRequest("The body must be JSON in UTF-8.", param="Content-Type")
+    if (request.content_length or 0) > settings.max_body_bytes:
+        raise PayloadTooLarge
+    try:
+        async with asyncio.timeout(settings.body_timeout):
+            return await request.read()
+    except TimeoutError as exc:
+        raise RequestTimeout from exc
+    except web.RequestPayloadError as exc:
+        raise InvalidRequest("The body is not what its head says.", param="body") from exc

@@ -1,0 +1,20 @@
+"""What the application carries, and each request, by name."""
+
+from aiohttp import web
+
+from gptdock.connections import Connections
+from gptdock.gate import Gate
+from gptdock.ledger import Ledger
+from gptdock.settings import Settings
+from gptdock.tokens import Tokens
+from gptdock.upstream import Upstream
+
+SETTINGS = web.AppKey("settings", Settings)
+CONNECTIONS = web.AppKey("connections", Connections)
+GATE = web.AppKey("gate", Gate)
+TOKENS = web.AppKey("tokens", Tokens)
+LEDGER = web.AppKey("ledger", Ledger)
+UPSTREAM = web.AppKey("upstream", Upstream)
+
+IS_FIRST = web.RequestKey("is_first", bool)  # of its connection
+REQUEST_ID = web.RequestKey("request_id", str)

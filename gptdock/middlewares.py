@@ -1,0 +1,85 @@
+"""What every request passes: its id, the form of errors, the key, and the refusal of a process that drains."""
+
+import hmac
+import json
+import logging
+import re
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gptdock import errors, telemetry
+from gptdock.errors import APIError, Draining, Forbidden
+from gptdock.keys import CONNECTIONS, IS_FIRST, REQUEST_ID, SETTINGS
+
+log = logging.getLogger(__name__)
+
+OPEN = frozenset({("GET", "/v1/health")})
+_VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
+_FROM_AIOHTTP: dict[int, type[APIError]] = {
+    400: errors.InvalidRequest,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.PayloadTooLarge,
+}
+
+
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, and turn whatever is raised into an error that a caller can read."""
+    own_id = request.headers.get("X-Request-Id", "")
+    request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
+    request[REQUEST_ID] = own_id if _VISIBLE_ASCII.fullmatch(own_id) else uuid.uuid4().hex
+    telemetry.request_id.set(request[REQUEST_ID])
+    try:
+        return await handler(request)
+    except APIError as exc:
+        return _to_response(exc, request)
+    except web.HTTPException as exc:
+        if exc.status not in _FROM_AIOHTTP:
+            raise
+        return _to_response(_FROM_AIOHTTP[exc.status](), request, exc.headers.get("Allow"))
+    except Exception:
+        log.exception("request failed")
+        return _to_response(errors.InternalError(), request)
+
+
+@web.middleware
+async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let nobody pass without the pre-shared key, wherever they go; the body is not waited for."""
+    if (request.method, request.path) not in OPEN and not _has_key(request, request.app[SETTINGS].pre_shared_key):
+        raise Forbidden
+    return await handler(request)
+
+
+@web.middleware
+async def drain_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """While this process drains, serve only what is new on a connection that it had accepted before."""
+    if request.app[CONNECTIONS].draining and not request[IS_FIRST] and (request.method, request.path) not in OPEN:
+        raise Draining
+    return await handler(request)
+
+
+async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on every answer what every answer has."""
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    if request.app[CONNECTIONS].draining:
+        response.force_close()
+
+
+def _has_key(request: web.Request, keys: tuple[str, ...]) -> bool:
+    values = request.headers.getall("Authorization", [])
+    scheme, _, given = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    data = given.encode("utf-8", "surrogateescape")
+    # Every key is compared, in constant time: how long it takes says nothing about which came near.
+    matches = [hmac.compare_digest(data, key.encode()) for key in keys]
+    return scheme.lower() == "bearer" and any(matches)
+
+
+def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:
+    headers = {"Allow": allow} if allow else {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    body = json.dumps(error.to_json(request[REQUEST_ID]))
+    return web.Response(status=error.status, text=body, content_type="application/json", headers=headers)

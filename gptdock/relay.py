@@ -1,0 +1,189 @@
+"""One completion, from hold to settlement: the upstream's answer to the caller, as it comes.
+
+Two sentences hold it together. The client is charged what the upstream reports or, when cut, for the text of the whole
+events received. A hold ends exactly once: settled, or swept after its lease expired.
+
+After the first byte the status is spent: an error becomes an event, and the body ends without `[DONE]`, which is sent
+if and only if the upstream sent it.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+
+from gptdock import meter
+from gptdock.errors import APIError, CallerGone, UpstreamLost
+from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
+from gptdock.ledger import Claim, Hold
+from gptdock.meter import Charge, Meter
+from gptdock.refusals import to_error
+from gptdock.tokens import INLINE_BYTES, Tokens
+from gptdock.upstream import Exchange, Stream
+
+log = logging.getLogger(__name__)
+
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a handler asks for; `body` makes the upstream's request for an answer of at most so many tokens."""
+
+    claim: Claim
+    body: Callable[[int], bytes]
+    stream: bool
+    show_usage: bool = False
+
+
+async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:
+    """Answer the request with the completion, whole or as a stream, and see that it is paid for.
+
+    Raises any APIError, as long as no byte of an answer was sent.
+    """
+    app = request.app
+    async with app[GATE].passed(), app[LEDGER].hold(completion.claim) as hold:
+        with Bill(hold, app[TOKENS], Meter(show_usage=completion.show_usage)) as bill:
+            serve = _stream if completion.stream else _whole
+            return await serve(request, completion.body(hold.completion_tokens), bill)
+
+
+class Bill:
+    """What a completion has cost by now; the hold is settled by it, on every way out."""
+
+    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter) -> None:
+        self.hold, self.meter, self.exchange = hold, meter, Exchange()
+        self.outcome = ""
+        self._tokens = tokens
+        self._counted_tokens = self._counted_length = 0
+        hold.seen = self._seen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        outcome = self.outcome or _outcome(exc, self.meter.done)
+        if self.meter.odd_usage:
+            log.warning("upstream reported an odd usage")
+        if self.meter.usage:
+            self.hold.settle(meter.exact(self.meter.usage), outcome)
+        elif self.meter.text_seen or self.exchange.may_have_generated:
+            self.hold.settle_later(self._count(self.exchange.seconds), outcome)
+        else:
+            self.hold.release(outcome)
+
+    async def _count(self, seconds: float) -> Charge:
+        prompt_tokens = self.hold.claim.prompt_tokens
+        if not self.meter.text_seen:
+            return meter.counted(prompt_tokens, meter.unseen_tokens(seconds), self.hold.tokens)
+        text = self.meter.text()
+        completion_tokens = await self._tokens.run(len(text), self._tokens.count, text)
+        return meter.counted(prompt_tokens, completion_tokens, self.hold.tokens)
+
+    def _seen(self) -> int:
+        """Tokens used by now, counting only the text that is new; much of it at once by its bytes."""
+        if not self.meter.text_seen:
+            return self.hold.claim.prompt_tokens + meter.unseen_tokens(self.exchange.seconds)
+        text = self.meter.text()
+        new = text[self._counted_length :]
+        self._counted_tokens += self._tokens.count(new) if len(new) <= INLINE_BYTES else len(new.encode("utf-8", "surrogatepass"))
+        self._counted_length = len(text)
+        return self.hold.claim.prompt_tokens + self._counted_tokens
+
+
+async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
+    async with request.app[GATE].deadline():
+        answer = await request.app[UPSTREAM].complete(body, bill.exchange)
+    bill.meter.read_answer(answer.content)
+    return web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
+
+
+async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
+    response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(bill.hold))
+    caller = Caller(request, response)
+    try:
+        try:
+            async with request.app[GATE].deadline(), request.app[UPSTREAM].open_stream(body, bill.exchange) as stream:
+                await _pump(stream, bill, caller)
+                await caller.end()
+                await stream.rest()
+        except APIError as exc:
+            if not response.prepared:
+                raise
+            bill.outcome = exc.code
+            await caller.end(_error_event(exc, request[REQUEST_ID]))
+    except CallerGone:
+        caller.cut()
+    return response
+
+
+async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
+    """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
+    while events := await stream.read():
+        shown = b"".join([event.raw for event in events if bill.meter.read(event)])
+        if bill.meter.error and not bill.meter.text_seen:
+            bill.exchange.refused()
+        elif shown:
+            await caller.write(shown)
+        if bill.meter.error:
+            raise to_error(0, bill.meter.error.get("code"))
+        if bill.meter.done:
+            return
+    raise UpstreamLost
+
+
+class Caller:
+    """The connection of the one who asked: every write has WRITE_TIMEOUT, and fails with CallerGone."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._request, self._response = request, response
+        self._timeout = request.app[SETTINGS].write_timeout
+
+    async def write(self, data: bytes) -> None:
+        """Send `data`, after the head if this is the first."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                if not self._response.prepared:
+                    await self._response.prepare(self._request)
+                await self._response.write(data)
+        except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
+            raise CallerGone from exc
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send `data` and the end of the body."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._response.write_eof(data)
+        except (aiohttp.ClientError, OSError) as exc:
+            raise CallerGone from exc
+
+    def cut(self) -> None:
+        """Drop the connection, with whatever it has not read."""
+        if self._request.transport:
+            self._request.transport.abort()
+
+
+def _error_event(error: APIError, request_id: str) -> bytes:
+    return b"data: " + json.dumps(error.to_json(request_id), separators=(",", ":")).encode() + b"\n\n"
+
+
+def _quota_headers(hold: Hold) -> dict[str, str]:
+    return {"X-Quota-Max": str(hold.max), "X-Quota-Left": str(hold.left)}
+
+
+def _outcome(exc: BaseException | None, done: bool) -> str:
+    if exc is None or done:
+        return "complete"
+    if isinstance(exc, APIError):
+        return exc.code
+    return "caller_left" if isinstance(exc, asyncio.CancelledError) else "internal_error"

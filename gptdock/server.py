@@ -1,0 +1,103 @@
+"""Serves the application on a socket until it is told to stop, and then drains.
+
+A drain serves what was accepted: open completions go on for DRAIN_SECONDS, what is left then gets an error event, and
+every settle is awaited: DRAIN_SECONDS + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS at most, for which supervisor's
+`stopwaitsecs` leaves room.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gptdock.errors import SettingsError
+from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS
+from gptdock.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+CUT_SECONDS = 3.0  # to tell callers that their stream is cut
+CANCEL_SECONDS = 1.0  # for what did not end by then
+SETTLE_SECONDS = 10.0  # a settle's back-off is at most 2 s
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket that is bound to HOST and PORT. Raises SettingsError if it cannot be."""
+    try:
+        return socket.create_server((settings.host, settings.port), family=_family(settings.host), backlog=BACKLOG)
+    except OSError as exc:
+        raise SettingsError(f"PORT: {settings.host}:{settings.port} cannot be listened on: {exc.strerror}") from exc
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set, however often they come."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def serve(
+    app: web.Application, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
+) -> bool:
+    """Serve until `stop` is set, then drain; whether everything was settled. `ready` is called once it serves."""
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=app[SETTINGS].keepalive_timeout,
+        lingering_time=1,
+        auto_decompress=False,
+        shutdown_timeout=CUT_SECONDS,
+    )
+    await runner.setup()
+    try:
+        listener = await asyncio.get_running_loop().create_server(_accepting(runner, app), sock=sock, backlog=BACKLOG)
+        ready()
+        log.info("serving", extra={"process_id": app[LEDGER].process})
+        await stop.wait()
+        listener.close()
+        return await _drain(app, runner)
+    finally:
+        await runner.cleanup()
+
+
+def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.RequestHandler]:
+    server, connections = runner.server, app[CONNECTIONS]
+    assert server is not None
+
+    def accept() -> web.RequestHandler:
+        handler = server()
+        connections.opened(handler)
+        return handler
+
+    return accept
+
+
+async def _drain(app: web.Application, runner: web.AppRunner) -> bool:
+    server, seconds = runner.server, app[SETTINGS].drain_seconds
+    assert server is not None
+    log.info("draining")
+    closing = asyncio.create_task(app[CONNECTIONS].drain(lambda: server.connections))
+    steps = ((seconds, app[GATE].cut), (CUT_SECONDS, app[GATE].cancel), (CANCEL_SECONDS, closing.cancel))
+    for seconds, then in steps:
+        await asyncio.wait([closing], timeout=seconds)
+        if closing.done():
+            break
+        then()
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await app[LEDGER].settled()
+    except TimeoutError:
+        log.error("stopped with unsettled holds; they will be swept")
+        return False
+    log.info("drained")
+    return True

@@ -1,0 +1,50 @@
+"""What all tests share: real servers on loopback, one set a test."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from gptdock.dev.dynamodb import serve_dynamodb
+from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.tokens import Tokens
+from tests.service import Service, make_settings, running
+
+
+@pytest.fixture(scope="session")
+def tokens():
+    """The tokenizer of the default model, loaded once."""
+    tokens = Tokens("gpt-4o-mini")
+    yield tokens
+    tokens.close()
+
+
+@pytest.fixture
+async def dynamodb() -> AsyncIterator[str]:
+    """The URL of an empty DynamoDB."""
+    async with serve_dynamodb() as url:
+        yield url
+
+
+@pytest.fixture
+async def openai(tokens: Tokens) -> AsyncIterator[SimulatedOpenAI]:
+    """A simulated OpenAI that answers at once."""
+    async with serve_openai(pieces=tokens.pieces) as server:
+        yield server
+
+
+@pytest.fixture
+def serve(dynamodb: str, openai: SimulatedOpenAI) -> Callable[..., AbstractAsyncContextManager[Service]]:
+    """Starts GPTDock with changed settings: `async with serve(max_streams=2) as service`."""
+
+    def start(**changes: object) -> AbstractAsyncContextManager[Service]:
+        return running(make_settings(dynamodb, openai.url, **changes), openai)
+
+    return start
+
+
+@pytest.fixture
+async def service(serve: Callable[..., AbstractAsyncContextManager[Service]]) -> AsyncIterator[Service]:
+    """GPTDock with the usual settings."""
+    async with serve() as service:
+        yield service

@@ -1,0 +1,111 @@
+"""The whole service for tests: GPTDock on a real socket, a simulated OpenAI and moto's DynamoDB, all over HTTP."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from gptdock import app as application
+from gptdock import server, store
+from gptdock.dev.openai import SimulatedOpenAI
+from gptdock.keys import LEDGER
+from gptdock.ledger import Ledger
+from gptdock.quota import Account
+from gptdock.settings import Settings
+from gptdock.store import Store
+
+KEY = "test-key"
+QUESTION = {"question": "Who are you?", "user_id": "u7", "client_id": "c1", "product_id": "p1"}
+
+
+@dataclass
+class Service:
+    """A running GPTDock, with what it talks to."""
+
+    url: str
+    app: web.Application
+    session: aiohttp.ClientSession
+    openai: SimulatedOpenAI
+    tables: Store
+    stop: asyncio.Event
+    served: asyncio.Task[bool]
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.app[LEDGER]
+
+    def ask(self, **fields: Any):
+        """POST /v1/ask with the usual question, and these fields over it; to be used with `async with`."""
+        return self.session.post(f"{self.url}/v1/ask", json=QUESTION | fields)
+
+    async def info(self, client_id: str = "c1", product_id: str = "p1") -> dict[str, Any]:
+        """What /v1/client/info tells, once everything is settled."""
+        await self.ledger.settled()
+        query = {"client_id": client_id, "product_id": product_id}
+        async with self.session.get(f"{self.url}/v1/client/info", params=query) as response:
+            content: dict[str, Any] = await response.json()
+            return content
+
+    async def receipts(self, client_id: str = "c1", product_id: str = "p1") -> list[dict[str, Any]]:
+        """The receipts in `usage`, by time, once everything is settled; numbers as int."""
+        await self.ledger.settled()
+        return await read_receipts(self.tables, Account(client_id, product_id))
+
+
+async def read_receipts(tables: Store, account: Account) -> list[dict[str, Any]]:
+    """All receipts of one client that are put, by time."""
+    answer = await tables._client.query(
+        TableName=tables._usage,
+        KeyConditionExpression="account = :a",
+        ExpressionAttributeValues={":a": {"S": f"{account.client_id}#{account.product_id}"}},
+    )
+    return [
+        {name: int(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
+        for item in answer["Items"]
+    ]
+
+
+def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
+    """Settings for a test, quick where production is patient."""
+    environ = {
+        "OPEN_AI_KEY": "sk-upstream-secret",
+        "OPENAI_BASE_URL": openai,
+        "PRE_SHARED_KEY": KEY,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+        "DRAIN_SECONDS": "1",
+    }
+    return Settings.from_env(environ | {name.upper(): str(value) for name, value in changes.items()})
+
+
+@asynccontextmanager
+async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY) -> AsyncIterator[Service]:
+    """GPTDock serves on a free port of this machine, and drains at the end; whatever it left unsettled is an error."""
+    async with store.connect(settings) as tables:
+        await tables.create_tables()
+        app, sock, stop, ready = application.create(settings), _free_socket(), asyncio.Event(), asyncio.Event()
+        served = asyncio.create_task(server.serve(app, sock, stop, ready.set))
+        started = asyncio.create_task(ready.wait())
+        await asyncio.wait([served, started], return_when=asyncio.FIRST_COMPLETED)
+        if served.done():
+            served.result()
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+            yield Service(url, app, session, openai, tables, stop, served)
+        stop.set()
+        assert await served, "not everything was settled"
+
+
+def _free_socket() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+
+def sse_data(body: bytes) -> list[bytes]:
+    """The data of each event of a stream that ends its lines with LF, as OpenAI does."""
+    return [event.removeprefix(b"data: ") for event in body.split(b"\n\n") if event]
