@@ -17,6 +17,7 @@ from gptdock.outbox import Outbox
 from gptdock.quota import Account, Ask, Book, Receipt, Terms, moment
 from gptdock.side import Side, State
 from gptdock.store import Store
+from gptdock.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,12 @@ class Rules:
 class BookLoop:
     """A book, as this process serves it."""
 
-    def __init__(self, store: Store, outbox: Outbox, rules: Rules, account: Account, period: str) -> None:
+    def __init__(
+        self, store: Store, outbox: Outbox, sweeper: Sweeper, rules: Rules, account: Account, period: str
+    ) -> None:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
-        self._store, self._outbox, self._rules = store, outbox, rules
+        self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
         self._side = Side(rules.process)
         self._waiting: dict[int, asyncio.Future[Admission]] = {}
         self._seen: dict[int, Callable[[], int]] = {}
@@ -161,6 +164,7 @@ class BookLoop:
             self._side = side.refused(now, book, self._rules.terms(), self._put)
         self._tell(book)
         self._post()
+        self._sweeper.saw(self.account, self.period, book)
 
     def _tell(self, book: Book) -> None:
         """Answer those that wait: a request that is open is admitted, one that is gone was denied."""

@@ -23,6 +23,7 @@ from gptdock.outbox import Outbox
 from gptdock.quota import Account, Ask, Book, Receipt, moment
 from gptdock.settings import Settings
 from gptdock.store import Store
+from gptdock.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,8 @@ class Ledger:
         self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
         self._owed: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(store)
+        grace, retain = settings.lease_grace_seconds, settings.lease_retain_seconds
+        self._sweeper = Sweeper(store, self.process, clock, grace, retain)
 
     @asynccontextmanager
     async def hold(self, claim: Claim) -> AsyncIterator[Hold]:
@@ -154,13 +157,13 @@ class Ledger:
         return periods.current(self._settings.quota_period, self._clock())
 
     async def read(self, account: Account, period: str) -> Book:
-        """The client's book, as it is; unused if there is none yet for this period.
+        """The client's book, as it is once lost leases are swept; unused if there is none yet for this period.
 
         Raises ClientNotFound if the client was never seen, LedgerUnavailable.
         """
         book = await self._store.read(account, period)
         if book:
-            return book
+            return await self._sweeper.sweep(account, period, book)
         max_quota = await self._store.read_max(account)
         if max_quota is None:
             raise ClientNotFound
@@ -168,7 +171,7 @@ class Ledger:
 
     async def settled(self) -> None:
         """Wait until nothing is owed, no commit is in flight and every receipt is put."""
-        while tasks := [*self._owed, *(book.task for book in self._books.values() if book.task and not book.idle)]:
+        while tasks := self._tasks():
             await asyncio.wait(tasks)
         await self._outbox.empty()
 
@@ -179,10 +182,14 @@ class Ledger:
         try:
             yield self
         finally:
-            tasks = [outbox, *self._owed, *(book.task for book in self._books.values() if book.task)]
+            tasks = [outbox, *self._tasks()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        loops = [book.task for book in self._books.values() if book.task and not book.idle]
+        return [*self._owed, *loops, *self._sweeper.tasks()]
 
     def _owe(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -192,7 +199,7 @@ class Ledger:
     def _book(self, account: Account, period: str) -> BookLoop:
         book = self._books.get((account, period))
         if book is None:
-            book = BookLoop(self._store, self._outbox, self._rules, account, period)
+            book = BookLoop(self._store, self._outbox, self._sweeper, self._rules, account, period)
             self._books[account, period] = book
             self._forget()
         self._books.move_to_end((account, period))

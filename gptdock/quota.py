@@ -4,8 +4,8 @@ A book is one client's numbers for one product and period. Each process that ser
 what it holds, its will (what to charge if it is never heard of again) and the receipts not yet known to be put.
 `left + used + sum(held) = max`, always.
 
-Every write has one form: if the lease's number is `seen` (None: if there is no lease), then `left += left_by`,
-`used += used_by`, lease := the new one.
+Every write to a lease has one form: if its number is `seen` (None: if there is no lease), then `left += left_by`,
+`used += used_by`, lease := the new one. What an operator does is a `Change`: once only, since its receipt must be new.
 
 | verb   | by                       | what                                                       | also needs       |
 |--------|--------------------------|------------------------------------------------------------|------------------|
@@ -13,6 +13,8 @@ Every write has one form: if the lease's number is `seen` (None: if there is no 
 | revive | its process, number < 0  | a commit without new holds that takes back what was swept  |                  |
 | sweep  | who sees it end, held    | charges the will, frees the rest, number := -number        |                  |
 | remove | who sees it end, empty   | takes the lease away and raises the fence to its expiry    | all receipts put |
+| set    | an operator              | `max` and `left` by the difference, as a receipt says      | `max` as read    |
+| reset  | an operator              | gives what was used back, as a receipt says                |                  |
 
 What a process knows of its own lease, and what it learns from answers, is the room `side`.
 """
@@ -95,6 +97,16 @@ class Write(NamedTuple):
         return self.lease is not None and abs(lease.number) == self.lease.number
 
 
+class Change(NamedTuple):
+    """What an operator does to a book, together with its receipt, which must be new; `old_max`: as `max` must be."""
+
+    receipt: Receipt
+    left_by: int
+    used_by: int = 0
+    max_by: int = 0
+    old_max: int | None = None
+
+
 class Ask(NamedTuple):
     """A wish for a hold: tokens for the full answer, and for a minimal one."""
 
@@ -164,6 +176,17 @@ def sweep(process: str, lease: Lease, now: int, retain_seconds: int) -> Write:
 def remove(process: str, lease: Lease, fence: int) -> Write:
     """Take away an expired, empty lease whose receipts are all put; `fence` is the book's as read."""
     return Write("remove", process, lease.number, None, fence=max(fence, lease.expires_at))
+
+
+def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:
+    """Another standing quota, in the running period too; `left` may fall below 0, and then nothing more is held."""
+    by = new_max - old_max
+    return Change(receipt, left_by=by, max_by=by, old_max=old_max)
+
+
+def reset(used: int, receipt: Receipt) -> Change:
+    """Start the running period anew: `used`, as read, is given back, and the receipt says so."""
+    return Change(receipt._replace(tokens=-used), left_by=used, used_by=-used)
 
 
 def expired(book: Book, now: int, grace_seconds: int) -> Iterator[tuple[str, Lease]]:

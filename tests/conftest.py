@@ -5,10 +5,15 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from gptdock import store
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.store import Store
 from gptdock.tokens import Tokens
+from tests.proxy import Proxy, proxied
 from tests.service import Service, make_settings, running
+
+NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,28 @@ async def openai(tokens: Tokens) -> AsyncIterator[SimulatedOpenAI]:
     """A simulated OpenAI that answers at once."""
     async with serve_openai(pieces=tokens.pieces) as server:
         yield server
+
+
+@pytest.fixture
+async def tables(dynamodb: str) -> AsyncIterator[Store]:
+    """A store with its tables."""
+    async with store.connect(make_settings(dynamodb, NOBODY)) as tables:
+        await tables.create_tables()
+        yield tables
+
+
+@pytest.fixture
+async def proxy(dynamodb: str) -> AsyncIterator[Proxy]:
+    """What stands before DynamoDB and breaks calls."""
+    async with proxied(dynamodb) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def behind(proxy: Proxy, tables: Store) -> AsyncIterator[Store]:
+    """A store whose calls go through the proxy."""
+    async with store.connect(make_settings(proxy.url, NOBODY)) as behind:
+        yield behind
 
 
 @pytest.fixture

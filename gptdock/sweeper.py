@@ -1,0 +1,75 @@
+"""Ends the leases of processes that are lost, wherever one is seen: after a commit, at a read, in an audit.
+
+Nothing scans for them. A lease that still holds tokens is swept by its will; an empty one is removed, once its receipts
+are put. Both may be tried by many at once: the book applies one of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gptdock import quota
+from gptdock.errors import LedgerUnavailable
+from gptdock.quota import Account, Book, Lease
+from gptdock.store import BATCH, Store
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps for one process, whose own lease it leaves alone."""
+
+    def __init__(self, store: Store, process: str, clock: Callable[[], float], grace: float, retain: float) -> None:
+        self._store, self._process, self._clock = store, process, clock
+        self._grace_seconds, self._retain_seconds = int(grace), int(retain)
+        self._busy: dict[tuple[Account, str], asyncio.Task[None]] = {}
+
+    def saw(self, account: Account, period: str, book: Book) -> None:
+        """Sweep this book in the background, if a lease on it ended."""
+        if any(self._ended(book)) and (account, period) not in self._busy:
+            task = asyncio.create_task(self._try(account, period, book), name=f"sweep {account.client_id}")
+            self._busy[account, period] = task
+            task.add_done_callback(lambda _: self._busy.pop((account, period)))
+
+    async def sweep(self, account: Account, period: str, book: Book) -> Book:
+        """End every lease that is due, and return the book as it is then. Raises LedgerUnavailable."""
+        for process, lease in self._ended(book):
+            if lease.held:
+                book = await self._sweep(account, period, book, process, lease)
+            else:
+                book = await self._remove(account, period, book, process, lease)
+        return book
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Sweeps that are under way."""
+        return list(self._busy.values())
+
+    async def _try(self, account: Account, period: str, book: Book) -> None:
+        try:
+            await self.sweep(account, period, book)
+        except LedgerUnavailable:
+            log.warning("lease not swept yet", extra={"client": account.client_id})
+
+    def _ended(self, book: Book) -> list[tuple[str, Lease]]:
+        ended = quota.expired(book, int(self._clock()), self._grace_seconds)
+        return [(process, lease) for process, lease in ended if process != self._process]
+
+    async def _sweep(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
+        write = quota.sweep(process, lease, int(self._clock()), self._retain_seconds)
+        answer = await self._store.send(account, period, write)
+        if answer.applied:
+            who = {"client": account.client_id, "process_id": process}
+            log.warning("lease swept", extra={**who, "held": lease.held, "charged": lease.will})
+        book = answer.book or book
+        await self._put(account, period, book.leases.get(process, lease))
+        return book
+
+    async def _remove(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
+        await self._put(account, period, lease)
+        answer = await self._store.send(account, period, quota.remove(process, lease, book.fence))
+        return answer.book or book
+
+    async def _put(self, account: Account, period: str, lease: Lease) -> None:
+        receipts = [(account, period, receipt) for receipt in lease.receipts]
+        for start in range(0, len(receipts), BATCH):
+            await self._store.put_receipts(receipts[start : start + BATCH])

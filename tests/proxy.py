@@ -1,0 +1,92 @@
+"""Stands between GPTDock and DynamoDB, counts the calls, and breaks those that a test tells it to."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+
+# lose: apply it, but drop the answer; late: drop the request and apply it when `release` is called;
+# throttle: refuse it; hole: neither apply it nor answer; break: close the connection without applying it.
+Fault = Literal["lose", "late", "throttle", "hole", "break"]
+
+THROTTLED = b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"}'
+
+
+@dataclass
+class Proxy:
+    """`faults` are for the next calls of an operation, one each; `always` for every call, before them."""
+
+    upstream: str
+    session: aiohttp.ClientSession
+    url: str = ""
+    calls: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, deque[Fault]] = field(default_factory=dict)
+    always: Fault | None = None
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
+    _late: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def strike(self, *faults: Fault, operation: str = "UpdateItem") -> None:
+        """Break the next calls of this operation, in this order."""
+        self.faults.setdefault(operation, deque()).extend(faults)
+        self.struck.clear()
+
+    async def release(self) -> list[int]:
+        """Let what is late arrive now; the status of each."""
+        late, self._late = self._late, []
+        return [(await self._forward(*request)).status for request in late]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One call."""
+        body, operation = await request.read(), request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        self.calls[operation] += 1
+        sent = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
+        planned = self.faults.get(operation)
+        fault = self.always or (planned.popleft() if planned else None)
+        if fault:
+            self.struck.set()
+            return await self._break(request, fault, sent, body)
+        return await self._forward(sent, body)
+
+    async def _break(self, request: web.BaseRequest, fault: Fault, sent: dict[str, str], body: bytes) -> web.Response:
+        if fault == "throttle":
+            return web.Response(status=400, body=THROTTLED, content_type="application/x-amz-json-1.0")
+        if fault == "lose":
+            await self._forward(sent, body)
+        if fault == "late":
+            self._late.append((sent, body))
+        if fault == "hole":
+            await self._closing.wait()
+        if request.transport:
+            request.transport.abort()
+        return web.Response()
+
+    async def _forward(self, sent: dict[str, str], body: bytes) -> web.Response:
+        async with self.session.post(self.upstream, data=body, headers=sent) as answer:
+            return web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer))
+
+
+def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    names = ("Content-Type", "x-amzn-requestid", "x-amz-crc32")
+    return {name: answer.headers[name] for name in names if name in answer.headers}
+
+
+@asynccontextmanager
+async def proxied(upstream: str) -> AsyncIterator[Proxy]:
+    """A proxy before the DynamoDB at `upstream`."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        proxy = Proxy(upstream, session)
+        runner = web.ServerRunner(web.Server(proxy.handle, access_log=None), shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield proxy
+        finally:
+            proxy._closing.set()
+            await runner.cleanup()

@@ -1,0 +1,75 @@
+"""Books, writes and receipts as DynamoDB has them: the real expressions against the reference in `world`."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from gptdock import items
+from gptdock.quota import Account, Book, Lease, Receipt, Write
+from gptdock.store import Store
+from tests import world
+
+ACCOUNT = Account("c#1/ä", "p 1")
+RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r#p.1", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)
+
+
+def _random_write(rng: random.Random) -> Write:
+    process = rng.choice(["a1", "b2"])
+    lease = Lease(rng.randint(0, 9), rng.randint(0, 9), rng.randint(-3, 3), rng.randint(0, 5), (RECEIPT,))
+    seen = rng.choice([None, rng.randint(-3, 3)])
+    new = lease if seen is None or rng.random() < 0.8 else None
+    return Write(
+        verb="commit" if new else "remove",
+        process=process,
+        seen=seen,
+        lease=new,
+        left_by=rng.randint(-5, 5),
+        used_by=rng.randint(-5, 5),
+        needed=rng.choice([None, rng.randint(-3, 15)]),
+        fence=None if new else rng.randint(0, 5),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_dynamodb_decides_as_the_reference_does(tables: Store, seed: int):
+    rng = random.Random(seed)
+    await tables.open_book(ACCOUNT, "all", 10, "now")
+    book = Book(10, 10, 0)
+
+    for _ in range(150):
+        write = _random_write(rng)
+        answer = await tables.send(ACCOUNT, "all", write)
+        assert answer.applied == world.holds(book, write)
+        book = world.apply(book, write) if answer.applied else book
+        assert answer.book == book
+
+
+def test_a_receipt_of_a_period_expires_400_days_after_its_end():
+    item = items.receipt_item(ACCOUNT, "2026-11", RECEIPT)
+
+    assert item["expires_at"] == {"N": str(1796083200 + 400 * 86400)}
+    assert item["account"] == {"S": "c%231%2F%C3%A4#p%201"}
+
+
+def test_a_receipt_without_period_stays():
+    assert "expires_at" not in items.receipt_item(ACCOUNT, "all", RECEIPT)
+
+
+def test_books_of_different_accounts_never_share_a_key():
+    keys = [items.book_key(Account(*ids), "all") for ids in [("a#b", "c"), ("a", "b#c"), ("a", "b"), ("a#b#c", "")]]
+
+    assert len({str(key) for key in keys}) == len(keys)
+
+
+def test_a_book_survives_the_way_there_and_back():
+    book = Book(10, -4, 3, fence=7, leases={"p": Lease(11, 2, -5, 9, (RECEIPT,))})
+    item = items.new_book(ACCOUNT, "all", 10) | {
+        "left": items.number(-4),
+        "used": items.number(3),
+        "f": items.number(7),
+        "l#p": {"M": items._from_lease(book.leases["p"])},
+    }
+
+    assert items.to_book(item) == book
+    assert replace(book, leases={}) != book

@@ -1,0 +1,354 @@
+"""The ledger against moto's DynamoDB, with answers lost, late and refused in between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from gptdock import store
+from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
+from gptdock.ledger import Claim, Hold, Ledger
+from gptdock.meter import Charge
+from gptdock.quota import Account
+from gptdock.side import MOST_RECEIPTS
+from gptdock.store import Store
+from tests.proxy import Fault, Proxy, proxied
+from tests.service import make_settings, read_receipts
+
+ACCOUNT = Account("c1", "p1")
+NOON = 1795435200.0  # 2026-11-23T12:00:00Z
+Start = Callable[..., AbstractAsyncContextManager[Ledger]]
+
+
+class Clock:
+    """A clock that stands until a test moves it."""
+
+    now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def start(behind: Store, clock: Clock) -> Start:
+    """Starts a ledger behind the proxy; without `settled` it is left as a process that was killed leaves it."""
+
+    @asynccontextmanager
+    async def start(*, settled: bool = True, store: Store = behind, **changes: object) -> AsyncIterator[Ledger]:
+        settings = make_settings("http://127.0.0.1:1", "http://127.0.0.1:1/v1", default_token_quota=1000, **changes)
+        async with Ledger(store, settings, clock).running() as ledger:
+            yield ledger
+            if settled:
+                async with asyncio.timeout(10):
+                    await ledger.settled()
+
+    return start
+
+
+@pytest.fixture
+async def doom(dynamodb: str) -> AsyncIterator[Proxy]:
+    """What will cut off the process that is killed, so that nothing it still does arrives."""
+    async with proxied(dynamodb) as doom:
+        yield doom
+
+
+@pytest.fixture
+async def doomed(doom: Proxy, tables: Store) -> AsyncIterator[Store]:
+    """The store of the process that is killed."""
+    async with store.connect(make_settings(doom.url, "http://127.0.0.1:1/v1")) as doomed:
+        yield doomed
+
+
+def claim(completion_tokens: int = 90, request_id: str = "r") -> Claim:
+    """A claim whose full hold is 10 tokens more than its completion may take."""
+    return Claim(ACCOUNT, "user", "model", request_id, 2, completion_tokens)
+
+
+def charge(tokens: int) -> Charge:
+    return Charge(tokens, 0, tokens, "upstream")
+
+
+async def spend(ledger: Ledger, tokens: int, completion_tokens: int = 90) -> Hold:
+    async with ledger.hold(claim(completion_tokens)) as hold:
+        hold.settle(charge(tokens), "complete")
+    return hold
+
+
+async def doom_when_settled(ledger: Ledger, doom: Proxy) -> None:
+    """Cut the process off once its book shows what it spent."""
+    while not (await ledger.read(ACCOUNT, ledger.period())).used:
+        continue
+    doom.always = "break"
+
+
+async def numbers(ledger: Ledger, tables: Store) -> tuple[int, int, int, int]:
+    """left, held, used, sum of receipts."""
+    await ledger.settled()
+    book = await ledger.read(ACCOUNT, ledger.period())
+    receipts = await read_receipts(tables, ACCOUNT)
+    return book.left, book.held, book.used, sum(receipt["tokens"] for receipt in receipts)
+
+
+async def test_a_settled_hold_costs_what_was_used(start: Start, tables: Store):
+    async with start() as ledger:
+        hold = await spend(ledger, 42)
+
+        assert (hold.tokens, hold.max, hold.left) == (100, 1000, 900)
+        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+
+
+async def test_a_released_hold_costs_nothing(start: Start, tables: Store):
+    async with start() as ledger:
+        async with ledger.hold(claim()):
+            pass
+
+        assert await numbers(ledger, tables) == (1000, 0, 0, 0)
+
+
+async def test_usage_above_the_hold_is_charged(start: Start, tables: Store):
+    async with start() as ledger:
+        await spend(ledger, 1200)
+
+        assert await numbers(ledger, tables) == (-200, 0, 1200, 1200)
+        with pytest.raises(QuotaExceeded):
+            await spend(ledger, 1)
+
+
+async def test_only_the_first_end_of_a_hold_counts(start: Start, tables: Store):
+    async with start() as ledger:
+        hold = await spend(ledger, 42)
+        hold.settle(charge(99), "complete")
+        hold.release()
+
+        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+
+
+async def test_of_many_at_once_those_that_fit_are_admitted(start: Start, tables: Store, proxy: Proxy):
+    async def ask(ledger: Ledger) -> bool:
+        try:
+            async with ledger.hold(claim()):
+                await answered.wait()  # all hold what they hold until everybody knows
+                return True
+        except QuotaExceeded:
+            await answered.wait()
+            return False
+
+    answered = asyncio.Barrier(40)
+    async with start() as one, start() as other:
+        admitted = await asyncio.gather(*(ask(ledger) for ledger in (one, other) for _ in range(20)))
+
+        assert sum(admitted) == 10
+        assert await numbers(one, tables) == (1000, 0, 0, 0)
+        assert proxy.calls["UpdateItem"] < 20, "no group commit"
+
+
+async def test_the_last_hold_is_cut_to_what_is_left(start: Start):
+    async with start() as ledger:
+        await spend(ledger, 950)
+        async with ledger.hold(claim()) as hold:
+            assert (hold.tokens, hold.left) == (50, 0)
+            assert hold.completion_tokens == 40
+
+
+async def test_what_is_left_must_hold_a_minimal_answer(start: Start):
+    async with start() as ledger:
+        await spend(ledger, 975)
+        with pytest.raises(QuotaExceeded):
+            await spend(ledger, 1)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+async def test_lost_answers_charge_once(start: Start, tables: Store, proxy: Proxy, lost: int):
+    async with start(reserve_timeout=10) as ledger:
+        await spend(ledger, 1)
+        losses: list[Fault] = ["lose"] * lost
+        proxy.strike(*losses)
+        async with ledger.hold(claim()) as hold:
+            proxy.strike(*losses)
+            hold.settle(charge(42), "complete")
+
+        assert await numbers(ledger, tables) == (957, 0, 43, 43)
+
+
+async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start, tables: Store, proxy: Proxy):
+    """Shut out, it can no longer hold tokens for nobody."""
+    async with start(reserve_timeout=10) as ledger, start() as other:
+        await spend(ledger, 1)
+        async with other.hold(claim(880)):
+            proxy.strike("late")
+            with pytest.raises(QuotaExceeded):
+                await spend(ledger, 1, completion_tokens=600)
+        await other.settled()
+
+        assert await proxy.release() == [400]
+        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+
+
+async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, tables: Store, proxy: Proxy):
+    async with start(reserve_timeout=10) as ledger:
+        await spend(ledger, 1)
+        proxy.strike("late")
+        waiting = asyncio.create_task(spend(ledger, 42))
+        await proxy.struck.wait()
+        await proxy.release()
+        await waiting
+
+        assert await numbers(ledger, tables) == (957, 0, 43, 43)
+
+
+@pytest.mark.parametrize("fault", ["hole", "throttle", "break", "lose"])
+async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
+    start: Start, tables: Store, proxy: Proxy, fault
+):
+    async with start(reserve_timeout=0.3) as ledger:
+        await spend(ledger, 1)
+        proxy.always = fault
+        async with asyncio.timeout(1.3):
+            with pytest.raises(LedgerUnavailable):
+                await spend(ledger, 1)
+        proxy.always = None
+
+        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+
+
+async def test_who_leaves_while_waiting_holds_nothing(start: Start, tables: Store, proxy: Proxy):
+    async with start() as ledger:
+        await spend(ledger, 1)
+        proxy.strike("late", "late")
+        waiting = asyncio.create_task(spend(ledger, 42))
+        await proxy.struck.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+
+
+async def test_a_settle_outlives_an_outage(start: Start, tables: Store, proxy: Proxy):
+    async with start() as ledger:
+        async with ledger.hold(claim()) as hold:
+            proxy.always = "break"
+            hold.settle(charge(42), "complete")
+        await proxy.struck.wait()
+        proxy.always = None
+
+        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+
+
+async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, tables: Store, proxy: Proxy):
+    async with start() as ledger:
+        proxy.strike("throttle", "lose", operation="BatchWriteItem")
+        await spend(ledger, 42)
+
+        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+
+
+async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, tables: Store, proxy: Proxy):
+    proxy.strike("hole", operation="BatchWriteItem")
+    async with start() as ledger:
+        await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(60)))
+        book = await ledger.read(ACCOUNT, ledger.period())
+        assert len(book.leases[ledger.process].receipts) <= MOST_RECEIPTS
+
+        assert await numbers(ledger, tables) == (940, 0, 60, 60)
+
+
+async def test_a_killed_process_is_charged_by_its_will(
+    start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
+):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)):
+        doom.always = "break"
+    async with start() as other:
+        clock.now += 60 + 10 + 2
+
+        assert await numbers(other, tables) == (1000 - 22, 0, 22, 22), "prompt 2 + 0.1 s x 200 tokens"
+
+
+async def test_a_killed_process_leaves_nothing_in_the_end(
+    start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
+):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)):
+        await spend(killed, 42)
+        await doom_when_settled(killed, doom)
+    async with start() as other:
+        for _ in range(3):
+            clock.now += 4000
+            await numbers(other, tables)
+
+        book = await other.read(ACCOUNT, other.period())
+        assert not book.leases
+        assert await numbers(other, tables) == (1000 - 64, 0, 64, 64)
+
+
+async def test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used(
+    start: Start, tables: Store, clock: Clock
+):
+    async with start() as paused, start() as other:
+        async with paused.hold(claim(300)) as hold:
+            clock.now += 60 + 10 + 2
+            swept = await numbers(other, tables)
+            hold.settle(charge(77), "complete")
+
+        assert swept[1] == 0
+        assert swept[2] == swept[3] > 0
+        assert await numbers(paused, tables) == (923, 0, 77, 77)
+
+
+async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew(
+    start: Start, tables: Store, clock: Clock
+):
+    async with start(progress_seconds=0.1) as paused, start() as other:
+        async with paused.hold(claim(300)) as hold:
+            clock.now += 60 + 10 + 2
+            await numbers(other, tables)
+            clock.now += 3600 + 10 + 2
+            await numbers(other, tables)
+            hold.settle(charge(77), "complete")
+        await spend(paused, 5)
+
+        left, held, used, receipts = await numbers(paused, tables)
+        assert (held, used, left) == (0, receipts, 1000 - receipts)
+
+
+async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, tables: Store, clock: Clock):
+    async with start(quota_period="day") as ledger:
+        async with ledger.hold(claim()) as hold:
+            clock.now += 86_400
+            await spend(ledger, 5)
+            hold.settle(charge(42), "complete")
+        await ledger.settled()
+
+        yesterday, today = [await ledger.read(ACCOUNT, period) for period in ("2026-11-23", "2026-11-24")]
+        assert (yesterday.used, today.used) == (42, 5)
+
+
+async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock):
+    async with start(progress_seconds=0.05) as ledger, ledger.hold(claim(500)) as hold:
+        hold.seen = lambda: 123
+        clock.now += 50
+        book = await ledger.read(ACCOUNT, ledger.period())
+        while book.leases[ledger.process].will != 133:
+            book = await ledger.read(ACCOUNT, ledger.period())
+
+        assert book.leases[ledger.process].expires_at == NOON + 50 + 60
+
+
+async def test_a_forgotten_book_is_taken_up_again(start: Start, tables: Store):
+    async with start() as ledger:
+        await spend(ledger, 1)
+        ledger._books.clear()
+        await spend(ledger, 2)
+
+        assert await numbers(ledger, tables) == (997, 0, 3, 3)
+
+
+async def test_an_unknown_client_is_not_found(start: Start):
+    async with start() as ledger:
+        with pytest.raises(ClientNotFound):
+            await ledger.read(ACCOUNT, "all")

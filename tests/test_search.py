@@ -1,0 +1,137 @@
+"""The real `side` and `quota`, searched for a schedule that breaks a promise; each rule, taken out, is missed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from gptdock import quota, side
+from gptdock.quota import Lease, Write
+from gptdock.side import Side, State
+from tests import world
+from tests.promises import search, walk
+from tests.world import GUARDS, World, start
+
+STEPS = 6_000  # of each random walk; `make search` takes more
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_schedule_breaks_a_promise(seed: int):
+    assert walk(seed, STEPS) == ("", [])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        start([[(2, 1)], [(2, 1)]], 3),
+        start([[(1, 1)], [(1, 1)]], 1, skew=1, stray=1),
+        start([[(1, 1)]], 2, change=1),
+        start([[(1, 1)], [(1, 1)]], 1, timeout=1),
+        start([[(1, 1)]], 1, timeout=1, tick=1),
+        start([[(1, 1)], [(1, 1)]], 1, crash=1, tick=1),
+        start([[(2, 1)]], 2, crash=1, tick=1, timeout=1),
+    ],
+    ids=[
+        "cut to fit",
+        "a living lease swept",
+        "an operator",
+        "lost answer",
+        "lost, expired",
+        "crash",
+        "crash and lost",
+    ],
+)
+def test_small_worlds_keep_their_promises_in_every_schedule(first: World):
+    assert search(first, 60_000) == ("", [], True)
+
+
+def _numbers_from_the_lease(monkeypatch: pytest.MonkeyPatch):
+    fresh = world._terms
+
+    def terms(now: World, process: world.Process) -> quota.Terms:
+        lease = process.side.lease
+        return fresh(now, process)._replace(number=abs(lease.number) + 1 if lease else 1)
+
+    monkeypatch.setattr(world, "_terms", terms)
+
+
+def _no_resolving(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(side, "timed_out", lambda now: now)
+
+
+def _no_outbox(monkeypatch: pytest.MonkeyPatch):
+    commit = quota.commit
+
+    def forgetful(process: str, lease: Lease | None, new: Lease, *rest) -> Write:
+        write = commit(process, lease, new, *rest)
+        return write._replace(lease=new._replace(receipts=()))
+
+    monkeypatch.setattr(quota, "commit", forgetful)
+
+
+def _no_revival(monkeypatch: pytest.MonkeyPatch):
+    refused = side.refused
+
+    def gone(now: Side, book: quota.Book, *rest) -> Side:
+        lease = book.leases.get(now.process)
+        new = refused(now, book, *rest)
+        if lease and lease.number < 0 and new.lease == lease:
+            return side._landed(side._without(new, State.OPEN, State.ENDED, State.GAVE_UP), None)
+        return new
+
+    monkeypatch.setattr(side, "refused", gone)
+
+
+def _empty_leases_go(monkeypatch: pytest.MonkeyPatch):
+    def apply(book: quota.Book, write: Write, apply=world.apply) -> quota.Book:
+        after = apply(book, write)
+        kept = {name: lease for name, lease in after.leases.items() if lease.held or lease.receipts}
+        return replace(after, leases=kept)
+
+    monkeypatch.setattr(world, "apply", apply)
+
+
+def _no_wills(monkeypatch: pytest.MonkeyPatch):
+    def held(now: Side, asks: Mapping[int, int], allowance: int, held=side._held) -> tuple[int, int]:
+        return held(now, asks, allowance)[0], 0
+
+    monkeypatch.setattr(side, "_held", held)
+
+
+def _a_sweep_leaves_no_mark(monkeypatch: pytest.MonkeyPatch):
+    def sweep(*args, sweep=quota.sweep) -> Write:
+        write = sweep(*args)
+        return write._replace(lease=write.lease._replace(number=-write.lease.number + 1))
+
+    monkeypatch.setattr(quota, "sweep", sweep)
+
+
+def _fences_stay_down(monkeypatch: pytest.MonkeyPatch):
+    def remove(*args, remove=quota.remove) -> Write:
+        return remove(*args)._replace(fence=None)
+
+    monkeypatch.setattr(quota, "remove", remove)
+
+
+RULES = [
+    _numbers_from_the_lease,
+    _no_resolving,
+    _no_outbox,
+    _no_revival,
+    _empty_leases_go,
+    _no_wills,
+    _a_sweep_leaves_no_mark,
+    _fences_stay_down,
+]
+
+
+@pytest.mark.parametrize("break_it", RULES, ids=lambda rule: rule.__name__.strip("_"))
+def test_without_a_rule_a_promise_breaks(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch):
+    break_it(monkeypatch)
+
+    assert any(walk(seed, STEPS)[0] for seed in range(8))
+
+
+@pytest.mark.parametrize("guard", sorted(GUARDS))
+def test_without_a_condition_of_the_store_a_promise_breaks(guard: str):
+    assert any(walk(seed, STEPS, GUARDS - {guard})[0] for seed in range(8))

@@ -1,0 +1,95 @@
+"""The store against moto's DynamoDB, over HTTP."""
+
+import asyncio
+
+import pytest
+
+from gptdock import store
+from gptdock.errors import LedgerUnavailable, SettingsError
+from gptdock.quota import Account, Lease, Receipt, Write
+from gptdock.store import Store
+from tests.proxy import Proxy
+from tests.service import make_settings, read_receipts
+
+ACCOUNT = Account("c1", "p1")
+FIRST = Write("commit", "a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, asks={1: 5})
+
+
+async def test_creating_tables_again_changes_nothing(tables: Store):
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+
+    await tables.create_tables()
+
+    assert await tables.read_max(ACCOUNT) == 100
+    await tables.check()
+
+
+async def test_a_missing_table_is_named(dynamodb: str):
+    async with store.connect(make_settings(dynamodb, "http://127.0.0.1:1/v1")) as empty:
+        with pytest.raises(SettingsError, match="gptdock_quota"):
+            await empty.check()
+
+
+async def test_a_write_to_a_book_that_is_not_there_says_so(tables: Store):
+    assert await tables.send(ACCOUNT, "all", FIRST) == store.Answer(False, None)
+
+
+async def test_many_who_open_a_book_open_one(tables: Store):
+    await asyncio.gather(*(tables.open_book(ACCOUNT, "all", most, "now") for most in range(100, 120)))
+
+    book, standing = await tables.read(ACCOUNT, "all"), await tables.read_max(ACCOUNT)
+    assert book
+    assert book.max == book.left == standing
+    assert book.used == 0
+
+
+async def test_a_new_period_starts_from_the_standing_quota(tables: Store):
+    await tables.open_book(ACCOUNT, "2026-11", 100, "now")
+
+    await tables.open_book(ACCOUNT, "2026-12", 999, "now")
+
+    book = await tables.read(ACCOUNT, "2026-12")
+    assert book
+    assert book.max == 100
+
+
+async def test_an_opened_book_is_not_opened_again(tables: Store):
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+    await tables.send(ACCOUNT, "all", FIRST)
+
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+
+    book = await tables.read(ACCOUNT, "all")
+    assert book
+    assert (book.left, book.held) == (95, 5)
+
+
+async def test_a_refused_write_shows_the_book(tables: Store):
+    await tables.open_book(ACCOUNT, "all", 4, "now")
+
+    answer = await tables.send(ACCOUNT, "all", FIRST)
+
+    assert not answer.applied
+    assert answer.book
+    assert answer.book.left == 4
+
+
+@pytest.mark.parametrize("fault", ["lose", "throttle", "break", "hole"])
+async def test_whatever_is_no_clear_answer_is_ledger_unavailable(behind: Store, proxy: Proxy, fault):
+    await behind.open_book(ACCOUNT, "all", 100, "now")
+    proxy.strike(fault)
+
+    with pytest.raises(LedgerUnavailable):
+        await behind.send(ACCOUNT, "all", FIRST)
+
+    assert proxy.calls["UpdateItem"] == 1, "botocore repeated a write"
+
+
+async def test_receipts_may_be_put_again(tables: Store):
+    receipt = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)
+
+    for _ in range(2):
+        await tables.put_receipts([(ACCOUNT, "all", receipt)])
+
+    [item] = await read_receipts(tables, ACCOUNT)
+    assert (item["receipt"], item["tokens"], item["commit"], item["period"]) == ("k", 12, 3, "all")

@@ -1,0 +1,282 @@
+"""A world for the real `side` and `quota`: processes, a store that loses and delays, an operator, a clock.
+
+Everything is a value; an action maps a World to a World. A write that is not answered becomes a ghost: it may arrive at
+any later time, or never. A process that takes no step while the clock runs is paused; one that generates meanwhile is
+cut off. `wrong` names the first broken promise. Faults are counted budgets, by kind.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gptdock import quota, side
+from gptdock.quota import Ask, Book, Change, Receipt, Terms, Write
+from gptdock.side import Side, State
+
+ALLOWANCE = 1  # tokens that a will adds
+SECONDS = 1  # that a lease lasts, and a swept one is kept: both end at the next tick
+GUARDS = frozenset({"seen", "needed", "fence", "receipt"})  # conditions of the store; without one it is broken
+
+
+@dataclass(frozen=True)
+class Process:
+    side: Side
+    wants: tuple[Ask, ...]
+    truth: tuple[int, ...]  # tokens that the upstream generated, by request
+    up: bool = True
+    number: int = 0
+    asked: int = 0
+    put: frozenset[str] = frozenset()
+    levels: Mapping[int, Mapping[int, int]] = field(default_factory=dict)  # by commit: what each request had used
+    base: Mapping[int, int] = field(default_factory=dict)  # the same, of the last commit applied
+    stale: bool = False  # died with more generated than its last applied commit covered
+    away: bool = False  # was away until its swept lease was removed
+
+
+@dataclass(frozen=True)
+class World:
+    book: Book
+    processes: tuple[Process, ...]
+    faults: Mapping[str, int]
+    usage: Mapping[str, Receipt] = field(default_factory=dict)
+    ghosts: tuple[Write | Change, ...] = ()
+    now: int = 0
+    peak: int = 0
+    slack: int = 0  # what overruns and sweeps of living leases freed
+    forgiven: int = 0
+    changes: int = 0
+    guards: frozenset[str] = GUARDS
+    bad: str = ""
+
+
+def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> World:
+    """Processes with what their requests want, (full, least) each, on one book."""
+    processes = tuple(
+        Process(Side(f"P{p}"), tuple(Ask(*want) for want in row), (0,) * len(row)) for p, row in enumerate(wants)
+    )
+    return World(Book(limit, limit, 0), processes, faults, peak=limit)
+
+
+# -- the store --------------------------------------------------------------------------------------------------------
+def holds(book: Book, write: Write, guards: frozenset[str] = GUARDS) -> bool:
+    """The condition of a write, as `items.update` says it to DynamoDB."""
+    lease = book.leases.get(write.process)
+    if write.seen is None:
+        fenced = write.lease is not None and book.fence >= write.lease.expires_at and "fence" in guards
+        seen = lease is None and not fenced
+    else:
+        seen = lease is not None and (lease.number == write.seen or "seen" not in guards)
+    enough = write.needed is None or book.left >= write.needed or "needed" not in guards
+    return seen and enough and (write.fence is None or book.fence <= write.fence)
+
+
+def apply(book: Book, write: Write) -> Book:
+    """What a write makes of a book that meets its condition."""
+    leases = dict(book.leases) | ({write.process: write.lease} if write.lease else {})
+    if write.lease is None:
+        leases.pop(write.process)
+    fence = book.fence if write.fence is None else write.fence
+    return Book(book.max, book.left + write.left_by, book.used + write.used_by, fence, leases)
+
+
+def stored(world: World, write: Write) -> tuple[World, bool]:
+    """The write reaches the store: the world after it, and whether it was applied."""
+    if not holds(world.book, write, world.guards):
+        return world, False
+    before = world.book
+    world = replace(world, book=apply(before, write))
+    if write.asks and world.book.left < 0:
+        world = replace(world, bad="left < 0 by a hold")
+    if write.used_by < 0 and write.verb != "revive":
+        world = replace(world, bad="used fell")
+    p = int(write.process[1:])
+    process = world.processes[p]
+    if write.verb == "sweep" and (process.up or process.stale):
+        world = replace(world, slack=world.slack + max(0, write.left_by))
+    if write.verb == "remove":
+        away = process.away or (before.leases[write.process].number < 0 and process.up)
+        return swap(world, p, away=away), True
+    if write.lease and write.lease.number > 0:
+        world = swap(world, p, base=process.levels.get(write.lease.number, {}))
+    return world, True
+
+
+def changed(world: World, change: Change) -> World:
+    """An operator's change reaches the store: one transaction with its receipt."""
+    book, again = world.book, change.receipt.key in world.usage
+    if (again and "receipt" in world.guards) or change.old_max not in (None, book.max):
+        return world
+    top = book.max + change.max_by
+    book = replace(book, max=top, left=book.left + change.left_by, used=book.used + change.used_by)
+    usage = {**world.usage, change.receipt.key: change.receipt}
+    forgiven = world.forgiven - change.used_by
+    world = replace(world, book=book, usage=usage, peak=max(world.peak, top), forgiven=forgiven)
+    return replace(world, bad="a change was applied twice") if again else world
+
+
+# -- what can happen --------------------------------------------------------------------------------------------------
+def actions(world: World) -> Iterator[tuple[str, World]]:
+    """Everything that can happen next."""
+    for p, process in enumerate(world.processes):
+        if process.up:
+            yield from _requests(world, p, process)
+            yield from _commits(world, p, process)
+            if after := spend(world, "crash"):
+                stale = any(_uncovered(process, i) for i in process.side.requests)
+                yield f"P{p} dies", swap(after, p, up=False, stale=stale, side=Side(f"P{p}"))
+    for i, ghost in enumerate(world.ghosts):
+        after = replace(world, ghosts=world.ghosts[:i] + world.ghosts[i + 1 :])
+        done = stored(after, ghost)[0] if isinstance(ghost, Write) else changed(after, ghost)
+        yield f"late arrival: {ghost}", done
+    yield from _sweeps(world)
+    if after := spend(world, "tick"):
+        yield "the clock runs past every expiry", replace(after, now=world.now + 2 * SECONDS)
+    if after := spend(world, "change"):
+        for name, change in _changes(world):
+            twice = (*world.ghosts, change, change)
+            yield f"operator: {name}, sent twice", replace(after, ghosts=twice, changes=world.changes + 1)
+
+
+def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
+    i = process.asked
+    if i < len(process.wants):
+        new = side.ask(process.side, i, process.wants[i], 0)
+        yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, side=new, asked=i + 1)
+    for i, request in process.side.requests.items():
+        if request.state is State.WAITS and (after := spend(world, "give_up")):
+            yield f"P{p} caller {i} gives up", swap(after, p, side=side.give_up(process.side, i))
+        if request.state is State.OPEN:
+            truth = process.truth[i]
+            if truth < request.held:
+                yield f"P{p} upstream generates for {i}", swap(world, p, truth=_plus(process.truth, i, 1))
+            yield f"P{p} request {i} ends at {truth}", _ended(world, p, i, truth)
+            if after := spend(world, "over"):
+                after = replace(after, slack=after.slack + request.held + 1 - truth)
+                yield f"P{p} request {i} overruns", _ended(after, p, i, request.held + 1)
+
+
+def _ended(world: World, p: int, i: int, truth: int) -> World:
+    process = world.processes[p]
+    receipt = Receipt(f"r#P{p}#{i}", truth, 0, 0, "u", "m", "upstream", "complete", f"P{p}")
+    truths = _plus(process.truth, i, truth - process.truth[i])
+    return swap(world, p, side=side.end(process.side, i, receipt), truth=truths)
+
+
+def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
+    write = process.side.flying
+    if write is None:
+        seen = side.progress(process.side, {i: process.truth[i] for i in process.side.requests})
+        for renew, ours in ((False, process.side), (True, seen)):
+            made = side.commit(ours, _terms(world, process), process.put, renew=renew)
+            if made and not (renew and _is_idle(ours, made)):
+                yield f"P{p} sends {made}", _launched(swap(world, p, side=ours), p, made)
+        if not process.side.requests and process.side.lease and (after := spend(world, "forget")):
+            yield f"P{p} forgets the book", swap(after, p, side=Side(f"P{p}"), put=frozenset())
+    else:
+        after, applied = stored(world, write)
+        yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
+        if lost := spend(world, "timeout"):
+            lost = replace(lost, ghosts=(*lost.ghosts, write))
+            yield f"P{p} is not answered", swap(lost, p, side=side.timed_out(process.side))
+    receipts = process.side.lease.receipts if process.side.lease else ()
+    if missing := [receipt for receipt in receipts if receipt.key not in process.put]:
+        keys = process.put | {receipt.key for receipt in missing}
+        yield f"P{p} puts its receipts", swap(_put(world, missing), p, put=keys)
+
+
+def _learned(world: World, p: int, *, applied: bool) -> World:
+    process = world.processes[p]
+    assert process.side.flying is not None
+    if applied:
+        return swap(world, p, side=side.applied(process.side, process.side.flying))
+    try:
+        new = side.refused(process.side, world.book, _terms(world, process), process.put)
+    except ValueError as exc:
+        return replace(world, bad=str(exc))
+    gone = any(i not in new.requests for i, r in process.side.requests.items() if r.state is State.OPEN)
+    world = swap(world, p, side=replace(new, flying=None), away=process.away or (gone and new.lease is None))
+    return _launched(world, p, new.flying) if new.flying else world
+
+
+def _launched(world: World, p: int, write: Write) -> World:
+    process = world.processes[p]
+    assert write.lease is not None
+    levels = {i: request.seen for i, request in process.side.requests.items()}
+    return swap(
+        world,
+        p,
+        side=side.send(process.side, write),
+        number=write.lease.number,
+        levels={**_remembered(world, process), write.lease.number: levels},
+    )
+
+
+def _is_idle(ours: Side, write: Write) -> bool:
+    """Whether a renewal would change nothing: without this no world could be searched to its end."""
+    old, new = ours.lease, write.lease
+    same = old and new and (old.will, old.expires_at, old.number > 0) == (new.will, new.expires_at, True)
+    return bool(same) and not write.asks and not write.ends
+
+
+def _remembered(world: World, process: Process) -> dict[int, Mapping[int, int]]:
+    """Levels of the commits that may yet be applied."""
+    writes = [process.side.flying, process.side.replaced, *world.ghosts]
+    numbers = {write.lease.number for write in writes if isinstance(write, Write) and write.lease}
+    return {number: levels for number, levels in process.levels.items() if number in numbers}
+
+
+def _sweeps(world: World) -> Iterator[tuple[str, World]]:
+    for name, lease in world.book.leases.items():
+        late = name in dict(quota.expired(world.book, world.now, 0))
+        after = world if late else spend(world, "skew")
+        if after is None:
+            continue
+        missing = [receipt for receipt in lease.receipts if receipt.key not in world.usage]
+        if missing:
+            yield f"receipts of {name} are put by another", _put(after, missing)
+        if lease.held:
+            write = quota.sweep(name, lease, world.now, SECONDS)
+        elif not missing:
+            write = quota.remove(name, lease, world.book.fence)
+        else:
+            continue
+        yield f"{write.verb} of {name}", stored(after, write)[0]
+        if stray := spend(after, "stray"):
+            yield f"{write.verb} of {name} is read and sent", replace(stray, ghosts=(*world.ghosts, write))
+
+
+def _changes(world: World) -> Iterator[tuple[str, Change]]:
+    receipt = Receipt(f"change#{world.changes}", 0, 0, 0, "-", "-", "operator", "change", "-")
+    for by in (1, -1):
+        yield f"max {by:+}", quota.set_max(world.book.max, world.book.max + by, receipt)
+    yield "reset", quota.reset(world.book.used, receipt)
+
+
+def _terms(world: World, process: Process) -> Terms:
+    return Terms(process.number + 1, world.now, SECONDS, ALLOWANCE)
+
+
+def _put(world: World, receipts: list[Receipt]) -> World:
+    return replace(world, usage={**world.usage, **{receipt.key: receipt for receipt in receipts}})
+
+
+def _plus(values: tuple[int, ...], i: int, by: int) -> tuple[int, ...]:
+    return (*values[:i], values[i] + by, *values[i + 1 :])
+
+
+def _uncovered(process: Process, i: int) -> bool:
+    request = process.side.requests[i]
+    covered = min(request.held, process.base.get(i, 0) + ALLOWANCE)
+    return request.state in (State.OPEN, State.ENDED) and process.truth[i] > covered
+
+
+def swap(world: World, p: int, **changes: Any) -> World:
+    """The world with one process changed."""
+    new = replace(world.processes[p], **changes)
+    return replace(world, processes=(*world.processes[:p], new, *world.processes[p + 1 :]))
+
+
+def spend(world: World, kind: str) -> World | None:
+    """The world with one fault of this kind less to come, if any is left."""
+    left = world.faults.get(kind, 0)
+    return replace(world, faults={**world.faults, kind: left - 1}) if left else None
