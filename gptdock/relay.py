@@ -96,7 +96,9 @@ class Bill:
             return self.hold.claim.prompt_tokens + meter.unseen_tokens(self.exchange.seconds)
         text = self.meter.text()
         new = text[self._counted_length :]
-        self._counted_tokens += self._tokens.count(new) if len(new) <= INLINE_BYTES else len(new.encode("utf-8", "surrogatepass"))
+        self._counted_tokens += (
+            self._tokens.count(new) if len(new) <= INLINE_BYTES else len(new.encode("utf-8", "surrogatepass"))
+        )
         self._counted_length = len(text)
         return self.hold.claim.prompt_tokens + self._counted_tokens
 

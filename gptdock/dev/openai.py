@@ -54,8 +54,9 @@ class SimulatedOpenAI:
         self._queue: deque[Script] = deque()
         self._playing: set[Playback] = set()
         self._stopping = False
+        # What is still open when it stops may be stalled for ever: nothing is gained by waiting. (0 means no limit.)
         self._runner = web.AppRunner(
-            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=1
+            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.01
         )
 
     async def start(self, host: str, port: int) -> None:
@@ -67,8 +68,6 @@ class SimulatedOpenAI:
     async def stop(self) -> None:
         """Break off whatever is still being answered, and stop listening."""
         self._stopping = True
-        for playback in self._playing:
-            playback.drop()
         await self._runner.cleanup()
 
     @property

@@ -35,11 +35,6 @@ class Playback:
         """Go on, where `hold_at` holds it or would hold it."""
         self._released.set()
 
-    def drop(self) -> None:
-        """Break the connection."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
     async def play(self, answer: Answer, *, stream: bool) -> web.StreamResponse:
         """Answer the request. A cancellation, or a ConnectionError, says that the peer has left."""
         await asyncio.sleep(self._script.head_seconds)
