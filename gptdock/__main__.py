@@ -1,4 +1,4 @@
-"""The command line: `gptdock serve | dev | tables`, also `python -m gptdock`. Reads `.env` and the environment."""
+"""The command line: `gptdock serve | dev | tables | audit`, also `python -m gptdock`; reads `.env`."""
 
 import argparse
 import os
@@ -31,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--fd", type=int, help="serve this listening socket instead of HOST and PORT")
     subparsers.add_parser("dev", help="serve with a DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI")
     subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
+    audit = subparsers.add_parser("audit", help="hold books against receipts; 1 if one does not balance")
+    audit.add_argument("--client", metavar="ID", help="only the books of this client")
     return parser
 
 

@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import socket
+import time
 from collections.abc import Mapping
 
 from gptdock import app, server, store, telemetry
+from gptdock.audit import audit
 from gptdock.settings import Settings
+from gptdock.sweeper import Sweeper
 
 
 def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -19,6 +22,8 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     telemetry.configure(settings.log_level, settings.log_format)
     if parsed.command == "tables":
         return asyncio.run(_tables(settings))
+    if parsed.command == "audit":
+        return asyncio.run(_audit(settings, parsed.client))
     return asyncio.run(_serve(settings, parsed.fd))
 
 
@@ -26,6 +31,21 @@ async def _serve(settings: Settings, fd: int | None) -> int:
     stop = server.stop_on_signals()
     sock = server.listen(settings) if fd is None else socket.socket(fileno=fd)
     return 0 if await server.serve(app.create(settings), sock, stop) else 1
+
+
+async def _audit(settings: Settings, client_id: str | None) -> int:
+    """Print a line for each book; 1 if one does not balance, or the client that was asked for has none."""
+    row = "{:<20} {:<20} {:<10} {:>12} {:>12} {:>10} {:>12} {:>12} {:>8}".format
+    print(row("client", "product", "period", "max", "left", "held", "used", "receipts", "drift"))
+    found = balanced = 0
+    async with store.connect(settings) as tables:
+        grace, retain = settings.lease_grace_seconds, settings.lease_retain_seconds
+        async for finding in audit(tables, Sweeper(tables, "", time.time, grace, retain), client_id):
+            book, drift = finding.book, "busy" if finding.busy else finding.drift
+            tokens = (book.max, book.left, book.held, book.used, finding.receipts, drift)
+            print(row(*finding.account, finding.period, *tokens))
+            found, balanced = found + 1, balanced + finding.balances
+    return 0 if found == balanced and (found or client_id is None) else 1
 
 
 async def _tables(settings: Settings) -> int:

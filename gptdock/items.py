@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gptdock import periods
-from gptdock.quota import Account, Book, Lease, Receipt, Write
+from gptdock.quota import Account, Book, Change, Lease, Receipt, Write
 
 RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end (DESIGN 3); those of `all` stay
 _LEASE = "l#"
@@ -36,6 +36,13 @@ def new_book(account: Account, period: str, max_quota: int) -> Item:
     """A book with nothing used."""
     zero = number(0)
     return {**book_key(account, period), "max": number(max_quota), "left": number(max_quota), "used": zero}
+
+
+def whose(item: Mapping[str, Any]) -> tuple[Account, str] | None:
+    """Account and period of an item, if it is a book."""
+    kind, _, rest = item["book"]["S"].partition("#")
+    period, _, product_id = rest.partition("#")
+    return (Account(item["client_id"]["S"], product_id), period) if kind == "quota" else None
 
 
 def to_book(item: Mapping[str, Any]) -> Book:
@@ -78,12 +85,50 @@ def update(write: Write) -> dict[str, Any]:
     }
 
 
+def change(account: Account, period: str, change: Change) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The updates of the book and, if it has a new maximum, of the account; to go with a receipt that must be new."""
+    names = {"#left": "left", "#used": "used", "#max": "max"}
+    values = {":left": number(change.left_by), ":used": number(change.used_by), ":max": number(change.max_by)}
+    condition = "attribute_exists(#left)"
+    if change.old_max is not None:
+        values[":old"] = number(change.old_max)
+        condition = "#max = :old"
+    book = {
+        "Key": book_key(account, period),
+        "UpdateExpression": "SET #left = #left + :left, #used = #used + :used, #max = #max + :max",
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+    if change.old_max is None:
+        return book, {}
+    standing = {
+        "Key": account_key(account),
+        "UpdateExpression": "SET #quota = :quota",
+        "ExpressionAttributeNames": {"#quota": "max_quota"},
+        "ExpressionAttributeValues": {":quota": number(change.old_max + change.max_by)},
+    }
+    return book, standing
+
+
+def usage_key(account: Account) -> Item:
+    """The hash key of a client's receipts."""
+    return {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
+
+
+def to_receipt(item: Mapping[str, Any]) -> Receipt:
+    """The receipt that an item of `usage` holds."""
+    cells = [item[name] for name in ("receipt", *Receipt._fields[1:])]
+    values: list[Any] = [int(cell["N"]) if "N" in cell else cell["S"] for cell in cells]
+    return Receipt(*values)
+
+
 def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
     """A receipt as it lies in `usage`, one item a request."""
     fields = receipt._asdict()
     item = {name: {"S": value} if isinstance(value, str) else number(value) for name, value in fields.items()}
     item["receipt"] = item.pop("key")
-    item["account"] = {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
+    item["account"] = usage_key(account)
     item["period"] = {"S": period}
     if ends_at := periods.end(period):
         item["expires_at"] = number(int(ends_at.timestamp()) + RETAIN_RECEIPTS_SECONDS)

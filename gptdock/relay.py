@@ -131,6 +131,15 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
 
 async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
     """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
+    try:
+        await _pass_on(stream, bill, caller)
+    finally:
+        if not bill.meter.done:  # cut: what came before that was generated, and is charged
+            for event in stream.received():
+                bill.meter.read(event)
+
+
+async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
     while events := await stream.read():
         shown = b"".join([event.raw for event in events if bill.meter.read(event)])
         if bill.meter.error and not bill.meter.text_seen:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gptdock import items
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.quota import Account, Book, Receipt, Write
+from gptdock.quota import Account, Book, Change, Receipt, Write
 from gptdock.settings import Settings
 
 CALL_SECONDS = 4.0  # connect 1 s + read 2 s, and what waiting for a pooled connection may add
@@ -88,6 +88,51 @@ class Store:
         if answer.get("UnprocessedItems"):
             raise LedgerUnavailable
 
+    async def change(self, account: Account, period: str, change: Change) -> bool:
+        """Apply an operator's change with its receipt, once; False if the book was not as it must be.
+
+        True also if it had been applied before: so it may be sent again after LedgerUnavailable.
+        """
+        book, standing = items.change(account, period, change)
+        item = items.receipt_item(account, period, change.receipt)
+        transaction = [
+            {"Put": {"TableName": self._usage, "Item": item, **_absent("receipt")}},
+            {"Update": {"TableName": self._quota, **book}},
+        ]
+        if standing:
+            transaction.append({"Update": {"TableName": self._quota, **standing}})
+        try:
+            await self._call("transact_write_items", TransactItems=transaction)
+        except ClientError as exc:
+            return bool(exc.response["CancellationReasons"][0].get("Code") == "ConditionalCheckFailed")
+        return True
+
+    async def books(self, client_id: str | None = None) -> AsyncIterator[tuple[Account, str, Book]]:
+        """Every book of one client, or of all, as it is now: account, period, book."""
+        operation: dict[str, Any] = {"operation": "scan"}
+        if client_id is not None:
+            operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
+        async for item in self._pages(TableName=self._quota, **operation):
+            if whose := items.whose(item):
+                yield *whose, items.to_book(item)
+
+    async def receipts(self, account: Account, period: str) -> AsyncIterator[Receipt]:
+        """The receipts of one client and period that are put, by time."""
+        query = _key_is("account", items.usage_key(account))
+        async for item in self._pages(operation="query", TableName=self._usage, **query):
+            if item["period"]["S"] == period:
+                yield items.to_receipt(item)
+
+    async def _pages(self, operation: str, **parameters: Any) -> AsyncIterator[items.Item]:
+        start: dict[str, Any] = {}
+        while True:
+            answer = await self._call(operation, ConsistentRead=True, **parameters, **start)
+            for item in answer["Items"]:
+                yield item
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
     async def check(self) -> None:
         """Raise SettingsError if a table is missing, LedgerUnavailable if that cannot be told now."""
         for table in (self._quota, self._usage):
@@ -140,6 +185,14 @@ def _equals(attribute: str, value: int) -> dict[str, Any]:
         "ConditionExpression": "#a = :a",
         "ExpressionAttributeNames": {"#a": attribute},
         "ExpressionAttributeValues": {":a": items.number(value)},
+    }
+
+
+def _key_is(name: str, value: items.Item) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "#k = :k",
+        "ExpressionAttributeNames": {"#k": name},
+        "ExpressionAttributeValues": {":k": value},
     }
 
 

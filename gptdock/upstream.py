@@ -95,6 +95,13 @@ class Stream:
             exchange.refused()
             raise UpstreamError
 
+    def received(self) -> list[Event]:
+        """The whole events that are here already, unread: those that came before an answer was cut."""
+        try:
+            return self._first + self._splitter.feed(self._content.read_nowait())
+        except (aiohttp.ClientError, OSError, EventTooLarge, RuntimeError):  # it broke, or somebody reads it just now
+            return self._first
+
     async def rest(self) -> None:
         """Read what follows the last event, shortly: usually the end of the body."""
         try:

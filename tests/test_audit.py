@@ -1,0 +1,103 @@
+"""The audit: books against receipts, also those that a process left behind."""
+
+import pytest
+
+from gptdock import quota
+from gptdock.audit import Finding, audit
+from gptdock.quota import Account, Lease, Receipt, Write
+from gptdock.store import Store
+from gptdock.sweeper import Sweeper
+
+ACCOUNT = Account("c1", "p1")
+RECEIPT = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "a", 1)
+NOW = 1_000_000
+
+
+async def look(tables: Store, client_id: str | None = None) -> list[Finding]:
+    sweeper = Sweeper(tables, "auditor", lambda: NOW, grace=10, retain=3600)
+    return [finding async for finding in audit(tables, sweeper, client_id)]
+
+
+async def charge(tables: Store, lease: Lease, used: int, left: int) -> None:
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+    answer = await tables.send(ACCOUNT, "all", Write("commit", "a", None, lease, left_by=-left, used_by=used))
+    assert answer.applied
+
+
+async def test_a_receipt_still_in_the_book_counts(tables: Store):
+    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+
+    [finding] = await look(tables)
+
+    assert (finding.receipts, finding.drift, finding.balances) == (12, 0, True)
+
+
+async def test_a_receipt_in_both_places_counts_once(tables: Store):
+    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+    await tables.put_receipts([(ACCOUNT, "all", RECEIPT)])
+
+    [finding] = await look(tables)
+
+    assert (finding.receipts, finding.drift) == (12, 0)
+
+
+async def test_used_tokens_without_a_receipt_are_drift(tables: Store):
+    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=13, left=13)
+
+    [finding] = await look(tables)
+
+    assert (finding.drift, finding.balances) == (1, False)
+
+
+async def test_tokens_that_are_nowhere_are_drift(tables: Store):
+    await charge(tables, Lease(5, 5, 1, NOW), used=0, left=7)
+
+    [finding] = await look(tables)
+
+    assert (finding.drift, finding.balances) == (2, False)
+
+
+async def test_an_audit_sweeps_what_a_lost_process_holds(tables: Store):
+    await charge(tables, Lease(50, 30, 1, NOW - 11), used=0, left=50)
+
+    [finding] = await look(tables)
+
+    assert (finding.book.held, finding.book.used, finding.receipts, finding.drift) == (0, 30, 30, 0)
+
+
+async def test_an_audit_of_one_client_leaves_others_out(tables: Store):
+    for client_id in ("c1", "c2"):
+        await tables.open_book(Account(client_id, "p1"), "all", 100, "now")
+
+    assert len(await look(tables)) == 2
+    assert [finding.account.client_id for finding in await look(tables, "c2")] == ["c2"]
+
+
+async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(tables: Store):
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+    change = quota.set_max(100, 40, RECEIPT._replace(tokens=0))
+
+    assert [await tables.change(ACCOUNT, "all", change) for _ in range(3)] == [True, True, True]
+
+    book = await tables.read(ACCOUNT, "all")
+    assert book
+    assert (book.max, book.left, await tables.read_max(ACCOUNT)) == (40, 40, 40)
+    assert [receipt.key async for receipt in tables.receipts(ACCOUNT, "all")] == ["k"]
+
+
+async def test_a_change_from_another_maximum_is_refused(tables: Store):
+    await tables.open_book(ACCOUNT, "all", 100, "now")
+
+    assert not await tables.change(ACCOUNT, "all", quota.set_max(99, 40, RECEIPT))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_reset_gives_back_once_what_was_used(tables: Store, times: int):
+    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+    change = quota.reset(12, RECEIPT._replace(key="reset"))
+
+    for _ in range(times):
+        assert await tables.change(ACCOUNT, "all", change)
+
+    [finding] = await look(tables)
+    assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
