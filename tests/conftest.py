@@ -1,5 +1,6 @@
 """What all tests share: real servers on loopback, one set a test."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -11,7 +12,7 @@ from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.store import Store
 from gptdock.tokens import Tokens
 from tests.proxy import Proxy, proxied
-from tests.service import Service, make_settings, running
+from tests.service import Service, drop_tables, make_settings, running
 
 NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
 
@@ -26,7 +27,12 @@ def tokens():
 
 @pytest.fixture
 async def dynamodb() -> AsyncIterator[str]:
-    """The URL of an empty DynamoDB."""
+    """The URL of an empty DynamoDB: moto's, or another one that `make conformance` names."""
+    other = os.environ.get("CONFORMANCE_ENDPOINT")
+    if other:
+        await drop_tables(other)
+        yield other
+        return
     async with serve_dynamodb() as url:
         yield url
 

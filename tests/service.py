@@ -70,6 +70,13 @@ async def read_receipts(tables: Store, account: Account) -> list[dict[str, Any]]
     ]
 
 
+async def drop_tables(endpoint: str) -> None:
+    """Make a DynamoDB empty that other tests used before."""
+    async with store.connect(make_settings(endpoint, "http://127.0.0.1:1/v1")) as tables:
+        for name in (await tables._client.list_tables())["TableNames"]:
+            await tables._client.delete_table(TableName=name)
+
+
 def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
     """Settings for a test, quick where production is patient."""
     environ = {

@@ -1,0 +1,39 @@
+"""Runs the cases that talk to DynamoDB against ministack, which is strict where moto is not: `make conformance`."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+PORT = "4577"
+CASES = ("tests/test_items.py", "tests/test_store.py", "tests/test_audit.py", "tests/test_ledger.py")
+
+
+def main(ministack: str) -> int:
+    """Start it, run the cases, end it; pytest's exit code."""
+    environ = dict(os.environ) | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": PORT, "SERVICES": "dynamodb"}
+    server = subprocess.Popen([ministack], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(("127.0.0.1", int(PORT)))
+        environ["CONFORMANCE_ENDPOINT"] = f"http://127.0.0.1:{PORT}"
+        return subprocess.run([sys.executable, "-m", "pytest", *CASES], env=environ, check=False).returncode
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(address: tuple[str, int]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(f"nothing listens on {address}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
