@@ -2,56 +2,118 @@
 
 aiohttp bounds a head by `keepalive_timeout` alone, which must be long, or the next POST of a BFF would race the end of
 an idle connection. So a connection that has not sent its first head in HEAD_TIMEOUT is closed here (DESIGN 4).
+
+    fresh --first request--> busy --answered--> idle --next request--> busy
 """
 
 import asyncio
-from collections.abc import Callable
+import uuid
+from typing import Any
 
-from aiohttp.web import RequestHandler
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from gptdock.errors import APIError, InternalError, InvalidRequest
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
 
 
 class Connections:
-    """Fresh connections have not sent a request yet; all others are kept ones."""
+    """All that are open."""
 
     def __init__(self, head_timeout: float) -> None:
         self.draining = False
         self._head_timeout = head_timeout
-        self._fresh: dict[RequestHandler, asyncio.TimerHandle] = {}
+        self._fresh: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._busy: set[web.RequestHandler] = set()
+        self._idle: set[web.RequestHandler] = set()
+        self._changed = asyncio.Event()
 
-    def opened(self, handler: RequestHandler) -> None:
+    def opened(self, connection: web.RequestHandler) -> None:
         """A connection was accepted."""
-        self._fresh[handler] = self._close_in(self._head_timeout, handler)
+        self._fresh[connection] = _close_in(self._head_timeout, connection)
 
-    def asked(self, handler: RequestHandler) -> bool:
+    def asked(self, connection: web.RequestHandler) -> bool:
         """A request came: whether it is its connection's first."""
-        timer = self._fresh.pop(handler, None)
+        is_first = self._forget(connection)
+        self._busy.add(connection)
+        return is_first
+
+    def answered(self, connection: web.RequestHandler) -> None:
+        """The request was answered, but for what is still to be written."""
+        if connection in self._busy:
+            self._busy.discard(connection)
+            self._idle.add(connection)
+            self._changed.set()
+
+    def lost(self, connection: web.RequestHandler) -> None:
+        """The connection is closed."""
+        self._forget(connection)
+        self._changed.set()
+
+    async def drain(self) -> None:
+        """Close idle connections at once, busy ones once they are answered, fresh ones after their first request.
+
+        A connection whose request is still on its way here is none of aiohttp's to close: it would not read on.
+        """
+        self.draining = True
+        await asyncio.sleep(0)  # let requests that are here already begin: they are told that this process drains
+        for connection, timer in self._fresh.items():
+            timer.cancel()
+            self._fresh[connection] = _close_in(FRESH_SECONDS, connection)
+        while self._fresh or self._busy or self._idle:
+            idle, self._idle = self._idle, set()
+            self._changed.clear()
+            await asyncio.gather(*(_shut(connection) for connection in idle))
+            if self._fresh or self._busy:
+                await self._changed.wait()
+
+    def _forget(self, connection: web.RequestHandler) -> bool:
+        self._busy.discard(connection)
+        self._idle.discard(connection)
+        timer = self._fresh.pop(connection, None)
         if timer:
             timer.cancel()
         return timer is not None
 
-    async def drain(self, handlers: Callable[[], list[RequestHandler]]) -> None:
-        """Close idle connections at once, busy ones after their request, fresh ones after their first; await them."""
-        self.draining = True
-        await asyncio.sleep(0)  # let requests that are here already begin: they are told that this process drains
-        for handler, timer in self._fresh.items():
-            timer.cancel()
-            self._fresh[handler] = self._close_in(FRESH_SECONDS, handler)
-        kept = [handler for handler in handlers() if handler not in self._fresh]
-        await asyncio.gather(*(_shut(handler) for handler in kept))
-        if self._fresh:
-            await asyncio.sleep(FRESH_SECONDS)
-        await asyncio.gather(*(_shut(handler) for handler in handlers()))
 
-    def _close_in(self, seconds: float, handler: RequestHandler) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, self._close, handler)
+class Connection(web.RequestHandler):
+    """aiohttp's side of a connection, which tells of its beginning and end, and of aiohttp's own errors in our form."""
 
-    def _close(self, handler: RequestHandler) -> None:
-        del self._fresh[handler]
-        handler.force_close()
+    __slots__ = ("_connections",)
+
+    def __init__(self, connections: Connections, manager: web.Server, **arguments: Any) -> None:
+        super().__init__(manager, **arguments)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The caller connected."""
+        super().connection_made(transport)
+        self._connections.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is closed."""
+        super().connection_lost(exc)
+        self._connections.lost(self)
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """aiohttp's answer to what is no HTTP quotes what was sent; ours does not."""
+        super().handle_error(request, status, exc, message)  # logs it, and tells whether an answer was begun
+        error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
+        request_id = uuid.uuid4().hex
+        response = web.json_response(
+            error.to_json(request_id), status=error.status, headers={"X-Request-Id": request_id}
+        )
+        response.force_close()
+        return response
 
 
-async def _shut(handler: RequestHandler) -> None:
-    handler.close()  # first, or an idle one would be waited for
-    await handler.shutdown(None)
+def _close_in(seconds: float, connection: web.RequestHandler) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, connection.force_close)
+
+
+async def _shut(connection: web.RequestHandler) -> None:
+    connection.close()  # first, or an idle one would be waited for
+    await connection.shutdown(None)

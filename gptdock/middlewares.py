@@ -28,9 +28,8 @@ _FROM_AIOHTTP: dict[int, type[APIError]] = {
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, and turn whatever is raised into an error that a caller can read."""
-    own_id = request.headers.get("X-Request-Id", "")
     request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
-    request[REQUEST_ID] = own_id if _VISIBLE_ASCII.fullmatch(own_id) else uuid.uuid4().hex
+    request[REQUEST_ID] = _request_id(request)
     telemetry.request_id.set(request[REQUEST_ID])
     try:
         return await handler(request)
@@ -43,6 +42,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except Exception:
         log.exception("request failed")
         return _to_response(errors.InternalError(), request)
+    finally:
+        request.app[CONNECTIONS].answered(request.protocol)
 
 
 @web.middleware
@@ -63,9 +64,16 @@ async def drain_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
     """Put on every answer what every answer has."""
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    # aiohttp answers some requests before they come to a middleware: `Expect: junk`.
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
     if request.app[CONNECTIONS].draining:
         response.force_close()
+        response.headers["Connection"] = "close"  # aiohttp decided on it before it came here
+
+
+def _request_id(request: web.Request) -> str:
+    own_id = request.headers.get("X-Request-Id", "")
+    return own_id if _VISIBLE_ASCII.fullmatch(own_id) else uuid.uuid4().hex
 
 
 def _has_key(request: web.Request, keys: tuple[str, ...]) -> bool:

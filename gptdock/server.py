@@ -10,9 +10,11 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
+from gptdock.connections import Connection
 from gptdock.errors import SettingsError
 from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS
 from gptdock.settings import Settings
@@ -49,15 +51,7 @@ async def serve(
     app: web.Application, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
 ) -> bool:
     """Serve until `stop` is set, then drain; whether everything was settled. `ready` is called once it serves."""
-    runner = web.AppRunner(
-        app,
-        handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=app[SETTINGS].keepalive_timeout,
-        lingering_time=1,
-        auto_decompress=False,
-        shutdown_timeout=CUT_SECONDS,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
     await runner.setup()
     try:
         listener = await asyncio.get_running_loop().create_server(_accepting(runner, app), sock=sock, backlog=BACKLOG)
@@ -65,29 +59,33 @@ async def serve(
         log.info("serving", extra={"process_id": app[LEDGER].process})
         await stop.wait()
         listener.close()
-        return await _drain(app, runner)
+        return await _drain(app)
     finally:
         await runner.cleanup()
 
 
 def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.RequestHandler]:
-    server, connections = runner.server, app[CONNECTIONS]
-    assert server is not None
+    assert runner.server is not None
+    return partial(
+        Connection,
+        app[CONNECTIONS],
+        runner.server,
+        loop=asyncio.get_running_loop(),
+        access_log=None,
+        keepalive_timeout=app[SETTINGS].keepalive_timeout,
+        lingering_time=1,
+        auto_decompress=False,
+    )
 
-    def accept() -> web.RequestHandler:
-        handler = server()
-        connections.opened(handler)
-        return handler
 
-    return accept
-
-
-async def _drain(app: web.Application, runner: web.AppRunner) -> bool:
-    server, seconds = runner.server, app[SETTINGS].drain_seconds
-    assert server is not None
+async def _drain(app: web.Application) -> bool:
     log.info("draining")
-    closing = asyncio.create_task(app[CONNECTIONS].drain(lambda: server.connections))
-    steps = ((seconds, app[GATE].cut), (CUT_SECONDS, app[GATE].cancel), (CANCEL_SECONDS, closing.cancel))
+    closing = asyncio.create_task(app[CONNECTIONS].drain())
+    steps = (
+        (app[SETTINGS].drain_seconds, app[GATE].cut),
+        (CUT_SECONDS, app[GATE].cancel),
+        (CANCEL_SECONDS, closing.cancel),
+    )
     for seconds, then in steps:
         await asyncio.wait([closing], timeout=seconds)
         if closing.done():

@@ -155,7 +155,7 @@ class Upstream:
         response = await self._post(body, exchange, "application/json")
         try:
             raw = await refusals.read(response, MOST_ANSWER_BYTES)
-            content = json.loads(raw)
+            content = json.loads(raw or b"null")  # nothing at all was generated, if nothing came
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as exc:
             raise UpstreamLost from exc
         finally:

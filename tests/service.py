@@ -87,6 +87,7 @@ def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
         "DRAIN_SECONDS": "1",
+        "RESERVE_TIMEOUT": "20",  # machines that run tests are busy
     }
     return Settings.from_env(environ | {name.upper(): str(value) for name, value in changes.items()})
 
