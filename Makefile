@@ -1,0 +1,37 @@
+# People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
+PYTHON ?= python3
+
+.PHONY: help install run test check format nemesis conformance
+
+help: ## Print these targets
+	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+install: .venv/check.installed ## Install everything that working on GPTDock needs, into .venv
+
+run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and a simulated OpenAI
+	.venv/bin/gptdock dev
+
+test: .venv/test.installed ## Run all tests
+	.venv/bin/pytest
+
+check: .venv/check.installed ## Lint, formatting and types, as CI does it
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy gptdock tests
+
+format: .venv/check.installed ## Put imports and formatting right
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+nemesis: .venv/test.installed ## Fight SEEDS=500 seeds of kills, pauses and lost answers
+	.venv/bin/python -m tests.nemesis 0 $(or $(SEEDS),500)
+
+conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
+	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
+
+# One stamp for each extra of setup.cfg, so that `make run` waits for no more than it needs.
+.venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install -e '.[$*]' && touch $@
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/ministack/bin/ministack: | .venv/bin/pip
+	$(PYTHON) -m venv .venv/ministack && .venv/ministack/bin/pip install 'ministack>=1.5,<2'

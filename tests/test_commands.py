@@ -1,0 +1,154 @@
+"""The command line as a process: what it refuses, what it reads, how it stops."""
+
+import socket
+
+import aiohttp
+import pytest
+
+from gptdock.dev.openai import SimulatedOpenAI
+from gptdock.dev.script import Script
+from gptdock.quota import Account
+from gptdock.store import Store
+from tests.processes import SECRETS, Finished, environment, run, serving
+from tests.service import KEY, QUESTION, read_receipts, sse_data
+
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+def assert_refused(finished: Finished, *words: str) -> None:
+    """It did not start, and said why in one line that tells no secret."""
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert line.startswith("gptdock: ")
+    assert all(word in line for word in words), line
+    assert not any(secret in finished.err + finished.out for secret in SECRETS.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"OPEN_AI_KEY": ""}, ["OPEN_AI_KEY is missing"]),
+        ({"PRE_SHARED_KEY": " "}, ["PRE_SHARED_KEY is missing"]),
+        ({"PORT": "http"}, ["PORT must be a whole number"]),
+        ({"PRE_SHARED_KEY": f"{KEY},{KEY}"}, ["PRE_SHARED_KEY must be different"]),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, ["AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together"]),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path, wrong, words):
+    finished = await run("serve", cwd=tmp_path, env=environment() | wrong)
+
+    assert_refused(finished, *words)
+
+
+async def test_a_port_in_use_stops_the_start_with_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        finished = await run("serve", cwd=tmp_path, env=environment(HOST="127.0.0.1", PORT=port))
+
+    assert_refused(finished, "PORT", port, "Address already in use")
+
+
+async def test_a_missing_table_stops_the_start_with_one_line(tmp_path, dynamodb: str):
+    finished = await run("serve", cwd=tmp_path, env=environment(dynamodb, PORT="0"))
+
+    assert_refused(finished, "gptdock_quota", "run `gptdock tables`")
+
+
+async def test_a_descriptor_that_is_no_socket_stops_the_start_with_one_line(tmp_path):
+    finished = await run("serve", "--fd", "0", cwd=tmp_path, env=environment())
+
+    assert_refused(finished, "socket")
+
+
+async def test_an_unknown_command_is_not_understood(tmp_path):
+    finished = await run("server", cwd=tmp_path, env=environment())
+
+    assert finished.code == 2
+    assert "invalid choice: 'server'" in finished.err
+
+
+async def test_tables_may_be_made_twice(tmp_path, dynamodb: str):
+    first = await run("tables", cwd=tmp_path, env=environment(dynamodb))
+    second = await run("tables", cwd=tmp_path, env=environment(dynamodb))
+
+    assert first == second == (0, "", "")
+    async with serving(tmp_path, environment(dynamodb)) as running:
+        running.terminate()
+        assert await running.ended() == 0
+
+
+async def test_tables_without_a_dynamodb_fails_with_one_line(tmp_path):
+    finished = await run("tables", cwd=tmp_path, env=environment())
+
+    assert_refused(finished)
+
+
+async def test_the_environment_wins_over_the_file_in_the_working_directory(tmp_path, dynamodb: str, tables: Store):
+    in_file = environment(dynamodb) | {"PRE_SHARED_KEY": "key-of-the-file"}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in in_file.items()))
+
+    # An empty value is an unset one: here the file counts.
+    async with (
+        serving(tmp_path, {"PRE_SHARED_KEY": KEY, "OPEN_AI_KEY": ""}) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"{running.url}/v1/client/info?client_id=c1&product_id=p1"
+        statuses = []
+        for key in (KEY, "key-of-the-file"):
+            async with session.get(url, headers={"Authorization": f"Bearer {key}"}) as response:
+                statuses.append(response.status)
+
+    assert statuses == [404, 403]
+
+
+async def test_without_a_dynamodb_it_serves_what_it_can(tmp_path, openai: SimulatedOpenAI):
+    async with serving(tmp_path, environment(openai=openai.url)) as running, aiohttp.ClientSession() as session:
+        async with session.get(f"{running.url}/v1/health") as health:
+            pass
+        async with session.post(f"{running.url}/v1/ask", json=QUESTION, headers=HEADERS) as ask:
+            content = await ask.json()
+
+    assert (health.status, ask.status, content["error"]["code"]) == (200, 503, "ledger_unavailable")
+    assert openai.requests == 0
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_stream_that_is_open_at_sigterm_is_served_whole(
+    tmp_path, dynamodb: str, tables: Store, openai: SimulatedOpenAI, signals: int
+):
+    openai.script = Script(tokens=20, hold_at=5)
+    asked = QUESTION | {"stream": True}
+    async with serving(tmp_path, environment(dynamodb, openai.url)) as running, aiohttp.ClientSession() as session:
+        async with session.post(f"{running.url}/v1/ask", json=asked, headers=HEADERS) as response:
+            begun = await response.content.readany()
+
+            running.terminate()
+            await running.logged("draining")
+            for _ in range(signals - 1):
+                running.terminate()
+            openai.release()
+            body = begun + await response.read()
+
+        assert await running.ended() == 0
+    assert sse_data(body)[-1] == b"[DONE]"
+    [receipt] = await read_receipts(tables, Account("c1", "p1"))
+    assert receipt["tokens"] == openai.journal[0].spent
+
+
+async def test_a_stream_that_outlasts_the_drain_ends_with_an_error_event(
+    tmp_path, dynamodb: str, tables: Store, openai: SimulatedOpenAI
+):
+    openai.script = Script(tokens=20, stall_at=5)
+    env = environment(dynamodb, openai.url, DRAIN_SECONDS="0.1")
+    async with serving(tmp_path, env) as running, aiohttp.ClientSession() as session:
+        async with session.post(f"{running.url}/v1/ask", json=QUESTION | {"stream": True}, headers=HEADERS) as response:
+            begun = await response.content.readany()
+
+            running.terminate()
+            body = begun + await response.read()
+
+        assert await running.ended() == 0
+    assert b'"code":"draining"' in sse_data(body)[-1]
+    [receipt] = await read_receipts(tables, Account("c1", "p1"))
+    assert receipt["source"] == "counted"

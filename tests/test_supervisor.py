@@ -1,0 +1,216 @@
+"""What is shipped in `supervisor/`, under a real supervisord: two processes behind one socket, for ever."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import AsyncIterator
+from configparser import RawConfigParser
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from packaging.requirements import Requirement
+
+from gptdock.dev.openai import SimulatedOpenAI
+from gptdock.dev.script import Script
+from gptdock.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
+from gptdock.settings import Settings
+from tests.processes import GPTDOCK, PATIENCE_SECONDS, environment, run
+from tests.service import KEY, QUESTION, sse_data
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+PROGRAM = "fcgi-program:gptdock"
+WORKERS = ["gptdock:gptdock_0", "gptdock:gptdock_1"]
+
+
+def shipped() -> RawConfigParser:
+    """The shipped configuration as supervisor reads it."""
+    parser = RawConfigParser(inline_comment_prefixes=(";",))
+    parser.read(ROOT / "supervisor/gptdock.conf")
+    return parser
+
+
+class Supervisor:
+    """A supervisord with the shipped configuration; what belongs to the machine is replaced."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._config = folder / "supervisord.conf"
+        parser = shipped()
+        program = parser[PROGRAM]
+        del program["user"]
+        program["socket"] = f"tcp://127.0.0.1:{port}"
+        program["command"] = program["command"].replace("/opt/gptdock/.venv/bin/gptdock", GPTDOCK)
+        program["directory"] = str(folder)
+        program["environment"] = program["environment"].replace("/opt/gptdock", str(folder))
+        program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
+        # What Debian's own /etc/supervisor/supervisord.conf has around what it includes.
+        parser["supervisord"].update(
+            {"logfile": str(folder / "log"), "pidfile": str(folder / "pid"), "nodaemon": "true"}
+        )
+        parser["unix_http_server"] = {"file": str(folder / "s")}
+        parser["supervisorctl"] = {"serverurl": f"unix://{folder / 's'}"}
+        parser["rpcinterface:supervisor"] = {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        }
+        with self._config.open("w") as file:
+            parser.write(file)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Supervisor"]:
+        """Both processes run; at the end supervisord is told to stop, and does."""
+        self._process = await asyncio.create_subprocess_exec(
+            BIN / "supervisord", "-c", self._config, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=_path()
+        )
+        try:
+            await self.logged("success: gptdock_. entered RUNNING state", times=len(WORKERS))
+            yield self
+        finally:
+            self._process.terminate()  # it ends its workers first
+            await self._process.communicate()
+            assert self._process.returncode == 0
+
+    async def logged(self, pattern: str, times: int = 1) -> list[str]:
+        """Wait until supervisord has logged so many lines with this pattern; the last group of each."""
+        assert self._process.stdout
+        found: list[str] = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(found) < times:
+                line = (await self._process.stdout.readline()).decode()
+                assert line, f"ended without having logged {pattern!r}"
+                if match := re.search(pattern, line):
+                    found.append(match[match.lastindex or 0])
+        return found
+
+    async def control(self, *arguments: str) -> str:
+        """What `supervisorctl` answers."""
+        process = await asyncio.create_subprocess_exec(
+            BIN / "supervisorctl", "-c", self._config, *arguments, stdout=PIPE, stderr=STDOUT, env=_path()
+        )
+        out, _ = await process.communicate()
+        return out.decode()
+
+    async def ask(self) -> None:
+        """Ask over a connection of its own, and be answered."""
+        async with aiohttp.ClientSession() as session, self.open(session) as response:
+            assert response.status == 200
+            assert sse_data(await response.read())[-1] == b"[DONE]"
+
+    def open(self, session: aiohttp.ClientSession):
+        """A streamed answer; to be used with `async with`."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        return session.post(f"{self.url}/v1/ask", json=QUESTION | {"stream": True}, headers=headers)
+
+
+def _path() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"]}
+
+
+@contextmanager
+def stopped(pid: int):
+    """A process that does nothing meanwhile, so that whatever is answered is answered by others."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path, dynamodb: str, openai: SimulatedOpenAI) -> AsyncIterator[Supervisor]:
+    """The shipped configuration, with an environment file as on a VM, and tables made by the command."""
+    env_file = tmp_path / ".env"
+    env_file.touch(mode=0o600)
+    values = environment(dynamodb, openai.url, DRAIN_SECONDS="2")
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    assert (await run("tables", cwd=tmp_path, env={})).code == 0
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    async with Supervisor(tmp_path, port).running() as supervisor:
+        yield supervisor
+
+
+async def test_both_processes_serve_and_a_killed_one_comes_back(supervisor: Supervisor):
+    first, second = [int(await supervisor.control("pid", worker)) for worker in WORKERS]
+
+    with stopped(first):
+        await supervisor.ask()  # only the second can answer
+    with stopped(second):
+        await supervisor.ask()  # only the first
+        os.kill(first, signal.SIGKILL)
+        await supervisor.logged("exited: gptdock_0 .terminated by SIGKILL; not expected")
+        [third] = await supervisor.logged(r"spawned: 'gptdock_0' with pid (\d+)")
+        await supervisor.ask()  # only the one that stands in for it
+
+    assert int(third) not in (first, second)
+    await supervisor.logged("success: gptdock_0 entered RUNNING state")
+
+
+async def test_a_stop_drains(supervisor: Supervisor, openai: SimulatedOpenAI):
+    openai.script = Script(tokens=20, hold_at=5)
+
+    async with aiohttp.ClientSession() as session, supervisor.open(session) as response:
+        begun = await response.content.readany()
+        stopping = asyncio.create_task(supervisor.control("stop", "gptdock:*"))
+        [idle] = await supervisor.logged("stopped: (gptdock_.) .exit status 0")
+        openai.release()
+        body = begun + await response.read()
+        [busy] = await supervisor.logged("stopped: (gptdock_.) .exit status 0")
+    await stopping
+
+    assert sse_data(body)[-1] == b"[DONE]"
+    assert {idle, busy} == {"gptdock_0", "gptdock_1"}
+
+
+def test_supervisor_waits_longer_than_a_drain_takes():
+    drain_seconds = Settings.from_env(environment()).drain_seconds
+
+    wait_seconds = shipped().getint(PROGRAM, "stopwaitsecs")
+
+    assert wait_seconds == drain_seconds + 20
+    assert wait_seconds > drain_seconds + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS
+
+
+def test_every_stream_finds_its_two_descriptors():
+    streams = Settings.from_env(environment()).max_streams
+
+    assert shipped().getint("supervisord", "minfds") > 2 * streams + 1000
+
+
+def test_no_secret_is_in_the_configuration():
+    names = [pair.partition("=")[0] for pair in shipped()[PROGRAM]["environment"].split(",")]
+
+    assert names == ["HOME", "OPS_PORT"]
+
+
+def locked() -> dict[str, str]:
+    """The packages of the lock with their versions; every line is one, a hash of one, or a comment."""
+    text = (ROOT / "supervisor/requirements.txt").read_text()
+    return dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+) \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.MULTILINE)
+    )
+
+
+def test_the_lock_satisfies_what_the_package_requires():
+    setup = RawConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    required = [Requirement(line) for line in setup["options"]["install_requires"].split()]
+    versions = locked()
+
+    assert required
+    assert all(each.specifier.contains(versions[each.name]) for each in required)
+
+
+def test_every_package_of_the_lock_has_hashes_and_none_has_a_place():
+    text = (ROOT / "supervisor/requirements.txt").read_text()
+
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "--hash=sha256:"))]
+
+    assert len(lines) == len(locked()) > 20
+    assert "://" not in text
