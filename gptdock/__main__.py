@@ -9,7 +9,8 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from gptdock import commands
-from gptdock.errors import GPTDockError
+from gptdock.errors import GPTDockError, LedgerUnavailable
+from gptdock.store import fault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return commands.run(parsed, _environment())
+    except LedgerUnavailable as exc:
+        sys.stderr.write(f"gptdock: DynamoDB cannot be used: {fault(exc)}\n")
+        return 1
     except (GPTDockError, OSError) as exc:
         sys.stderr.write(f"gptdock: {exc}\n")
         return 1

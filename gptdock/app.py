@@ -49,8 +49,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         tables = await stack.enter_async_context(store.connect(settings))
         try:
             await tables.check()
-        except LedgerUnavailable:
-            log.warning("DynamoDB cannot be reached; until it can, requests get 503")
+        except LedgerUnavailable as exc:
+            log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": store.fault(exc)})
         app[LEDGER] = await stack.enter_async_context(Ledger(tables, settings).running())
         app[UPSTREAM] = await stack.enter_async_context(upstream.connect(settings))
         yield

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gptdock import side
+from gptdock import side, store
 from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.outbox import Outbox
@@ -147,9 +147,9 @@ class BookLoop:
                 return
             self._learn(answer.applied, answer.book)
             self._backoff.reset()
-        except LedgerUnavailable:
+        except LedgerUnavailable as exc:
             self._side = side.timed_out(self._side)
-            log.warning("commit not answered", extra={"client": self.account.client_id})
+            log.warning("commit not answered", extra={"client": self.account.client_id, "fault": store.fault(exc)})
             await self._backoff.pause()
         except Exception:  # the loop must never stop settling
             log.exception("commit failed", extra={"client": self.account.client_id})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from gptdock import app, server, store, telemetry
 from gptdock.audit import audit
+from gptdock.errors import SettingsError
 from gptdock.settings import Settings
 from gptdock.sweeper import Sweeper
 
@@ -15,9 +16,7 @@ from gptdock.sweeper import Sweeper
 def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run the command that was parsed, and return the process's exit code. Raises SettingsError, OSError."""
     if parsed.command == "dev":
-        from gptdock.dev import stack  # needs moto, which production does without
-
-        return asyncio.run(stack.run(environ))
+        return asyncio.run(_dev(environ))
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level, settings.log_format)
     if parsed.command == "tables":
@@ -25,6 +24,14 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if parsed.command == "audit":
         return asyncio.run(_audit(settings, parsed.client))
     return asyncio.run(_serve(settings, parsed.fd))
+
+
+async def _dev(environ: Mapping[str, str]) -> int:
+    try:
+        from gptdock.dev import stack  # needs moto, which production does without
+    except ModuleNotFoundError as exc:
+        raise SettingsError(f"dev needs {exc.name}: pip install '.[dev]'") from exc
+    return await stack.run(environ)
 
 
 async def _serve(settings: Settings, fd: int | None) -> int:

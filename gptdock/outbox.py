@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
+from gptdock import store
 from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable
 from gptdock.quota import Account, Receipt
@@ -46,8 +47,8 @@ class Outbox:
                 await self._store.put_receipts(
                     [(account, period, batch[account, period, key][0]) for account, period, key in batch]
                 )
-            except LedgerUnavailable:
-                log.warning("receipts not put", extra={"waiting": len(self._waiting)})
+            except LedgerUnavailable as exc:
+                log.warning("receipts not put", extra={"waiting": len(self._waiting), "fault": store.fault(exc)})
                 await backoff.pause()
                 continue
             backoff.reset()

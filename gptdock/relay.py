@@ -124,7 +124,8 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
                 raise
             bill.outcome = exc.code
             await caller.end(_error_event(exc, request[REQUEST_ID]))
-    except CallerGone:
+    except CallerGone as exc:
+        bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)
         caller.cut()
     return response
 
@@ -197,4 +198,4 @@ def _outcome(exc: BaseException | None, done: bool) -> str:
         return "complete"
     if isinstance(exc, APIError):
         return exc.code
-    return "caller_left" if isinstance(exc, asyncio.CancelledError) else "internal_error"
+    return "caller_left" if isinstance(exc, CallerGone | asyncio.CancelledError) else "internal_error"

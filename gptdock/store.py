@@ -210,6 +210,14 @@ async def _translated(seconds: float) -> AsyncIterator[None]:
         raise LedgerUnavailable from exc
 
 
+def fault(error: LedgerUnavailable) -> str:
+    """What was wrong, in one word: DynamoDB's own code, or the class of what failed. For the log, not for callers."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return str(cause.response.get("Error", {}).get("Code", ""))
+    return type(cause).__name__
+
+
 def _is_refusal(exc: ClientError) -> bool:
     code: str = exc.response.get("Error", {}).get("Code", "")
     if code == "TransactionCanceledException":

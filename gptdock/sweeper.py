@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gptdock import quota
+from gptdock import quota, store
 from gptdock.errors import LedgerUnavailable
 from gptdock.quota import Account, Book, Lease
 from gptdock.store import BATCH, Store
@@ -47,8 +47,8 @@ class Sweeper:
     async def _try(self, account: Account, period: str, book: Book) -> None:
         try:
             await self.sweep(account, period, book)
-        except LedgerUnavailable:
-            log.warning("lease not swept yet", extra={"client": account.client_id})
+        except LedgerUnavailable as exc:
+            log.warning("lease not swept yet", extra={"client": account.client_id, "fault": store.fault(exc)})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
         ended = quota.expired(book, int(self._clock()), self._grace_seconds)

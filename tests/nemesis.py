@@ -83,6 +83,10 @@ class Worker:
         self._process.send_signal(number)
         return await self._process.wait()
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -252,6 +256,8 @@ async def battlefield() -> AsyncIterator[Nemesis]:
         finally:
             proxy.always = None
             codes = await asyncio.gather(*(worker.end(signal.SIGTERM) for worker in workers))
+            for worker in workers:
+                worker.close()
             if any(codes):
                 nemesis.report.failures.append(f"exit codes {codes}")
 

@@ -262,7 +262,8 @@ async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, tables:
 async def test_a_killed_process_is_charged_by_its_will(
     start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
 ):
-    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
+        hold.seen = lambda: 2
         doom.always = "break"
     async with start() as other:
         clock.now += 60 + 10 + 2
@@ -273,7 +274,8 @@ async def test_a_killed_process_is_charged_by_its_will(
 async def test_a_killed_process_leaves_nothing_in_the_end(
     start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
 ):
-    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
+        hold.seen = lambda: 2
         await spend(killed, 42)
         await doom_when_settled(killed, doom)
     async with start() as other:

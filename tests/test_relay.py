@@ -1,11 +1,22 @@
-"""The relay, through the whole service: what the caller sees, and what it costs."""
+"""The relay, through the whole service: what the caller sees, and what it costs, whatever breaks."""
 
+import asyncio
+import json
+import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from gptdock.dev.script import Script
+import aiohttp
+import pytest
+
+from gptdock.dev.script import BEFORE_HEAD, Cut, Script
+from gptdock.sse import EventSplitter
+from tests.hostile import AUTHORIZED, check_nothing_is_left, connect, question, request
 from tests.service import Service, sse_data
 
 RECORDED = (Path(__file__).parent / "data/ask_stream.sse").read_bytes()
+CUTS: list[Cut] = ["close", "rst", "mid_chunk", "after_finish", "clean_no_done", "close_delimited"]
 
 
 async def test_the_recorded_stream_comes_out_as_it_went_in(serve):
@@ -20,14 +31,12 @@ async def test_the_recorded_stream_comes_out_as_it_went_in(serve):
     assert (receipt["completion_tokens"], receipt["source"], receipt["outcome"]) == (51, "counted", "complete")
 
 
-async def test_a_whole_answer_is_charged_by_its_usage(service: Service):
+async def test_a_whole_answer_comes_out_as_it_went_in_and_is_charged_by_its_usage(service: Service):
     async with service.ask() as response:
         answer = await response.json()
 
-    info = await service.info()
-    assert info["quota_used"] == answer["usage"]["total_tokens"] > 0
-    assert info["quota_held"] == 0
-    assert info["max_quota"] == info["quota_left"] + info["quota_used"]
+    assert answer["choices"][0]["message"]["content"]
+    await check_nothing_is_left(service, used=answer["usage"]["total_tokens"])
 
 
 async def test_a_stream_ends_with_done_and_hides_the_usage_chunk(service: Service):
@@ -35,6 +44,306 @@ async def test_a_stream_ends_with_done_and_hides_the_usage_chunk(service: Servic
         events = sse_data(await response.read())
 
     assert events[-1] == b"[DONE]"
-    assert not any(b'"choices":[]' in event for event in events)
+    assert not any(json.loads(event)["choices"] == [] for event in events[:-1])
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+async def test_events_are_passed_on_as_they_come(service: Service):
+    service.openai.script = Script(hold_at=3)
+
+    async with service.ask(stream=True) as response:
+        first = b"".join([await response.content.readuntil(b"\n\n") for _ in range(3)])
+        service.openai.release()
+        rest = await response.read()
+
+    assert len(sse_data(first)) == 3
+    assert rest.endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_upstream_is_asked_for_usage_and_for_no_more_than_was_held(service: Service):
+    async with service.ask(stream=True) as response:
+        await response.read()
+
+    asked = service.openai.journal[0].request
+    assert asked["stream_options"] == {"include_usage": True}
+    assert (asked["n"], asked["max_completion_tokens"], asked["model"]) == (1, 1000, "gpt-4o-mini")
+
+
+# --- the caller leaves
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed(service: Service, silent: bool):
+    service.openai.script = Script(tokens=400, stall_at=9) if silent else Script(tokens=400, token_seconds=0.005)
+    async with service.ask(stream=True) as response:
+        await service.openai.journal.sent(9)
+        response.close()
+
+    [record] = await service.openai.journal.left()
+
     [receipt] = await service.receipts()
-    assert receipt["tokens"] == service.openai.journal[0].spent
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
+    assert receipt["prompt_tokens"] == record.prompt_tokens
+    assert 0 <= record.generated - receipt["completion_tokens"] <= 1  # one may be on its way
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_what_was_received_and_not_yet_passed_on_is_charged(service: Service):
+    """The caller leaves in the very moment in which much has arrived: it was generated, so it is charged."""
+    service.openai.script = Script(tokens=50, hold_at=52)
+    async with service.ask(stream=True) as response:
+        record = await service.openai.journal.sent(52)
+        response.close()
+    await service.openai.journal.left()
+
+    [receipt] = await service.receipts()
+    assert receipt["tokens"] == record.spent
+
+
+async def test_who_leaves_after_the_last_text_and_before_the_usage_pays(service: Service):
+    service.openai.script = Script(tokens=20, hold_at=22)
+    async with service.ask(stream=True) as response:
+        while b'"finish_reason":"stop"' not in await response.content.readuntil(b"\n\n"):
+            continue
+        response.close()
+
+    [record] = await service.openai.journal.left()
+
+    await check_nothing_is_left(service, used=record.spent)
+
+
+async def test_who_leaves_right_after_done_did_not_leave(service: Service):
+    async with service.ask(stream=True) as response:
+        while b"[DONE]" not in await response.content.readuntil(b"\n\n"):
+            continue
+        response.close()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("upstream", "complete")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_before_the_upstream_s_head_pays_the_prompt_and_what_may_have_come(
+    service: Service, stream: bool
+):
+    service.openai.script = Script(stall_at=BEFORE_HEAD)
+    asking = asyncio.create_task(_read(service, stream=stream))
+    record = await service.openai.journal.arrived()
+
+    asking.cancel()
+    await service.openai.journal.ended()
+
+    [receipt] = await service.receipts()
+    assert receipt["prompt_tokens"] == record.prompt_tokens
+    assert receipt["outcome"] == "caller_left"
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_a_caller_who_closes_his_side_after_the_request_is_taken_to_have_left(service: Service):
+    service.openai.script = Script(stall_at=3)
+    async with connect(service) as connection:
+        connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
+        await service.openai.journal.sent(3)
+        connection.writer.write_eof()
+        await service.openai.journal.left()
+
+    [receipt] = await service.receipts()
+    assert receipt["outcome"] == "caller_left"
+
+
+async def test_a_caller_who_does_not_read_is_cut(serve):
+    async with serve(write_timeout=0.3) as service:
+        service.openai.script = Script(raw=RECORDED.removesuffix(b"data: [DONE]\n\n") * 2000)
+        with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
+            await service.openai.journal.left()
+
+            [receipt] = await service.receipts()
+        assert receipt["outcome"] == "caller_left"
+        assert receipt["tokens"] == 1000 + 8 + receipt["prompt_tokens"], "text for more than the hold was received"
+
+
+# --- the upstream breaks
+
+
+@pytest.mark.parametrize("cut", CUTS)
+async def test_a_cut_stream_ends_with_an_error_and_without_done(service: Service, cut: Cut):
+    service.openai.script = Script(tokens=20, cut=cut, cut_at=None if cut == "after_finish" else 9)
+
+    async with service.ask(stream=True) as response:
+        events = sse_data(await response.read())
+
+    assert response.status == 200
+    assert json.loads(events[-1])["error"]["code"] == "upstream_error"
+    assert b"[DONE]" not in events
+    [record] = service.openai.journal
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "upstream_error")
+    assert 0 <= record.spent - receipt["tokens"] <= 1
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+@pytest.mark.parametrize("cut", ["close", "rst", "close_delimited"])
+async def test_a_cut_whole_answer_is_an_error_and_is_charged(service: Service, cut: Cut):
+    service.openai.script = Script(tokens=20, cut=cut)
+
+    async with service.ask() as response:
+        assert response.status == 502
+
+    [receipt] = await service.receipts()
+    assert receipt["source"] == "counted"
+    assert receipt["tokens"] >= receipt["prompt_tokens"] == service.openai.journal[0].prompt_tokens
+
+
+@pytest.mark.parametrize("comments_every", [None, 0.02])
+async def test_a_stalled_stream_ends_with_an_error_also_if_comments_drip(serve, comments_every: float | None):
+    async with serve(event_timeout=0.3) as service:
+        service.openai.script = Script(stall_at=4, comments_every=comments_every)
+
+        async with service.ask(stream=True) as response:
+            events = sse_data(await response.read())
+
+        assert json.loads(events[-1])["error"]["code"] == "upstream_timeout"
+        assert not any(event.startswith(b":") for event in events)
+        await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+async def test_a_whole_answer_has_the_request_s_deadline_only(serve):
+    async with serve(request_timeout=0.5, event_timeout=0.1, first_event_timeout=0.1) as service:
+        service.openai.script = Script(head_seconds=0.3)
+        async with service.ask() as response:
+            assert response.status == 200
+
+        service.openai.script = Script(stall_at=BEFORE_HEAD)
+        async with service.ask() as response:
+            assert response.status == 504
+
+
+async def test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing(service: Service):
+    service.openai.script = Script(error_at=0, error={"message": "secret words", "code": "rate_limit_exceeded"})
+
+    async with service.ask(stream=True) as response:
+        body = await response.text()
+
+    assert response.status == 429
+    assert "secret words" not in body
+    await check_nothing_is_left(service, used=0)
+
+
+async def test_an_error_in_the_stream_is_told_in_our_words_and_counted(service: Service):
+    service.openai.script = Script(error_at=5, error={"message": "secret words", "code": "server_error"})
+
+    async with service.ask(stream=True) as response:
+        body = await response.read()
+
+    assert json.loads(sse_data(body)[-1])["error"]["code"] == "upstream_error"
+    assert b"secret words" not in body
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "usage", [False, None, {"total_tokens": -1}, {"total_tokens": "9"}, {"total_tokens": True}, {}, "many", 7]
+)
+async def test_what_the_upstream_does_not_report_well_is_counted(service: Service, usage: Any, stream: bool):
+    service.openai.script = Script(tokens=20, usage=usage)
+
+    body = await _read(service, stream=stream)
+
+    assert body
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "complete")
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("total", [0, 1, 100_000])
+async def test_what_the_upstream_reports_is_charged_even_nothing_or_more_than_was_held(
+    service: Service, total: int, stream: bool
+):
+    service.openai.script = Script(usage={"total_tokens": total, "prompt_tokens": 0, "completion_tokens": total})
+
+    await _read(service, stream=stream)
+
+    await check_nothing_is_left(service, used=total)
+
+
+@pytest.mark.parametrize("line_ending", ["\n", "\r", "\r\n"])
+async def test_any_line_ending_and_any_split_gives_the_same_events(service: Service, line_ending: str):
+    raw = RECORDED.replace(b"\n", line_ending.encode())
+    service.openai.script = Script(raw=raw, piece=1)
+
+    async with service.ask(stream=True) as response:
+        body = await response.read()
+
+    events = [event.data for event in EventSplitter().feed(body) if event.data is not None]
+    assert events == sse_data(RECORDED)
+
+
+async def test_events_that_are_no_text_are_passed_on_as_they_are(service: Service):
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]},
+        {"choices": [{"index": 0, "delta": {"refusal": "no"}}], "novelty": [1, {"a": None}]},
+        {"choices": [], "prompt_filter_results": []},
+    ]
+    raw = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+    service.openai.script = Script(raw=raw)
+
+    async with service.ask(stream=True) as response:
+        assert await response.read() == raw
+
+
+async def test_a_line_without_end_is_cut_off(service: Service):
+    service.openai.script = Script(raw=RECORDED.removesuffix(b"data: [DONE]\n\n") + b"data: " + b"x" * (5 * 2**20))
+
+    async with service.ask(stream=True) as response:
+        events = sse_data(await response.read())
+
+    assert json.loads(events[-1])["error"]["code"] == "upstream_error"
+
+
+async def test_a_line_of_two_megabytes_is_passed_on(service: Service):
+    text = {"choices": [{"index": 0, "delta": {"content": "long " * 400_000}}]}
+    raw = b"data: " + json.dumps(text).encode() + b"\n\ndata: [DONE]\n\n"
+    service.openai.script = Script(raw=raw)
+
+    async with service.ask(stream=True) as response:
+        assert await response.read() == raw
+
+
+# --- many at once
+
+
+async def test_a_hundred_streams_at_once_are_all_whole_and_charged(service: Service):
+    service.openai.script = Script(tokens=30, hold_at=3)
+
+    asking = [asyncio.create_task(_read(service, stream=True, client_id=f"c{i % 7}")) for i in range(100)]
+    await service.openai.journal.until(lambda: sum(record.events >= 3 for record in service.openai.journal) == 100)
+    service.openai.release()
+    bodies = await asyncio.gather(*asking)
+
+    assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+    used = [(await service.info(f"c{i}"))["quota_used"] for i in range(7)]
+    assert sum(used) == sum(record.spent for record in service.openai.journal)
+
+
+async def test_a_short_quota_gives_a_shorter_answer(serve):
+    async with serve(default_token_quota=120) as service:
+        service.openai.script = Script(tokens=100)
+        async with service.ask() as response:
+            answer = await response.json()
+
+        [record] = service.openai.journal
+        assert answer["choices"][0]["finish_reason"] == "length"
+        assert record.request["max_completion_tokens"] == 120 - record.prompt_tokens - 8
+        info = await service.info()
+        assert info["quota_used"] == record.spent <= 120
+
+
+async def _read(service: Service, **fields: Any) -> bytes:
+    with suppress(aiohttp.ClientError):
+        async with service.ask(**fields) as response:
+            return await response.read()
+    return b""

@@ -12,7 +12,7 @@ from tests import world
 from tests.promises import search, walk
 from tests.world import GUARDS, World, start
 
-STEPS = 6_000  # of each random walk; `make search` takes more
+STEPS = 6_000  # of each random walk
 
 
 @pytest.mark.parametrize("seed", range(4))
