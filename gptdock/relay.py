@@ -107,7 +107,13 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     async with request.app[GATE].deadline():
         answer = await request.app[UPSTREAM].complete(body, bill.exchange)
     bill.meter.read_answer(answer.content)
-    return web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
+    response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
+    caller = Caller(request, response)
+    try:
+        await caller.end()
+    except CallerGone:
+        caller.cut()
+    return response
 
 
 async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
@@ -165,16 +171,16 @@ class Caller:
         """Send `data`, after the head if this is the first."""
         try:
             async with asyncio.timeout(self._timeout):
-                if not self._response.prepared:
-                    await self._response.prepare(self._request)
+                await self._response.prepare(self._request)  # does nothing but the first time
                 await self._response.write(data)
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
             raise CallerGone from exc
 
     async def end(self, data: bytes = b"") -> None:
-        """Send `data` and the end of the body."""
+        """Send `data` and the end of the body, after the head if this is the first."""
         try:
             async with asyncio.timeout(self._timeout):
+                await self._response.prepare(self._request)
                 await self._response.write_eof(data)
         except (aiohttp.ClientError, OSError) as exc:
             raise CallerGone from exc
