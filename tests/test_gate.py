@@ -1,0 +1,164 @@
+"""How many completions may be open, and until when."""
+
+import asyncio
+
+import pytest
+
+from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.errors import Draining, Overloaded, UpstreamTimeout
+from gptdock.gate import Gate
+from tests.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
+
+
+async def test_as_many_as_may_pass_and_no_more():
+    gate = Gate(2, request_timeout=60)
+
+    async with gate.passed(), _other(gate):
+        with pytest.raises(Overloaded):
+            await _pass(gate)
+
+
+async def test_who_leaves_makes_room_however_it_ends():
+    gate = Gate(1, request_timeout=60)
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            async with gate.passed():
+                raise ZeroDivisionError
+
+    await _pass(gate)
+
+
+async def test_who_was_refused_takes_no_room():
+    gate = Gate(1, request_timeout=60)
+
+    async with gate.passed():
+        for _ in range(3):
+            with pytest.raises(Overloaded):
+                await asyncio.create_task(_pass(gate))
+
+    await _pass(gate)
+
+
+async def test_a_deadline_ends_what_takes_too_long():
+    gate = Gate(1, request_timeout=0.01)
+
+    with pytest.raises(UpstreamTimeout):
+        async with gate.deadline():
+            await asyncio.Event().wait()
+
+
+async def test_a_cut_ends_all_that_is_open_and_all_that_comes_after():
+    gate = Gate(9, request_timeout=60)
+    tasks = [asyncio.create_task(_wait(gate)) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    gate.cut()
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        results = await asyncio.gather(*tasks, _wait(gate), return_exceptions=True)
+    assert [type(result) for result in results] == [Draining] * 4
+
+
+async def test_a_time_out_of_somebody_else_s_is_left_alone():
+    gate = Gate(1, request_timeout=60)
+
+    async with gate.deadline():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+
+
+async def test_cancel_ends_what_a_cut_does_not_reach():
+    gate = Gate(1, request_timeout=60)
+    entered = asyncio.Event()
+
+    async def hang():
+        async with gate.passed():
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hang())
+    await entered.wait()
+    gate.cut()
+    gate.cancel()
+
+    await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    assert task.cancelled()
+    await _pass(gate)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_beyond_max_streams_a_question_is_shed_before_any_hold(serve, stream):
+    async with serve(max_streams=1) as service:
+        service.openai.script = Script(hold_at=BEFORE_HEAD)
+        first = asyncio.create_task(_read(service, stream=stream))
+        await service.openai.journal.arrived()
+
+        async with asyncio.timeout(PATIENCE_SECONDS), service.ask(stream=stream, client_id="c2") as response:
+            fault = await fault_of(response)
+
+        assert (fault, response.headers["Retry-After"]) == (Fault(503, "overloaded"), "1")
+        async with service.session.get(f"{service.url}/v1/client/info?client_id=c2&product_id=p1") as info:
+            assert await fault_of(info) == Fault(404, "client_not_found")
+        assert service.openai.requests == 1
+        service.openai.release()
+        assert await first == 200
+        await check_nothing_is_left(service, service.openai.journal[0].spent)
+
+
+async def test_a_caller_who_leaves_makes_room(serve):
+    async with serve(max_streams=1) as service:
+        service.openai.script = Script(stall_at=3)
+        async with service.ask(stream=True) as response:
+            await service.openai.journal.sent(3)
+            response.close()
+        await service.openai.journal.left()
+        service.openai.script = Script()
+
+        assert await _read(service) == 200
+
+
+async def test_a_refusal_makes_room(serve):
+    async with serve(max_streams=1, default_token_quota=10) as service:
+        statuses = [await _read(service) for _ in range(3)]
+
+    assert statuses == [402] * 3
+
+
+async def _read(service, **fields):
+    async with service.ask(**fields) as response:
+        await response.read()
+        return response.status
+
+
+async def _pass(gate):
+    async with gate.passed():
+        return
+
+
+async def _wait(gate):
+    async with gate.passed(), gate.deadline():
+        await asyncio.Event().wait()
+
+
+class _other:  # noqa: N801 - used like a function
+    """Another task that has passed."""
+
+    def __init__(self, gate):
+        self._gate = gate
+
+    async def __aenter__(self):
+        entered, self._leave = asyncio.Event(), asyncio.Event()
+
+        async def stay():
+            async with self._gate.passed():
+                entered.set()
+                await self._leave.wait()
+
+        self._task = asyncio.create_task(stay())
+        await entered.wait()
+
+    async def __aexit__(self, *exc):
+        self._leave.set()
+        await self._task

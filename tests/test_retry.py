@@ -1,0 +1,146 @@
+"""Whether and when to try again: pure."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptdock import retry
+from gptdock.retry import Budget
+
+NOW = datetime(2026, 11, 23, 5, 5, 45, tzinfo=UTC)
+
+
+def _most_jitter() -> float:
+    return 1.0
+
+
+def _no_jitter() -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_passing_faults_are_worth_another_try(status):
+    assert retry.is_wanted(status, {})
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 408, 409, 422, 501, 505, 529])
+def test_what_would_be_the_same_again_is_not(status):
+    assert not retry.is_wanted(status, {})
+
+
+@pytest.mark.parametrize(("told", "wanted"), [("true", True), ("TRUE", True), ("false", False), ("False", False)])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_the_upstream_s_own_word_counts_most(status, told, wanted):
+    assert retry.is_wanted(status, {"x-should-retry": told}) is wanted
+
+
+def test_a_word_that_means_nothing_changes_nothing():
+    assert retry.is_wanted(500, {"x-should-retry": "perhaps"})
+    assert not retry.is_wanted(400, {"x-should-retry": "perhaps"})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("1", 1.0),
+        (" 7 ", 7.0),
+        ("3600", 3600.0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
+        ("Mon, 23 Nov 2026 05:05:49 -0000", 4.0),  # a date whose zone is not told is in UTC
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(text, seconds):
+    assert retry.retry_after({"Retry-After": text}, NOW) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "1e3", "NaN", "٣", "²", "9" * 10, "9" * 5000, "Mon, 99 Nov"])
+def test_a_retry_after_that_makes_no_sense_is_none(text):
+    assert retry.retry_after({"Retry-After": text}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 23 Nov 2026 05:05:45 +99999999999999999999",
+        "Mon, 23 Nov 99999999999999999999 05:05:45 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+    ],
+)
+def test_a_date_beyond_all_dates_does_no_harm(text):
+    seconds = retry.retry_after({"Retry-After": text}, NOW)
+
+    assert seconds is None or seconds >= 0
+
+
+def test_without_a_retry_after_nothing_is_asked():
+    assert retry.retry_after({}, NOW) is None
+
+
+dates = st.builds("Mon, {} Nov {} 05:05:45 {:+}".format, st.integers(0, 40), st.integers(0), st.integers())
+
+
+@given(st.text() | dates)
+def test_no_retry_after_is_negative_or_breaks_anything(text):
+    seconds = retry.retry_after({"Retry-After": text}, NOW)
+
+    assert seconds is None or seconds >= 0
+
+
+@given(st.integers(0, 10), st.none() | st.floats(0, 1e9), st.floats(0, 1))
+def test_at_most_two_retries_and_none_is_late(retries, asked, random):
+    seconds = retry.pause(retries, asked, lambda: random)
+
+    if retries >= 2 or (asked or 0) > 5:
+        assert seconds is None
+    elif asked is None:
+        assert seconds == 0.5 * 2**retries * random
+    else:
+        assert seconds == asked
+
+
+def test_the_pause_doubles_with_full_jitter():
+    assert [retry.pause(retries, None, _most_jitter) for retries in (0, 1, 2)] == [0.5, 1.0, None]
+    assert retry.pause(0, None, _no_jitter) == 0
+
+
+def test_an_upstream_that_asks_for_no_wait_gets_none():
+    assert retry.pause(0, 0.0, _most_jitter) == 0
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(5.0, 5.0), (5.1, None)])
+def test_five_seconds_are_waited_and_no_more(asked, pause):
+    assert retry.pause(0, asked, _no_jitter) == pause
+
+
+def test_the_budget_has_fifty_retries():
+    budget = Budget()
+
+    assert sum(budget.take() for _ in range(100)) == 50
+
+
+def test_the_budget_does_not_grow_beyond_its_size():
+    budget = Budget(2)
+
+    for _ in range(1000):
+        budget.first_try()
+
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+@given(st.integers(0, 2000))
+def test_a_lasting_failure_adds_a_tenth_of_the_load_and_fifty(requests):
+    budget, retries = Budget(), 0
+
+    for _ in range(requests):
+        budget.first_try()
+        retries += budget.take()
+        retries += budget.take()
+
+    assert retries <= 50 + requests / 10
+    assert retries >= min(2 * requests, 49)
