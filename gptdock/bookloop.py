@@ -7,6 +7,7 @@ holds and settles, one in flight. The loop runs while the book has requests, and
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ class BookLoop:
     def _wake(self) -> None:
         self._woken.set()
         if self.idle:
-            self.task = asyncio.create_task(self._run(), name=f"book {self.account.client_id}")
+            self.task = asyncio.create_task(self._run(), context=Context())  # it belongs to no single request
 
     async def _run(self) -> None:
         while await self._decide():
@@ -110,7 +111,7 @@ class BookLoop:
         """Put the next commit in flight, as soon as there is one; False if nothing is left to wait for."""
         while True:
             self._woken.clear()
-            renew = self._progress()
+            renew = await self._progress()
             write = side.commit(self._side, self._rules.terms(), self._put, renew=renew)
             if write:
                 self._side = side.send(self._side, write)
@@ -126,13 +127,17 @@ class BookLoop:
         except TimeoutError:
             return
 
-    def _progress(self) -> bool:
+    async def _progress(self) -> bool:
         """Whether leases and wills are due for renewal; if so, with what was used by now."""
         now = asyncio.get_running_loop().time()
         if now < self._renew_at:
             return False
         self._renew_at = now + self._rules.progress_seconds
-        self._side = side.progress(self._side, {request_id: seen() for request_id, seen in self._seen.items()})
+        used = {}
+        for request_id, seen in list(self._seen.items()):
+            used[request_id] = seen()
+            await asyncio.sleep(0)  # each counts text: 500 of them at once would block the loop for 0.6 s
+        self._side = side.progress(self._side, used)
         return True
 
     async def _attempt(self) -> None:
@@ -152,6 +157,7 @@ class BookLoop:
             log.warning("commit not answered", extra={"client": self.account.client_id, "fault": store.fault(exc)})
             await self._backoff.pause()
         except Exception:  # the loop must never stop settling
+            self._side = side.timed_out(self._side)
             log.exception("commit failed", extra={"client": self.account.client_id})
             await self._backoff.pause()
 

@@ -48,7 +48,8 @@ class Gate:
         self._is_cut = True
         now = asyncio.get_running_loop().time()
         for scope in self._scopes:
-            scope.reschedule(now)
+            if not scope.expired():
+                scope.reschedule(now)
 
     def cancel(self) -> None:
         """Cancel what did not even end when it was cut: callers that do not read."""

@@ -7,9 +7,9 @@ from functools import partial
 from aiohttp import web
 
 from gptdock import chat, periods
-from gptdock.chat import ChatRequest
+from gptdock.chat import ChatRequest, Prompt
 from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
-from gptdock.keys import LEDGER, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
 from gptdock.relay import Completion, relay
@@ -43,15 +43,25 @@ async def client_info(request: web.Request) -> web.Response:
 
 async def ask(request: web.Request) -> web.StreamResponse:
     """Answer one question, whole or as a stream."""
-    settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     body = await read_body(request)
-    asked = ChatRequest.from_json(body)
+    async with request.app[GATE].passed():
+        asked = ChatRequest.from_json(body)
+        prompt = await _assemble(request.app, asked, len(body))
+        return await relay(request, _completion(request, asked, prompt))
+
+
+async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prompt:
+    settings, tokens = app[SETTINGS], app[TOKENS]
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     system = chat.fill_system_prompt(settings.system_prompt, model=settings.openai_model, now=now)
     counting = partial(
         chat.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=tokens.count
     )
-    prompt = await tokens.run(len(body) + len(system), counting)
+    return await tokens.run(size + len(system), counting)
+
+
+def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Completion:
+    settings = request.app[SETTINGS]
     claim = Claim(
         account=Account(asked.client_id, asked.product_id),
         user=asked.user_id,
@@ -70,7 +80,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
             max_completion_tokens=min(completion_tokens, settings.max_completion_tokens),
         )
 
-    return await relay(request, Completion(claim, upstream_body, asked.stream))
+    return Completion(claim, upstream_body, asked.stream)
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gptdock import periods, quota
 from gptdock.bookloop import Admission, BookLoop, Rules
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge
+from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.outbox import Outbox
 from gptdock.quota import Account, Ask, Book, Receipt, moment
 from gptdock.settings import Settings
@@ -56,7 +56,7 @@ class Hold:
         self.seen: Callable[[], int] | None = None
         self._ended = False
         self._key, self._process, self._owe = key, process, owe
-        self._since = time.monotonic()
+        self._since: float | None = None
         self._end: Callable[[Receipt | None], None] = lambda receipt: None
 
     @property
@@ -86,7 +86,8 @@ class Hold:
         """Tokens used by now: as `seen` says, else the prompt and what the upstream may have generated unseen."""
         if self.seen:
             return self.seen()
-        return self.claim.prompt_tokens + int(UNSEEN_TOKENS_PER_SECOND * (time.monotonic() - self._since))
+        unseen = unseen_tokens(time.monotonic() - self._since) if self._since is not None else 0
+        return self.claim.prompt_tokens + unseen
 
     def admitted(self, admission: Admission, end: Callable[[Receipt | None], None]) -> None:
         """The hold is in the book."""
@@ -94,7 +95,11 @@ class Hold:
         self._end, self._since = end, time.monotonic()
 
     async def _count(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
-        self._settle(await counting, outcome)
+        charge = Charge(self.tokens, self.claim.prompt_tokens, 0, "counted")  # all of it, if it cannot be counted
+        try:
+            charge = await counting
+        finally:
+            self._settle(charge, outcome)
 
     def _settle(self, charge: Charge, outcome: str) -> None:
         claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)

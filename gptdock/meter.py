@@ -89,6 +89,7 @@ class Meter:
         self.usage: Usage | None = None
         self.odd_usage = False
         self.error: dict[str, Any] | None = None
+        self.begun = False
         self.text_seen = False
         self.done = False
         self._show_usage = show_usage
@@ -138,6 +139,7 @@ class Meter:
         if _has(chunk, "error"):
             self._note_error(chunk["error"])
             return False
+        self.begun = True
         # The usage-only chunk is ours, not the caller's, who never asked for stream_options.
         return self._show_usage or bool(chunk.get("choices")) or not _has(chunk, "usage")
 

@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-MOST_RECEIPTS = 32  # in a lease: the item stays small; further settles wait for the next commit (DESIGN 3)
-
 MARGIN_TOKENS = 8  # what our count of a prompt may be short of the upstream's
 LEAST_COMPLETION_TOKENS = 16  # a minimal answer
 

@@ -10,7 +10,8 @@ if and only if the upstream sent it.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -52,7 +53,7 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     Raises any APIError, as long as no byte of an answer was sent.
     """
     app = request.app
-    async with app[GATE].passed(), app[LEDGER].hold(completion.claim) as hold:
+    async with app[LEDGER].hold(completion.claim) as hold:
         with Bill(hold, app[TOKENS], Meter(show_usage=completion.show_usage)) as bill:
             serve = _stream if completion.stream else _whole
             return await serve(request, completion.body(hold.completion_tokens), bill)
@@ -109,10 +110,8 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     bill.meter.read_answer(answer.content)
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
     caller = Caller(request, response)
-    try:
+    with suppress(CallerGone):
         await caller.end()
-    except CallerGone:
-        caller.cut()
     return response
 
 
@@ -128,11 +127,12 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
         except APIError as exc:
             if not response.prepared:
                 raise
-            bill.outcome = exc.code
+            bill.outcome = _outcome(exc, bill.meter.done)
             await caller.end(_error_event(exc, request[REQUEST_ID]))
     except CallerGone as exc:
         bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)
-        caller.cut()
+    finally:
+        caller.cut_unless_ended()
     return response
 
 
@@ -149,7 +149,7 @@ async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
 async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
     while events := await stream.read():
         shown = b"".join([event.raw for event in events if bill.meter.read(event)])
-        if bill.meter.error and not bill.meter.text_seen:
+        if bill.meter.error and not bill.meter.begun:
             bill.exchange.refused()
         elif shown:
             await caller.write(shown)
@@ -161,32 +161,40 @@ async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
 
 
 class Caller:
-    """The connection of the one who asked: every write has WRITE_TIMEOUT, and fails with CallerGone."""
+    """The connection of the one who asked: every write has WRITE_TIMEOUT, and if it fails the connection is dropped."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._request, self._response = request, response
         self._timeout = request.app[SETTINGS].write_timeout
+        self._ends = False
 
     async def write(self, data: bytes) -> None:
-        """Send `data`, after the head if this is the first."""
+        """Send `data`, after the head if this is the first. Raises CallerGone."""
+        async with self._writing():
+            await self._response.write(data)
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone."""
+        self._ends = True
+        async with self._writing():
+            await self._response.write_eof(data)
+
+    def cut_unless_ended(self) -> None:
+        """Drop the connection in the middle of an answer: nothing else may follow on it."""
+        if self._response.prepared and not self._ends:
+            self._cut()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._response.prepare(self._request)  # does nothing but the first time
-                await self._response.write(data)
+                yield
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
+            self._cut()
             raise CallerGone from exc
 
-    async def end(self, data: bytes = b"") -> None:
-        """Send `data` and the end of the body, after the head if this is the first."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._response.prepare(self._request)
-                await self._response.write_eof(data)
-        except (aiohttp.ClientError, OSError) as exc:
-            raise CallerGone from exc
-
-    def cut(self) -> None:
-        """Drop the connection, with whatever it has not read."""
+    def _cut(self) -> None:
         if self._request.transport:
             self._request.transport.abort()
 

@@ -98,12 +98,12 @@ def commit(side: Side, terms: Terms, put: Set[str], *, renew: bool = False, deny
     asks = {} if revives or deny else _asks(side)
     outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
     ends = tuple(_endable(side, MOST_RECEIPTS - len(outbox) - revives))
-    if not (asks or ends or revives or deny or (renew and _any_open(side))):
+    if not (asks or ends or revives or deny or (renew and _holding(side, ends))):
         return None
     outbox += [r._replace(commit=terms.number) for i in ends if (r := side.requests[i].receipt)]
     if lease is not None and revives:
         outbox.append(quota.own_receipt("late", side.process, terms.number, terms.now, -lease.will))
-    held, will = _held(side, asks, terms.allowance)
+    held, will = _held(side, asks, ends, terms.allowance)
     least_expiry = lease.expires_at if lease and not revives else 0
     expires_at = max(terms.now + terms.lease_seconds, side.fence + 1, least_expiry)
     return quota.commit(side.process, lease, Lease(held, will, terms.number, expires_at, tuple(outbox)), asks, ends)
@@ -186,15 +186,17 @@ def _endable(side: Side, receipts: int) -> Iterator[int]:
                 yield request_id
 
 
-def _any_open(side: Side) -> bool:
-    return any(request.state is State.OPEN for request in side.requests.values())
+def _holding(side: Side, ends: tuple[int, ...]) -> list[Request]:
+    """The requests that still hold tokens after `ends`: open ones, and ended ones that the outbox has no room for."""
+    states = (State.OPEN, State.ENDED)
+    return [request for i, request in side.requests.items() if request.state in states and i not in ends]
 
 
-def _held(side: Side, asks: Mapping[int, int], allowance: int) -> tuple[int, int]:
+def _held(side: Side, asks: Mapping[int, int], ends: tuple[int, ...], allowance: int) -> tuple[int, int]:
     """Tokens held with `asks` in, and what to charge for them if this process is never heard of again."""
-    holds = [(request.held, request.seen) for request in side.requests.values() if request.state is State.OPEN]
-    holds += [(tokens, side.requests[i].seen) for i, tokens in asks.items()]
-    return sum(held for held, _ in holds), sum(min(held, seen + allowance) for held, seen in holds)
+    holds = [(r.held, r.receipt.tokens if r.receipt else r.seen + allowance) for r in _holding(side, ends)]
+    holds += [(tokens, side.requests[i].seen + allowance) for i, tokens in asks.items()]
+    return sum(held for held, _ in holds), sum(min(held, used) for held, used in holds)
 
 
 def _landed(side: Side, lease: Lease | None, fence: int = -1) -> Side:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from aiohttp import ClientError as HTTPClientError
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from gptdock import items
 from gptdock.errors import LedgerUnavailable, SettingsError
@@ -206,7 +205,7 @@ async def _translated(seconds: float) -> AsyncIterator[None]:
         if _is_refusal(exc):
             raise
         raise LedgerUnavailable from exc
-    except (BotoCoreError, HTTPClientError, OSError) as exc:  # TimeoutError is an OSError
+    except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
         raise LedgerUnavailable from exc
 
 

@@ -7,6 +7,7 @@ are put. Both may be tried by many at once: the book applies one of them.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 
 from gptdock import quota, store
 from gptdock.errors import LedgerUnavailable
@@ -27,7 +28,7 @@ class Sweeper:
     def saw(self, account: Account, period: str, book: Book) -> None:
         """Sweep this book in the background, if a lease on it ended."""
         if any(self._ended(book)) and (account, period) not in self._busy:
-            task = asyncio.create_task(self._try(account, period, book), name=f"sweep {account.client_id}")
+            task = asyncio.create_task(self._try(account, period, book), context=Context())
             self._busy[account, period] = task
             task.add_done_callback(lambda _: self._busy.pop((account, period)))
 

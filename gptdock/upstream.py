@@ -97,9 +97,11 @@ class Stream:
 
     def received(self) -> list[Event]:
         """The whole events that are here already, unread: those that came before an answer was cut."""
+        # Not `read_nowait`: on a broken connection it raises, and what came before the break stays in the buffer.
+        data = self._content._read_nowait(-1)
         try:
-            return self._first + self._splitter.feed(self._content.read_nowait())
-        except (aiohttp.ClientError, OSError, EventTooLarge, RuntimeError):  # it broke, or somebody reads it just now
+            return self._first + self._splitter.feed(data)
+        except EventTooLarge:
             return self._first
 
     async def rest(self) -> None:
@@ -118,6 +120,8 @@ class Stream:
                 if any(event.data is not None for event in events):  # comments do not count as a sign of life
                     return events
         except (aiohttp.ClientError, OSError, EventTooLarge) as exc:
+            if events := self.received():
+                return events  # the break is told by the next read
             raise UpstreamLost from exc
         return []
 

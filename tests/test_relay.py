@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
-from gptdock.sse import EventSplitter
+from gptdock.meter import Meter
+from gptdock.sse import Event, EventSplitter
+from gptdock.upstream import Stream
 from tests.hostile import AUTHORIZED, check_nothing_is_left, connect, question, request
 from tests.service import Service, sse_data
 
@@ -182,6 +184,52 @@ async def test_a_cut_stream_ends_with_an_error_and_without_done(service: Service
     assert (receipt["source"], receipt["outcome"]) == ("counted", "upstream_error")
     assert 0 <= record.spent - receipt["tokens"] <= 1
     await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+@pytest.mark.parametrize("cut", ["close", "rst"])
+async def test_what_came_before_a_cut_is_shown_and_charged_however_late_it_is_read(service: Service, cut: Cut):
+    """GPTDock is busy while fifty tokens come and the connection breaks: aiohttp tells of the break first."""
+    service.openai.script = Script(tokens=60, hold_at=2, cut=cut, cut_at=52)
+    async with service.ask(stream=True) as response:
+        record = await service.openai.journal.sent(2)
+        reading = Stream.read
+
+        async def late(stream: Stream) -> list[Event]:
+            await service.openai.journal.ended()
+            return await reading(stream)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Stream, "read", late)
+            service.openai.release()
+            events = sse_data(await response.read())
+
+    assert len(events) == 52 + 1
+    await check_nothing_is_left(service, used=record.spent)
+
+
+async def test_an_error_after_the_first_chunk_is_counted(service: Service):
+    service.openai.script = Script(error_at=1, hold_at=1)
+    async with service.ask(stream=True) as response:
+        service.openai.release()
+        await response.read()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["prompt_tokens"]) == ("counted", service.openai.journal[0].prompt_tokens)
+
+
+async def test_a_fault_of_ours_in_the_middle_of_an_answer_cuts_it(service: Service, monkeypatch: pytest.MonkeyPatch):
+    service.openai.script = Script(hold_at=2)
+    async with service.ask(stream=True) as response:
+        await service.openai.journal.sent(2)
+        monkeypatch.setattr(Meter, "read", lambda meter, event: 1 / 0)
+        service.openai.release()
+
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+    monkeypatch.undo()
+    [receipt] = await service.receipts()
+    assert receipt["outcome"] == "internal_error"
 
 
 @pytest.mark.parametrize("cut", ["close", "rst", "close_delimited"])

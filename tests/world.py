@@ -201,7 +201,8 @@ def _learned(world: World, p: int, *, applied: bool) -> World:
 def _launched(world: World, p: int, write: Write) -> World:
     process = world.processes[p]
     assert write.lease is not None
-    levels = {i: request.seen for i, request in process.side.requests.items()}
+    requests = process.side.requests
+    levels = {i: r.receipt.tokens if r.receipt else r.seen for i, r in requests.items()}
     return swap(
         world,
         p,
