@@ -204,15 +204,15 @@ class Ledger:
     def _book(self, account: Account, period: str) -> BookLoop:
         book = self._books.get((account, period))
         if book is None:
+            self._forget()
             book = BookLoop(self._store, self._outbox, self._sweeper, self._rules, account, period)
             self._books[account, period] = book
-            self._forget()
         self._books.move_to_end((account, period))
         return book
 
     def _forget(self) -> None:
         """Forget the book that rested longest, once there are many."""
-        if len(self._books) > MOST_BOOKS:
+        if len(self._books) >= MOST_BOOKS:
             oldest = next((key for key, book in self._books.items() if book.idle), None)
             if oldest:
                 del self._books[oldest]
