@@ -12,7 +12,7 @@ run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and
 	.venv/bin/gptdock dev
 
 test: .venv/test.installed ## Run all tests
-	.venv/bin/pytest
+	.venv/bin/pytest -n auto --dist worksteal
 
 check: .venv/check.installed ## Lint, formatting and types, as CI does it
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy gptdock tests
