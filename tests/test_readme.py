@@ -167,7 +167,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 
     assert "```sh\nmake test\n```" in README
     assert commands[-2:] == ["make check", "make test"]
-    assert recipe("test") == [".venv/bin/pytest"]
+    assert recipe("test") == [".venv/bin/pytest -n auto --dist worksteal"]
 
 
 def test_every_target_that_the_readme_names_exists():
