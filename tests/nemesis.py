@@ -23,6 +23,7 @@ from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.journal import Record
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
+from gptdock.errors import LedgerUnavailable
 from gptdock.quota import Account, Book
 from gptdock.store import Store
 from gptdock.sweeper import Sweeper
@@ -41,7 +42,7 @@ SETTINGS = {
     "LOG_LEVEL": "ERROR",
 }
 ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
-QUIET_SECONDS = 20.0  # for all leases to end
+QUIET_SECONDS = 60.0  # for all leases to end
 MISHAPS = ("faults", "faults", "hole", "kill", "stop", "leave")
 
 
@@ -159,14 +160,21 @@ class Nemesis:
     async def _recovered(self, client: str) -> None:
         """Wait until every process has settled what it could not while it was cut off: all of them live."""
         async with asyncio.timeout(QUIET_SECONDS):
-            while (book := await self.tables.read(Account(client, "p"), "all")) and _lags(book):
+            while _lags(await self._read(client)):
                 continue
+
+    async def _read(self, client: str) -> Book:
+        """The book, however busy this machine is: our own reads have deadlines, too."""
+        while True:
+            with suppress(LedgerUnavailable):
+                book = await self.tables.read(Account(client, "p"), "all")
+                assert book
+                return book
 
     async def _observe(self, client: str) -> None:
         """Read the book every 50 ms: its numbers always add up, and no hold takes `left` below 0."""
         while True:
-            book = await self.tables.read(Account(client, "p"), "all")
-            assert book
+            book = await self._read(client)
             if book.left + book.held + book.used != book.max or (book.left < 0 and self.clients[client][1] != "stop"):
                 self.report.failures.append(f"{client}: {book}")
             await asyncio.sleep(0.05)
@@ -178,7 +186,8 @@ class Nemesis:
             async with asyncio.timeout(QUIET_SECONDS):
                 while not findings or any(finding.book.held or finding.busy for finding in findings):
                     await asyncio.sleep(0.2)
-                    findings = [finding async for finding in audit(self.tables, _sweeper(self.tables))]
+                    with suppress(LedgerUnavailable):
+                        findings = [finding async for finding in audit(self.tables, _sweeper(self.tables))]
         for finding in findings:
             await self._judge(finding)
 

@@ -1,6 +1,7 @@
 """How many completions may be open, and until when."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -162,3 +163,24 @@ class _other:  # noqa: N801 - used like a function
     async def __aexit__(self, *exc):
         self._leave.set()
         await self._task
+
+
+async def test_a_cut_bears_a_deadline_that_falls_due_with_it():
+    """The loop was blocked meanwhile: the scope is about to end, and can no longer be told to."""
+    gate, loop = Gate(1, request_timeout=0.01), asyncio.get_running_loop()
+    cut = loop.create_future()
+
+    def late():
+        gate.cut()
+        cut.set_result(None)
+
+    async def completion():
+        async with gate.deadline():
+            loop.call_later(0.011, late)
+            time.sleep(0.03)  # noqa: ASYNC251 - the block
+            await asyncio.Event().wait()
+
+    with pytest.raises(Draining):
+        await completion()
+    async with asyncio.timeout(5):
+        await cut

@@ -1,12 +1,13 @@
 """The ledger against moto's DynamoDB, with answers lost, late and refused in between."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from gptdock import store
+from gptdock import store, telemetry
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import Claim, Hold, Ledger
 from gptdock.meter import Charge
@@ -354,3 +355,46 @@ async def test_an_unknown_client_is_not_found(start: Start):
     async with start() as ledger:
         with pytest.raises(ClientNotFound):
             await ledger.read(ACCOUNT, "all")
+
+
+async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, proxy: Proxy):
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append((record.getMessage(), telemetry.request_id.get()))
+
+    heard: list[tuple[str, str]] = []
+    listener = Listener()
+    async with start() as ledger:
+        await spend(ledger, 1)
+        await ledger.settled()
+        telemetry.request_id.set("of-another-request")
+        proxy.strike("break")
+        logging.getLogger("gptdock.bookloop").addHandler(listener)
+        try:
+            await spend(ledger, 1)
+        finally:
+            logging.getLogger("gptdock.bookloop").removeHandler(listener)
+
+    assert heard == [("commit not answered", "")]
+
+
+async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
+    """Each request counts its new text, which takes up to a millisecond; a client may have hundreds."""
+
+    def seen() -> int:
+        turns.append(turn)
+        return 0
+
+    turns: list[int] = []
+    turn = 0
+    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
+        for _ in range(8):
+            hold = await holds.enter_async_context(ledger.hold(claim(1)))
+            hold.seen = seen
+        turns.clear()
+        async with asyncio.timeout(10):
+            while len(turns) < 8:
+                turn += 1
+                await asyncio.sleep(0)
+
+    assert len(set(turns[:8])) == 8

@@ -93,3 +93,14 @@ async def test_receipts_may_be_put_again(tables: Store):
 
     [item] = await read_receipts(tables, ACCOUNT)
     assert (item["receipt"], item["tokens"], item["commit"], item["period"]) == ("k", 12, 3, "all")
+
+
+async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(tables: Store, monkeypatch):
+    async def unreadable(**_parameters):
+        raise KeyError("Attributes")
+
+    monkeypatch.setattr(tables._client, "update_item", unreadable)
+
+    with pytest.raises(LedgerUnavailable) as raised:
+        await tables.send(ACCOUNT, "all", FIRST)
+    assert store.fault(raised.value) == "KeyError"
