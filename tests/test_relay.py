@@ -98,8 +98,8 @@ async def test_what_was_received_and_not_yet_passed_on_is_charged(service: Servi
     async def busy(stream: Stream) -> list[Event]:
         if stream._first:
             return await reading(stream)
-        while b"[DONE]" not in b"".join(stream._content._buffer):
-            await asyncio.sleep(0)  # noqa: ASYNC110 - aiohttp tells nobody
+        while b"[DONE]" not in b"".join(stream._content._buffer):  # noqa: ASYNC110 - aiohttp tells nobody
+            await asyncio.sleep(0)
         all_is_here.set()
         await asyncio.Event().wait()
         return []
@@ -208,8 +208,8 @@ async def test_what_came_before_a_cut_is_shown_and_charged_however_late_it_is_re
 
     async def late(stream: Stream) -> list[Event]:
         async with asyncio.timeout(5):
-            while not stream._first and stream._content.exception() is None:
-                await asyncio.sleep(0)  # noqa: ASYNC110
+            while not stream._first and stream._content.exception() is None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
         return await reading(stream)
 
     with pytest.MonkeyPatch.context() as patch:
