@@ -4,7 +4,7 @@ Names are always placeholders; conditions compare one number at a time, where em
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -57,32 +57,34 @@ def update(write: Write) -> dict[str, Any]:
     names = {"#left": "left", "#used": "used", "#l": _LEASE + write.process}
     values = {":left": number(write.left_by), ":used": number(write.used_by)}
     sets = ["#left = #left + :left", "#used = #used + :used"]
-    conditions = ["attribute_exists(#left)"]
     if write.lease:
         sets.append("#l = :lease")
         values[":lease"] = {"M": _from_lease(write.lease)}
-    if write.seen is not None:
-        names["#n"] = "n"
-        values[":seen"] = number(write.seen)
-        conditions.append("#l.#n = :seen")
-    elif write.lease:
-        names["#f"] = "f"
-        values[":expires_at"] = number(write.lease.expires_at)
-        conditions.append("attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)")
-    if write.needed is not None:
-        values[":needed"] = number(write.needed)
-        conditions.append("#left >= :needed")
     if write.fence is not None:
-        names["#f"] = "f"
-        values[":fence"] = number(write.fence)
         sets.append("#f = :fence")
-        conditions.append("(attribute_not_exists(#f) OR #f <= :fence)")
+    conditions = " AND ".join(["attribute_exists(#left)", *_conditions(write, names, values)])
     return {
         "UpdateExpression": f"SET {', '.join(sets)}" + ("" if write.lease else " REMOVE #l"),
-        "ConditionExpression": " AND ".join(conditions),
+        "ConditionExpression": conditions,
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
+
+
+def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
+    """What must hold for the write to be applied; adds to names and values what that takes."""
+    if write.seen is not None:
+        names["#n"], values[":seen"] = "n", number(write.seen)
+        yield "#l.#n = :seen"
+    elif write.lease:
+        names["#f"], values[":expires_at"] = "f", number(write.lease.expires_at)
+        yield "attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)"
+    if write.needed is not None:
+        values[":needed"] = number(write.needed)
+        yield "#left >= :needed"
+    if write.fence is not None:
+        names["#f"], values[":fence"] = "f", number(write.fence)
+        yield "(attribute_not_exists(#f) OR #f <= :fence)"
 
 
 def change(account: Account, period: str, change: Change) -> tuple[dict[str, Any], dict[str, Any]]:
