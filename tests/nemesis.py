@@ -131,7 +131,10 @@ class Nemesis:
         self.report.requests += 1
         with suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(patience), self.session.post(f"{worker.url}/v1/ask", json=body) as response:
-                await response.read()
+                if leaves and luck > 0.8:
+                    await asyncio.sleep(2 * luck)  # does not read, and then leaves
+                else:
+                    await response.read()
 
     async def _mishap(self, mishap: str, client: str, rng: random.Random) -> None:
         await asyncio.sleep(rng.uniform(0.05, 0.5))
