@@ -118,7 +118,7 @@ class Nemesis:
         await asyncio.gather(observer, return_exceptions=True)
 
     async def _call(self, luck: float, client: str, *, leaves: bool) -> None:
-        await asyncio.sleep(luck * 0.6)
+        await asyncio.sleep(luck * 0.4)
         worker = self.workers[int(luck * 1000) % PROCESSES]
         body = {
             "question": f"I am {client}",
@@ -132,7 +132,7 @@ class Nemesis:
         with suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(patience), self.session.post(f"{worker.url}/v1/ask", json=body) as response:
                 if leaves and luck > 0.8:
-                    await asyncio.sleep(2 * luck)  # does not read, and then leaves
+                    await asyncio.sleep(0.8 * luck)  # does not read, and then leaves
                 else:
                     await response.read()
 
@@ -147,7 +147,7 @@ class Nemesis:
             await self.proxy.release()
         elif mishap == "hole":
             self.proxy.always = rng.choice(["lose", "hole", "break"])
-            await asyncio.sleep(rng.uniform(0.2, 3))
+            await asyncio.sleep(rng.uniform(0.2, 2.5))
             self.proxy.always = None
             await self._recovered(client)
         elif mishap == "kill":
@@ -157,7 +157,7 @@ class Nemesis:
         elif mishap == "stop":
             self.report.stops += 1
             worker.send(signal.SIGSTOP)
-            await asyncio.sleep(rng.uniform(0.2, 4))
+            await asyncio.sleep(rng.uniform(0.2, 3.2))
             worker.send(signal.SIGCONT)
 
     async def _recovered(self, client: str) -> None:
@@ -237,7 +237,7 @@ def _sweeper(tables: Store) -> Sweeper:
 async def battlefield() -> AsyncIterator[Nemesis]:
     """Processes, DynamoDB behind a proxy, and OpenAI."""
     tokens = Tokens("gpt-4o-mini")
-    script = Script(token_seconds=TOKEN_SECONDS, tokens=50)
+    script = Script(token_seconds=TOKEN_SECONDS, tokens=40)
     async with AsyncExitStack() as stack:
         dynamodb = await stack.enter_async_context(serve_dynamodb())
         proxy = await stack.enter_async_context(proxied(dynamodb))
