@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
 from gptdock import meter, refusals, retry
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
@@ -48,7 +49,7 @@ class Exchange:
         return self._seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     def begin(self) -> None:
-        """A try is about to be sent."""
+        """A try is being sent."""
         self._since = time.monotonic()
 
     def refused(self) -> None:
@@ -56,8 +57,20 @@ class Exchange:
         self._since = None
 
     def lost(self) -> None:
-        """The try was sent and broke off unanswered."""
-        self._seconds, self._lost, self._since = self.seconds, True, None
+        """The try broke off unanswered, after it was sent or before."""
+        self._seconds, self._lost, self._since = self.seconds, self.may_have_generated, None
+
+
+class _Body(aiohttp.BytesPayload):
+    """The body of a try. Before aiohttp has a connection to write it to, nothing can be generated."""
+
+    def __init__(self, value: bytes, exchange: Exchange) -> None:
+        super().__init__(value, content_type="application/json")
+        self._exchange = exchange
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._exchange.begin()
+        await super().write_with_length(writer, content_length)
 
 
 class Answer(NamedTuple):
@@ -183,9 +196,8 @@ class Upstream:
             retries += 1
 
     async def _try(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
-        exchange.begin()
         try:
-            response = await self._session.post(self._url, data=body, allow_redirects=False)
+            response = await self._session.post(self._url, data=_Body(body, exchange), allow_redirects=False)
         except aiohttp.ClientConnectorError as exc:
             exchange.refused()
             return refusals.failed(exc, UpstreamError(), again=exc.errno in (errno.ECONNREFUSED, errno.ECONNRESET))
@@ -218,7 +230,6 @@ async def connect(settings: Settings) -> AsyncIterator[Upstream]:
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
         headers={
             "Authorization": f"Bearer {settings.open_ai_key}",
-            "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         },
         auto_decompress=False,
