@@ -51,6 +51,12 @@ class Service:
             content: dict[str, Any] = await response.json()
             return content
 
+    async def used(self) -> int:
+        """Tokens that the usual client was charged, once everything is settled; 0 if it is new."""
+        await self.ledger.settled()
+        book = await self.tables.read(Account("c1", "p1"), self.ledger.period())
+        return book.used if book else 0
+
     async def receipts(self, client_id: str = "c1", product_id: str = "p1") -> list[dict[str, Any]]:
         """The receipts in `usage`, by time, once everything is settled; numbers as int."""
         await self.ledger.settled()
