@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import handlers, middlewares, store, upstream
+from gptdock import handlers, middlewares, store, upstream, watchdog
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
@@ -45,6 +45,7 @@ def create(settings: Settings) -> web.Application:
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watchdog.watching())
         app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model)))
         tables = await stack.enter_async_context(store.connect(settings))
         try:

@@ -28,7 +28,7 @@ LINES = [
     (2, "audit connections gate ledger"),
     (2, "bookloop"),
     (2, "outbox sweeper"),
-    (1, "backoff store telemetry tokens upstream"),
+    (1, "backoff store telemetry tokens upstream watchdog"),
     (1, "refusals"),
     (0, "chat items meter retry settings side"),
     (0, "errors periods quota sse"),
