@@ -1,14 +1,13 @@
 """The routes of `/v1`: HTTP in, HTTP out."""
 
-import asyncio
 from datetime import UTC, datetime
 from functools import partial
 
 from aiohttp import web
 
 from gptdock import chat, periods
+from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
-from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
@@ -81,21 +80,3 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
         )
 
     return Completion(claim, upstream_body, asked.stream)
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The body, at most MAX_BODY_BYTES, within BODY_TIMEOUT; raises what the contract has for anything else."""
-    settings = request.app[SETTINGS]
-    if "Content-Encoding" in request.headers:
-        raise UnsupportedEncoding
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise InvalidRequest("The body must be JSON in UTF-8.", param="Content-Type")
-    if (request.content_length or 0) > settings.max_body_bytes:
-        raise PayloadTooLarge
-    try:
-        async with asyncio.timeout(settings.body_timeout):
-            return await request.read()
-    except TimeoutError as exc:
-        raise RequestTimeout from exc
-    except web.RequestPayloadError as exc:
-        raise InvalidRequest("The body is not what its head says.", param="body") from exc

@@ -23,7 +23,7 @@ LINES = [
     (7, "dev.journal dev.script dev.wire"),
     (6, "app server"),
     (5, "handlers middlewares"),
-    (4, "relay"),
+    (4, "bodies relay"),
     (3, "keys"),
     (2, "audit connections gate ledger"),
     (2, "bookloop"),
@@ -39,8 +39,8 @@ PURE = [room for floor, rooms in LINES if floor == 0 for room in rooms.split()]
 # Who may import a library; one that is not here may be imported by no room that is pure.
 OWNERS = {
     "aiobotocore": "store",
-    "aiohttp": "app connections dev.* handlers keys middlewares refusals relay server store upstream",
-    "aiohttp.web": "app connections dev.* handlers keys middlewares relay server",
+    "aiohttp": "app bodies connections dev.* handlers keys middlewares refusals relay server store upstream",
+    "aiohttp.web": "app bodies connections dev.* handlers keys middlewares relay server",
     "botocore": "store",
     "dotenv": "__main__",
     "moto": "dev.*",

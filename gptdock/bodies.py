@@ -1,0 +1,26 @@
+"""Reads the body of a request, as far as it is one."""
+
+import asyncio
+
+from aiohttp import web
+
+from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
+from gptdock.keys import SETTINGS
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, at most MAX_BODY_BYTES, within BODY_TIMEOUT; raises what the contract has for anything else."""
+    settings = request.app[SETTINGS]
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedEncoding
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise InvalidRequest("The body must be JSON in UTF-8.", param="Content-Type")
+    if (request.content_length or 0) > settings.max_body_bytes:
+        raise PayloadTooLarge
+    try:
+        async with asyncio.timeout(settings.body_timeout):
+            return await request.read()
+    except TimeoutError as exc:
+        raise RequestTimeout from exc
+    except web.RequestPayloadError as exc:
+        raise InvalidRequest("The body is not what its head says.", param="body") from exc
