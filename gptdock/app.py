@@ -46,7 +46,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
-        app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model)))
+        app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model, *settings.openai_models)))
         tables = await stack.enter_async_context(store.connect(settings))
         try:
             await tables.check()

@@ -88,7 +88,7 @@ class Bill:
         if not self.meter.text_seen:
             return meter.counted(prompt_tokens, meter.unseen_tokens(seconds), self.hold.tokens)
         text = self.meter.text()
-        completion_tokens = await self._tokens.run(len(text), self._tokens.count, text)
+        completion_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
         return meter.counted(prompt_tokens, completion_tokens, self.hold.tokens)
 
     def _seen(self) -> int:
@@ -98,7 +98,9 @@ class Bill:
         text = self.meter.text()
         new = text[self._counted_length :]
         self._counted_tokens += (
-            self._tokens.count(new) if len(new) <= INLINE_BYTES else len(new.encode("utf-8", "surrogatepass"))
+            self._tokens.count(new, self.hold.claim.model)
+            if len(new) <= INLINE_BYTES
+            else len(new.encode("utf-8", "surrogatepass"))
         )
         self._counted_length = len(text)
         return self.hold.claim.prompt_tokens + self._counted_tokens

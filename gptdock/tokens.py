@@ -39,16 +39,18 @@ THREADS = 2
 
 
 class Tokens:
-    """Counts tokens as `model` does; a model that tiktoken does not know counts as o200k."""
+    """Counts tokens as `model` does, or one of `others`; a model that tiktoken does not know counts as o200k."""
 
-    def __init__(self, model: str) -> None:
-        self._encoding = load(encoding_name(model))
+    def __init__(self, model: str, *others: str) -> None:
+        loaded = {name: load(name) for name in map(encoding_name, (model, *others))}
+        self._encoding = loaded[encoding_name(model)]
+        self._encodings = {each: loaded[encoding_name(each)] for each in others}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
 
-    def count(self, text: str) -> int:
+    def count(self, text: str, model: str = "") -> int:
         """The tokens of `text`, in which special tokens are text; too many rather than an error."""
         try:
-            return len(self._encoding.encode_ordinary(text))
+            return len(self._encodings.get(model, self._encoding).encode_ordinary(text))
         except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
             raise
         except BaseException:  # a Rust panic is no Exception; and no token is less than a byte

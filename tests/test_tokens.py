@@ -100,6 +100,18 @@ def test_special_tokens_in_a_text_are_text(o200k, cl100k, special):
     assert cl100k.count(special) > 1
 
 
+def test_each_of_several_models_counts_with_its_own_encoding(o200k, cl100k):
+    text = "Γειά σου Κόσμε"
+    several = Tokens("gpt-4o-mini", "gpt-3.5-turbo", "gpt-4o")
+
+    counts = [several.count(text, model) for model in ("gpt-4o-mini", "gpt-3.5-turbo", "gpt-4o", "nobody-s")]
+
+    few, many = o200k.count(text), cl100k.count(text)
+    assert few < many
+    assert counts == [few, many, few, few]
+    several.close()
+
+
 @given(st.text(st.characters(exclude_categories=())))
 def test_every_text_counts_at_most_its_bytes(o200k, text):
     counted = o200k.count(text)
