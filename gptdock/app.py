@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import handlers, middlewares, store, upstream, watchdog
+from gptdock import handlers, middlewares, openai_routes, store, upstream, watchdog
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
@@ -21,6 +21,8 @@ ROUTES = [
     web.get("/v1/health", handlers.health, allow_head=False),
     web.get("/v1/client/info", handlers.client_info, allow_head=False),
     web.post("/v1/ask", handlers.ask),
+    web.post("/v1/chat/completions", openai_routes.chat_completions),
+    web.get("/v1/models", openai_routes.list_models, allow_head=False),
 ]
 
 

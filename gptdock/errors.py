@@ -10,7 +10,8 @@ GPTDockError
     ├── QuotaExceeded             402 insufficient_quota
     ├── Forbidden                 403 forbidden
     ├── NotFound                  404 not_found
-    │   └── ClientNotFound        404 client_not_found
+    │   ├── ClientNotFound        404 client_not_found
+    │   └── ModelNotFound         404 model_not_found
     ├── MethodNotAllowed          405 method_not_allowed
     ├── RequestTimeout            408 request_timeout
     ├── PayloadTooLarge           413 payload_too_large
@@ -18,6 +19,7 @@ GPTDockError
     ├── RateLimited               429 rate_limited
     ├── InternalError             500 internal_error
     ├── UpstreamError             502 upstream_error: it refused, broke, or sent something else
+    │   ├── UpstreamRefused       502 the same, since the request is not valid: 400 where that is the caller's own
     │   └── UpstreamLost          502 the same, after it may have begun to generate
     ├── UpstreamTimeout           504 upstream_timeout: it took the request, then a deadline passed
     └── Unavailable               503
@@ -109,6 +111,13 @@ class ClientNotFound(NotFound):
     code, message = "client_not_found", "This client is not known for this product."
 
 
+class ModelNotFound(NotFound):
+    """The model is neither OPENAI_MODEL nor one of OPENAI_MODELS."""
+
+    type, code = "invalid_request_error", "model_not_found"
+    message = "There is no such model here."
+
+
 class MethodNotAllowed(APIError):
     """The route exists, but not for this method."""
 
@@ -153,6 +162,16 @@ class UpstreamError(APIError):
 
     status, type, code = 502, "upstream_error", "upstream_error"
     message = "The upstream did not answer as it should."
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream answered 400: nothing is charged. `field` is the one that it named, if any."""
+
+    message = "The upstream does not accept the request."
+
+    def __init__(self, field: str | None = None) -> None:
+        super().__init__()
+        self.field = field
 
 
 class UpstreamLost(UpstreamError):

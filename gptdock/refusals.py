@@ -4,17 +4,19 @@ import asyncio
 import json
 import logging
 import math
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import aiohttp
 
 from gptdock import retry
-from gptdock.errors import APIError, ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota
+from gptdock.errors import APIError, ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
 
 log = logging.getLogger(__name__)
 
 MOST_ERROR_BYTES = 64 * 2**10
+_NAME = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)  # of a field; anything else might quote the request
 ERROR_SECONDS = 5.0  # to read the body of a refusal
 
 
@@ -43,16 +45,16 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
     finally:
         response.close()
     error = content.get("error") if isinstance(content, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
+    code, param = (error.get("code"), error.get("param")) if isinstance(error, dict) else (None, None)
     log.warning("upstream refused", extra={"status": response.status, "code": str(code)[:100]})
     after = retry.retry_after(response.headers, datetime.now(UTC))
-    ours = to_error(response.status, code, after)
+    ours = to_error(response.status, code, after, param)
     return Refusal(
         ours, not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers), after
     )
 
 
-def to_error(status: int, code: object, after: float | None = None) -> APIError:
+def to_error(status: int, code: object, after: float | None = None, param: object = None) -> APIError:
     """The upstream's error in our words: by its status and its code."""
     if code == "insufficient_quota":
         return UpstreamQuota()
@@ -60,6 +62,8 @@ def to_error(status: int, code: object, after: float | None = None) -> APIError:
         return ContextLengthExceeded()
     if status == 429 or code == "rate_limit_exceeded":
         return RateLimited(retry_after=max(1, math.ceil(after or 1)))
+    if status == 400:
+        return UpstreamRefused(param if isinstance(param, str) and _NAME.fullmatch(param) else None)
     return UpstreamError()
 
 

@@ -110,10 +110,13 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
         if served.done():
             served.result()
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
-            yield Service(url, app, session, openai, tables, stop, served)
-        stop.set()
-        assert await served, "not everything was settled"
+        try:
+            async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+                yield Service(url, app, session, openai, tables, stop, served)
+        finally:
+            stop.set()
+            settled = await served
+        assert settled, "not everything was settled"
 
 
 def _free_socket() -> socket.socket:

@@ -158,8 +158,8 @@ async def once_settled(session: aiohttp.ClientSession, command: str) -> str:
 
 
 def test_every_answer_in_the_readme_belongs_to_a_command_that_is_run():
-    assert len(list(examples())) == README.count("```sh test") == 6
-    assert sum(bool(each.answer) for each in examples()) == README.count("```json") + README.count("```text") == 5
+    assert len(list(examples())) == README.count("```sh test") > 5
+    assert sum(bool(each.answer) for each in examples()) == README.count("```json") + README.count("```text") > 4
 
 
 def test_ci_runs_the_test_command_of_the_readme():

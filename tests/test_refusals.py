@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gptdock import refusals
-from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota
+from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
 from tests.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
 
 
@@ -15,7 +15,7 @@ from tests.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_
     [
         (500, None, UpstreamError),
         (401, "invalid_api_key", UpstreamError),
-        (400, "invalid_value", UpstreamError),
+        (400, "invalid_value", UpstreamRefused),
         (400, "context_length_exceeded", ContextLengthExceeded),
         (429, None, RateLimited),
         (429, "rate_limit_exceeded", RateLimited),
@@ -24,12 +24,32 @@ from tests.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_
         (403, "insufficient_quota", UpstreamQuota),
         (0, "insufficient_quota", UpstreamQuota),
         (429, 7, RateLimited),
-        (400, ["context_length_exceeded"], UpstreamError),
-        (400, {}, UpstreamError),
+        (400, ["context_length_exceeded"], UpstreamRefused),
+        (400, {}, UpstreamRefused),
     ],
 )
 def test_an_error_is_told_by_its_code_and_else_by_its_status(status, code, error):
     assert type(refusals.to_error(status, code)) is error
+
+
+@pytest.mark.parametrize(
+    ("param", "field"),
+    [
+        ("response_format.json_schema", "response_format.json_schema"),
+        ("messages.[0].content", "messages.[0].content"),
+        ("tools[0].function.name", "tools[0].function.name"),
+        ("what the caller wrote", None),
+        ("x" * 101, None),
+        ("", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_a_field_is_named_if_it_can_be_a_field_s_name(param, field):
+    error = refusals.to_error(400, None, param=param)
+
+    assert isinstance(error, UpstreamRefused)
+    assert error.field == field
 
 
 @pytest.mark.parametrize(("after", "told"), [(None, 1), (0.0, 1), (0.2, 1), (1.0, 1), (1.2, 2), (3600.0, 3600)])

@@ -1,0 +1,192 @@
+"""What OpenAI's clients ask for at `/v1/chat/completions`: what it costs at most, and what goes upstream.
+
+The caller's body goes on as it is, but for what decides its price: the model is one that we serve, the answer is as
+long as the hold can pay for, and the upstream tells its usage. What nobody can price beforehand is refused: several
+answers at once, and parts of a message or an answer that are neither text nor images.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+from gptdock.chat import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS, identity, parse_object
+from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
+
+MOST_TOKENS = 10**9
+OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
+# Beside the messages, these are read by the model, too. JSON needs more tokens than OpenAI's own way to write them.
+READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
+# The dearest image that OpenAI's documentation allows (https://platform.openai.com/docs/guides/images-vision):
+# gpt-4o-mini pays 2833 and 5667 for each of up to 8 tiles; all others stay below 1536 patches x 2.46.
+IMAGE_TOKENS: Mapping[str, int] = {"gpt-4o-mini": 48_169}
+OTHER_IMAGE_TOKENS = 3_779
+
+
+class Cost(NamedTuple):
+    """What a prompt may cost, in tokens."""
+
+    text: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """The body of `/v1/chat/completions`, checked as far as its price goes."""
+
+    model: str
+    user_id: str | None
+    stream: bool
+    show_usage: bool
+    most_tokens: int | None
+    limit_name: Literal["max_tokens", "max_completion_tokens"]
+    messages: tuple[dict[str, Any], ...]
+    read_besides: Mapping[str, Any]
+    stream_options: Mapping[str, Any]
+    passed: str  # the rest of the body, as JSON
+
+    @classmethod
+    def from_json(cls, body: bytes, models: Collection[str]) -> Self:
+        """The request that `body` holds.
+
+        Raises InvalidRequest, whose `param` is the first field that is wrong, or ModelNotFound.
+        """
+        fields = parse_object(body)
+        limit_name, most_tokens = _limit(fields)
+        options = _optional(fields, "stream_options", dict) or {}
+        user = fields.get("user")
+        return cls(
+            model=_model(fields.get("model"), models),
+            user_id=None if user is None else identity(user, "user"),
+            stream=_optional(fields, "stream", bool) or False,
+            show_usage=options.get("include_usage") is True,
+            most_tokens=most_tokens,
+            limit_name=limit_name,
+            messages=_messages(fields.get("messages")),
+            read_besides={name: fields[name] for name in READ_BY_THE_MODEL if fields.get(name) is not None},
+            stream_options=options,
+            passed=_passed(_priced(fields)),
+        )
+
+    def cost(self, count: Callable[[str], int]) -> Cost:
+        """What the prompt costs at most."""
+        text = PROMPT_TOKENS + sum(_message_tokens(message, count) for message in self.messages)
+        if self.read_besides:
+            text += count(_json(self.read_besides))
+        images = sum(_images(message) for message in self.messages)
+        return Cost(text, images * IMAGE_TOKENS.get(self.model, OTHER_IMAGE_TOKENS))
+
+    def upstream_body(self, completion_tokens: int) -> bytes:
+        """The request to the upstream, for an answer of at most so many tokens."""
+        ours: dict[str, Any] = {"model": self.model, self.limit_name: completion_tokens, "stream": self.stream}
+        if self.stream:
+            ours["stream_options"] = {**self.stream_options, "include_usage": True}
+        elif self.stream_options:
+            ours["stream_options"] = self.stream_options
+        return f"{self.passed[:-1]},{_json(ours)[1:]}".encode()
+
+
+def price(request: CompletionRequest, *, max_prompt_tokens: int, count: Callable[[str], int]) -> int:
+    """Tokens of the prompt at most; raises PromptTooLong if its text, images aside, is over the limit."""
+    cost = request.cost(count)
+    if cost.text > max_prompt_tokens:
+        raise PromptTooLong("The messages are too long.", param="messages")
+    return cost.text + cost.images
+
+
+def _model(value: object, models: Collection[str]) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest("model must be a string.", param="model")
+    if value not in models:
+        raise ModelNotFound(param="model")
+    return value
+
+
+def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_completion_tokens"], int | None]:
+    old, new = _tokens(fields, "max_tokens"), _tokens(fields, "max_completion_tokens")
+    if old is not None and new is not None:
+        raise InvalidRequest("max_tokens must not be given beside max_completion_tokens.", param="max_tokens")
+    # Who uses the old name may talk to a model, or an upstream, that knows no other.
+    return ("max_tokens", old) if old is not None else ("max_completion_tokens", new)
+
+
+def _tokens(fields: Mapping[str, Any], name: str) -> int | None:
+    tokens: int | None = _optional(fields, name, int)
+    if tokens is not None and not 1 <= tokens <= MOST_TOKENS:
+        raise InvalidRequest(f"{name} must be from 1 to {MOST_TOKENS}.", param=name)
+    return tokens
+
+
+def _optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = fields.get(name)
+    if value is not None and type(value) is not kind:  # type, since True is an int
+        words = {bool: "true or false", int: "a whole number", dict: "an object", list: "an array"}
+        raise InvalidRequest(f"{name} must be {words[kind]}.", param=name)
+    return value
+
+
+def _priced(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, if they ask for nothing that has no price beforehand."""
+    if fields.get("n") not in (None, 1) or fields.get("n") is True:
+        raise InvalidRequest("n must be 1: one answer a request.", param="n")
+    if fields.get("modalities") not in (None, ["text"]):
+        raise InvalidRequest('modalities must be ["text"].', param="modalities")
+    return fields
+
+
+def _messages(value: object) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_MESSAGES:
+        raise InvalidRequest(f"messages must be an array of 1 to {MOST_MESSAGES} messages.", param="messages")
+    for index, message in enumerate(value):
+        _check_message(message, f"messages[{index}]")
+    return tuple(value)
+
+
+def _check_message(message: object, param: str) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise InvalidRequest(f"{param} must be an object with a role.", param=param)
+    content = message.get("content")
+    if not isinstance(content, str | list | None):
+        raise InvalidRequest(f"{param}.content must be a string or an array.", param=f"{param}.content")
+    for index, part in enumerate(content if isinstance(content, list) else ()):
+        if not _is_part(part):
+            where = f"{param}.content[{index}]"
+            raise InvalidRequest(f"{where} must be a text, an image_url or a refusal.", param=where)
+
+
+def _is_part(part: object) -> bool:
+    if not isinstance(part, dict):
+        return False
+    kind = part.get("type")
+    return kind == "image_url" or (kind in ("text", "refusal") and isinstance(part.get(kind), str))
+
+
+def _passed(fields: Mapping[str, Any]) -> str:
+    try:
+        passed = _json({name: value for name, value in fields.items() if name not in OURS})
+        passed.encode()
+        return passed
+    except (UnicodeEncodeError, RecursionError) as exc:
+        raise InvalidRequest("The body must not hold half a surrogate pair, or be too deep.", param="body") from exc
+
+
+def _message_tokens(message: Mapping[str, Any], count: Callable[[str], int]) -> int:
+    content = message.get("content") or ""
+    texts = [content] if isinstance(content, str) else [part[part["type"]] for part in content if not _is_image(part)]
+    others = {name: value for name, value in message.items() if name not in ("role", "content") and value is not None}
+    if others:
+        texts.append(_json(others))
+    return MESSAGE_TOKENS + count(message["role"]) + sum(map(count, texts))
+
+
+def _images(message: Mapping[str, Any]) -> int:
+    content = message.get("content")
+    return sum(_is_image(part) for part in content) if isinstance(content, list) else 0
+
+
+def _is_image(part: Mapping[str, Any]) -> bool:
+    return bool(part["type"] == "image_url")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,64 @@
+"""The routes that any OpenAI client can use: `/v1/chat/completions` and `/v1/models`."""
+
+from functools import partial
+
+from aiohttp import web
+
+from gptdock import chat, completions
+from gptdock.bodies import read_body
+from gptdock.completions import CompletionRequest
+from gptdock.errors import InvalidRequest, UpstreamRefused
+from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.ledger import Claim
+from gptdock.quota import Account
+from gptdock.relay import Completion, relay
+
+NOBODY = "-"  # the user on a receipt, where no request names one
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """The upstream's answer to the request as it is, for a client whose quota can pay for it."""
+    account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
+    body = await read_body(request)
+    async with request.app[GATE].passed():
+        asked = CompletionRequest.from_json(body, models(request.app))
+        claim = await _claim(request, account, asked, len(body))
+        try:
+            return await relay(request, Completion(claim, asked.upstream_body, asked.stream, asked.show_usage))
+        except UpstreamRefused as exc:  # the caller's own words, so it is for the caller to set them right
+            message = f"The upstream does not accept {exc.field or 'the request'}."
+            raise InvalidRequest(message, param=exc.field) from exc
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """The models that may be asked for."""
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "gptdock"} for name in models(request.app)]
+    return web.json_response({"object": "list", "data": data})
+
+
+def models(app: web.Application) -> tuple[str, ...]:
+    """OPENAI_MODEL, then those of OPENAI_MODELS."""
+    settings = app[SETTINGS]
+    return tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
+
+
+async def _claim(request: web.Request, account: Account, asked: CompletionRequest, size: int) -> Claim:
+    settings, tokens = request.app[SETTINGS], request.app[TOKENS]
+    count = partial(tokens.count, model=asked.model)
+    pricing = partial(completions.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
+    user = asked.user_id
+    if user is None:
+        user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
+    return Claim(
+        account=account,
+        user=user,
+        model=asked.model,
+        request_id=request[REQUEST_ID],
+        prompt_tokens=await tokens.run(size, pricing),
+        completion_tokens=min(asked.most_tokens or settings.max_completion_tokens, settings.max_completion_tokens),
+    )
+
+
+def _header(request: web.Request, name: str) -> str:
+    values = request.headers.getall(name, [])
+    return chat.identity(values[0] if len(values) == 1 else None, name)

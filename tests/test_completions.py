@@ -1,0 +1,222 @@
+"""What OpenAI's clients may ask for, what it costs at most, and what of it goes upstream."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptdock import completions
+from gptdock.completions import CompletionRequest, Cost
+from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
+
+MODELS = ("gpt-4o-mini", "gpt-4o")
+MESSAGES = [{"role": "user", "content": "Why?"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+def read(**fields: Any) -> CompletionRequest:
+    return CompletionRequest.from_json(body(**fields), MODELS)
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"model": "gpt-4o-mini", "messages": MESSAGES} | fields).encode()
+
+
+def sent(asked: CompletionRequest, completion_tokens: int = 50) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(asked.upstream_body(completion_tokens))
+    return content
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_what_is_not_ours_to_decide_goes_upstream_as_it_came():
+    fields = {
+        "temperature": 0.30000000000000004,
+        "seed": 2**70,
+        "tools": [TOOL],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Wäs ist ☃?"}, IMAGE], "name": "zoé"}],
+        "logit_bias": {"50256": -100},
+        "user": "u7",
+        "metadata": None,
+        "unknown": [1, {"a": "b"}],
+    }
+
+    content = sent(read(**fields))
+
+    assert {name: content[name] for name in fields} == fields
+
+
+def test_the_length_of_the_answer_is_what_the_hold_can_pay():
+    assert sent(read(), 50)["max_completion_tokens"] == 50
+    assert sent(read(max_completion_tokens=200), 50)["max_completion_tokens"] == 50
+
+
+def test_who_uses_the_old_name_of_the_limit_is_sent_upstream_with_it():
+    content = sent(read(max_tokens=200), 50)
+
+    assert content["max_tokens"] == 50
+    assert "max_completion_tokens" not in content
+
+
+def test_a_stream_is_asked_for_with_its_usage_and_the_caller_s_other_options():
+    content = sent(read(stream=True, stream_options={"include_obfuscation": False}))
+
+    assert content["stream"] is True
+    assert content["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [(None, False), ({}, False), ({"include_usage": False}, False), ({"include_usage": True}, True)],
+)
+def test_the_usage_is_shown_to_who_asked_for_it(options, shown):
+    assert read(stream=True, stream_options=options).show_usage is shown
+
+
+def test_a_whole_answer_s_options_are_the_upstream_s_to_refuse():
+    assert sent(read(stream_options={"include_usage": True}))["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in sent(read())
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": 4}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Why?"}, "messages"),
+        ({"messages": MESSAGES * 1001}, "messages"),
+        ({"messages": ["Why?"]}, "messages[0]"),
+        ({"messages": [*MESSAGES, {"content": "Why?"}]}, "messages[1]"),
+        ({"messages": [{"role": 7, "content": "Why?"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": {"type": "text"}}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [IMAGE, "Why?"]}]}, "messages[0].content[1]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": ["text"]}]}]}, "messages[0].content[0]"),
+        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": True}, "n"),
+        ({"n": "1"}, "n"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"stream": 1}, "stream"),
+        ({"stream_options": []}, "stream_options"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"max_completion_tokens": 10**10}, "max_completion_tokens"),
+        ({"max_completion_tokens": "50"}, "max_completion_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
+        ({"user": ""}, "user"),
+        ({"user": "a\nb"}, "user"),
+        ({"user": True}, "user"),
+        ({"metadata": {"a": "\ud800"}}, "body"),
+    ],
+)
+def test_what_has_no_price_or_no_sense_is_refused_and_named(fields, param):
+    with pytest.raises(InvalidRequest) as raised:
+        read(**fields)
+
+    assert raised.value.param == param
+
+
+@pytest.mark.parametrize("fields", [{"n": 1}, {"n": None}, {"stream": None}, {"max_tokens": None}, {"user": 7}])
+def test_null_is_not_given_and_one_answer_is_what_we_give(fields):
+    assert read(**fields).messages == tuple(MESSAGES)
+
+
+def test_a_model_that_is_not_served_is_not_found():
+    with pytest.raises(ModelNotFound) as raised:
+        read(model="gpt-9")
+
+    assert (raised.value.status, raised.value.param) == (404, "model")
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900, 990, 995, 1000, 5000, 100_000])
+def test_a_deep_body_is_sent_on_or_refused_and_never_half_read(depth):
+    data = body(metadata=0).replace(b'"metadata": 0', b'"metadata": ' + b"[" * depth + b"]" * depth)
+
+    try:
+        asked = CompletionRequest.from_json(data, MODELS)
+    except InvalidRequest:
+        assert depth > 500
+    else:
+        assert asked.upstream_body(1).count(b"[") == depth + 1
+
+
+def test_a_prompt_costs_its_roles_its_texts_and_three_tokens_a_message():
+    messages = [{"role": "system", "content": "Be very kind."}, *MESSAGES, {"role": "assistant", "content": None}]
+
+    assert read(messages=messages).cost(words) == Cost(3 + (3 + 1 + 3) + (3 + 1 + 1) + (3 + 1), 0)
+
+
+def test_the_parts_of_a_message_cost_their_texts():
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "this here now"}]
+
+    assert read(messages=[{"role": "user", "content": parts}]).cost(words) == Cost(3 + 3 + 1 + 2 + 3, 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [TOOL]},
+        {"functions": [TOOL["function"]]},
+        {"response_format": {"type": "json_object"}},
+        {"prediction": {"type": "content", "content": "Because."}},
+        {"messages": [*MESSAGES, {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "look"}}]}]},
+        {"messages": [{"role": "user", "content": "Why?", "name": "ann"}]},
+    ],
+)
+def test_whatever_the_model_reads_is_counted(fields):
+    assert read(**fields).cost(len).text > read().cost(len).text
+
+
+@pytest.mark.parametrize(("model", "tokens"), [("gpt-4o-mini", 48_169), ("gpt-4o", 3_779)])
+def test_an_image_costs_what_it_may_cost_at_most(model, tokens):
+    asked = read(model=model, messages=[{"role": "user", "content": [IMAGE, IMAGE]}])
+
+    assert asked.cost(words) == Cost(3 + 3 + 1, 2 * tokens)
+
+
+def test_text_is_limited_and_images_are_not():
+    asked = read(messages=[{"role": "user", "content": [{"type": "text", "text": "What is this?"}, IMAGE]}])
+
+    assert completions.price(asked, max_prompt_tokens=10, count=words) == 10 + 48_169
+    with pytest.raises(PromptTooLong) as raised:
+        completions.price(asked, max_prompt_tokens=9, count=words)
+    assert raised.value.param == "messages"
+
+
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(SCALAR, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
+PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "refusal", "file"])}, optional={"text": JSON}
+)
+MESSAGE = st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls"]), JSON | st.lists(PART) | st.text())
+FIELDS = ["n", "user", "stream", "stream_options", "max_tokens", "tools", "model", "other"]
+
+
+@given(st.lists(MESSAGE | JSON), st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_body_is_priced_and_sent_on_or_refused(messages, fields):
+    try:
+        asked = CompletionRequest.from_json(
+            json.dumps({"model": "gpt-4o", "messages": messages} | fields).encode(), MODELS
+        )
+        cost = asked.cost(len)
+    except (InvalidRequest, ModelNotFound):
+        return
+
+    content = sent(asked, 7)
+    assert cost.text >= 3 + 3 * len(messages)
+    assert content["messages"] == messages
+    assert content[asked.limit_name] == 7

@@ -1,0 +1,189 @@
+"""The routes for OpenAI's clients, through the whole service: who pays, how much, and what goes up and comes down."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gptdock.dev.script import Script
+from tests.hostile import Fault, check_nothing_is_left, fault_of
+from tests.service import Service, sse_data
+
+WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1", "X-User-Id": "u7"}
+MESSAGES = [{"role": "user", "content": "Who are you?"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+
+def complete(service: Service, headers: dict[str, str] | None = None, **fields: Any):
+    """POST /v1/chat/completions; to be used with `async with`."""
+    body = {"model": "gpt-4o-mini", "messages": MESSAGES} | fields
+    return service.session.post(f"{service.url}/v1/chat/completions", json=body, headers=headers or WHO)
+
+
+async def test_a_whole_answer_is_the_upstream_s_and_is_charged_by_its_usage(service: Service):
+    async with complete(service) as response:
+        answer = await response.json()
+
+    assert answer["object"] == "chat.completion"
+    assert int(response.headers["X-Quota-Left"]) < int(response.headers["X-Quota-Max"]) == 500_000
+    [receipt] = await service.receipts()
+    assert (receipt["user"], receipt["model"], receipt["source"]) == ("u7", "gpt-4o-mini", "upstream")
+    await check_nothing_is_left(service, used=answer["usage"]["total_tokens"])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_stream_shows_its_usage_only_to_who_asked(service: Service, wanted: bool):
+    async with complete(service, stream=True, stream_options={"include_usage": wanted}) as response:
+        *chunks, last = sse_data(await response.read())
+
+    usages = [chunk["usage"] for chunk in map(json.loads, chunks) if chunk["usage"]]
+    assert last == b"[DONE]"
+    assert len(usages) == wanted
+    assert service.openai.journal[0].request["stream_options"] == {"include_usage": True}
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+async def test_the_caller_s_messages_and_parameters_go_upstream_and_nothing_is_added(service: Service):
+    fields: dict[str, Any] = {
+        "messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}],
+        "temperature": 0.5,
+        "tools": [{"type": "function", "function": {"name": "look"}}],
+        "response_format": {"type": "json_object"},
+        "max_completion_tokens": 33,
+        "model": "gpt-4o-mini",
+    }
+    async with complete(service, **fields) as response:
+        assert response.status == 200
+
+    assert service.openai.journal[0].request == fields | {"stream": False}
+
+
+@pytest.mark.parametrize(("asked", "given"), [(33, 33), (1000, 1000), (5000, 1000), (None, 1000)])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_the_caller_s_limit_is_honoured_up_to_ours(service: Service, name: str, asked: int, given: int):
+    limit: dict[str, Any] = {name: asked}
+    async with complete(service, **limit) as response:
+        assert response.status == 200
+
+    request = service.openai.journal[0].request
+    assert request[name if asked else "max_completion_tokens"] == given
+
+
+async def test_no_more_is_held_than_the_caller_s_limit_needs(serve):
+    async with serve(default_token_quota=60) as service, complete(service, max_tokens=20) as response:
+        assert response.status == 200
+        assert int(response.headers["X-Quota-Left"]) == 60 - (3 + 3 + 1 + 4) - 8 - 20  # prompt, margin, answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "user", "receipt"),
+    [
+        ({}, None, "-"),
+        ({"X-User-Id": "u8"}, None, "u8"),
+        ({"X-User-Id": "u8"}, "u9", "u9"),
+        ({"X-User-Id": "ünï"}, None, "ünï"),
+    ],
+)
+async def test_the_user_is_who_the_body_or_else_the_head_names(service: Service, headers, user, receipt):
+    who = {"X-Client-Id": "c1", "X-Product-Id": "p1"} | headers
+
+    async with complete(service, who, user=user) as response:
+        assert response.status == 200
+
+    assert [each["user"] for each in await service.receipts()] == [receipt]
+
+
+@pytest.mark.parametrize(
+    ("headers", "param"),
+    [
+        ({"X-Product-Id": "p1"}, "X-Client-Id"),
+        ({"X-Client-Id": "c1"}, "X-Product-Id"),
+        ({"X-Client-Id": "", "X-Product-Id": "p1"}, "X-Client-Id"),
+        ({"X-Client-Id": "c" * 256, "X-Product-Id": "p1"}, "X-Client-Id"),
+        (WHO | {"X-User-Id": ""}, "X-User-Id"),
+    ],
+)
+async def test_without_an_identity_nothing_is_asked(service: Service, headers, param):
+    async with complete(service, headers) as response:
+        assert await fault_of(response) == Fault(400, "invalid_request", param)
+
+    assert service.openai.requests == 0
+
+
+async def test_a_model_that_is_not_served_is_not_found(service: Service):
+    async with complete(service, model="gpt-9") as response:
+        assert await fault_of(response) == Fault(404, "model_not_found", "model")
+
+    assert service.openai.requests == 0
+
+
+async def test_each_model_that_is_served_is_asked_listed_and_on_the_receipt(serve):
+    async with serve(openai_models="gpt-4o,gpt-3.5-turbo") as service:
+        async with complete(service, model="gpt-3.5-turbo") as response:
+            assert (await response.json())["model"] == "gpt-3.5-turbo"
+        async with service.session.get(f"{service.url}/v1/models") as response:
+            listed = await response.json()
+
+        assert [receipt["model"] for receipt in await service.receipts()] == ["gpt-3.5-turbo"]
+    assert listed["object"] == "list"
+    assert [each["id"] for each in listed["data"]] == ["gpt-4o-mini", "gpt-4o", "gpt-3.5-turbo"]
+    assert {each["object"] for each in listed["data"]} == {"model"}
+
+
+async def test_what_the_upstream_does_not_accept_is_the_caller_s_to_set_right(service: Service):
+    error = {"message": "You wrote: secret", "type": "invalid_request_error", "param": "response_format", "code": None}
+    service.openai.script = Script(status=400, error=error)
+
+    async with complete(service) as response:
+        assert await fault_of(response) == Fault(400, "invalid_request", "response_format")
+        assert "secret" not in await response.text()
+
+    await check_nothing_is_left(service, used=0)
+
+
+async def test_on_ask_the_same_is_a_fault_of_ours(service: Service):
+    service.openai.script = Script(status=400, error={"param": "n"})
+
+    async with service.ask() as response:
+        assert await fault_of(response) == Fault(502, "upstream_error")
+
+
+async def test_a_prompt_over_the_limit_is_refused(serve):
+    async with serve(max_prompt_tokens=10) as service, complete(service) as response:
+        assert await fault_of(response) == Fault(400, "prompt_too_long", "messages")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream: bool):
+    async with serve(default_token_quota=5) as service:
+        async with complete(service, stream=stream) as response:
+            assert await fault_of(response) == Fault(402, "insufficient_quota")
+
+        assert service.openai.requests == 0
+
+
+async def test_both_routes_share_a_client_s_quota_and_a_process_s_streams(serve):
+    async with serve(max_streams=1) as service:
+        service.openai.script = Script(hold_at=2)
+        async with service.ask(stream=True) as held:
+            async with complete(service) as response:
+                assert await fault_of(response) == Fault(503, "overloaded")
+            service.openai.release()
+            await held.read()
+        service.openai.script = Script()
+        async with complete(service) as response:
+            assert response.status == 200
+
+        assert (await service.info())["quota_used"] == sum(record.spent for record in service.openai.journal)
+
+
+async def test_a_cut_stream_is_charged_by_the_count_of_its_own_model(serve):
+    greek = "Γειά σου Κόσμε " * 20
+    async with serve(openai_models="gpt-3.5-turbo") as service:
+        service.openai.script = Script(answer=greek, cut="after_finish")
+        for model in ("gpt-4o-mini", "gpt-3.5-turbo"):
+            async with complete(service, model=model, stream=True) as response:
+                assert b"[DONE]" not in await response.read()
+
+        by_model = {each["model"]: each["completion_tokens"] for each in await service.receipts()}
+    assert by_model["gpt-4o-mini"] < by_model["gpt-3.5-turbo"]
