@@ -6,7 +6,7 @@ answers at once, and parts of a message or an answer that are neither text nor i
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
@@ -40,10 +40,11 @@ class CompletionRequest:
     show_usage: bool
     most_tokens: int | None
     limit_name: Literal["max_tokens", "max_completion_tokens"]
-    messages: tuple[dict[str, Any], ...]
-    read_besides: Mapping[str, Any]
     stream_options: Mapping[str, Any]
     passed: str  # the rest of the body, as JSON
+    messages: int
+    images: int
+    texts: tuple[str, ...]  # all that the model reads
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str]) -> Self:
@@ -51,7 +52,8 @@ class CompletionRequest:
 
         Raises InvalidRequest, whose `param` is the first field that is wrong, or ModelNotFound.
         """
-        fields = parse_object(body)
+        fields = _priced(parse_object(body))
+        messages = _messages(fields.get("messages"))
         limit_name, most_tokens = _limit(fields)
         options = _optional(fields, "stream_options", dict) or {}
         user = fields.get("user")
@@ -62,19 +64,17 @@ class CompletionRequest:
             show_usage=options.get("include_usage") is True,
             most_tokens=most_tokens,
             limit_name=limit_name,
-            messages=_messages(fields.get("messages")),
-            read_besides={name: fields[name] for name in READ_BY_THE_MODEL if fields.get(name) is not None},
             stream_options=options,
-            passed=_passed(_priced(fields)),
+            passed=_passed(fields),
+            messages=len(messages),
+            images=sum(map(_images, messages)),
+            texts=(*(text for message in messages for text in _texts(message)), *_read_besides(fields)),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most."""
-        text = PROMPT_TOKENS + sum(_message_tokens(message, count) for message in self.messages)
-        if self.read_besides:
-            text += count(_json(self.read_besides))
-        images = sum(_images(message) for message in self.messages)
-        return Cost(text, images * IMAGE_TOKENS.get(self.model, OTHER_IMAGE_TOKENS))
+        text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
+        return Cost(text, self.images * IMAGE_TOKENS.get(self.model, OTHER_IMAGE_TOKENS))
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most so many tokens."""
@@ -162,21 +162,30 @@ def _is_part(part: object) -> bool:
 
 
 def _passed(fields: Mapping[str, Any]) -> str:
+    passed = _json({name: value for name, value in fields.items() if name not in OURS})
     try:
-        passed = _json({name: value for name, value in fields.items() if name not in OURS})
         passed.encode()
-        return passed
-    except (UnicodeEncodeError, RecursionError) as exc:
-        raise InvalidRequest("The body must not hold half a surrogate pair, or be too deep.", param="body") from exc
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest("The body must not hold half a surrogate pair.", param="body") from exc
+    return passed
 
 
-def _message_tokens(message: Mapping[str, Any], count: Callable[[str], int]) -> int:
+def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+    yield message["role"]
     content = message.get("content") or ""
-    texts = [content] if isinstance(content, str) else [part[part["type"]] for part in content if not _is_image(part)]
+    if isinstance(content, str):
+        yield content
+    else:
+        yield from (part[part["type"]] for part in content if not _is_image(part))
     others = {name: value for name, value in message.items() if name not in ("role", "content") and value is not None}
     if others:
-        texts.append(_json(others))
-    return MESSAGE_TOKENS + count(message["role"]) + sum(map(count, texts))
+        yield _json(others)
+
+
+def _read_besides(fields: Mapping[str, Any]) -> Iterator[str]:
+    besides = {name: fields[name] for name in READ_BY_THE_MODEL if fields.get(name) is not None}
+    if besides:
+        yield _json(besides)
 
 
 def _images(message: Mapping[str, Any]) -> int:
@@ -189,4 +198,7 @@ def _is_image(part: Mapping[str, Any]) -> bool:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError as exc:  # to write takes more depth than to read
+        raise InvalidRequest("The body is too deep.", param="body") from exc

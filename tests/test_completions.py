@@ -132,7 +132,7 @@ def test_what_has_no_price_or_no_sense_is_refused_and_named(fields, param):
 
 @pytest.mark.parametrize("fields", [{"n": 1}, {"n": None}, {"stream": None}, {"max_tokens": None}, {"user": 7}])
 def test_null_is_not_given_and_one_answer_is_what_we_give(fields):
-    assert read(**fields).messages == tuple(MESSAGES)
+    assert read(**fields).messages == len(MESSAGES)
 
 
 def test_a_model_that_is_not_served_is_not_found():
@@ -142,12 +142,14 @@ def test_a_model_that_is_not_served_is_not_found():
     assert (raised.value.status, raised.value.param) == (404, "model")
 
 
-@pytest.mark.parametrize("depth", [100, 500, 900, 990, 995, 1000, 5000, 100_000])
-def test_a_deep_body_is_sent_on_or_refused_and_never_half_read(depth):
-    data = body(metadata=0).replace(b'"metadata": 0', b'"metadata": ' + b"[" * depth + b"]" * depth)
+@pytest.mark.parametrize("depth", [100, 500, *range(900, 1000), 5000, 100_000])
+@pytest.mark.parametrize("field", ["metadata", "tools"])
+def test_a_deep_body_is_sent_on_or_refused_and_never_half_read(field, depth):
+    data = body(**{field: 0}).replace(b'": 0', b'": ' + b"[" * depth + b"]" * depth)
 
     try:
         asked = CompletionRequest.from_json(data, MODELS)
+        assert asked.cost(len).text > 0
     except InvalidRequest:
         assert depth > 500
     else:
