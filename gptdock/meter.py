@@ -74,12 +74,12 @@ def is_chunk(data: bytes | None) -> bool:
     return data is not None and (_is_done(data) or _parse(data) is not None)
 
 
-def text_of_answer(answer: dict[str, Any]) -> str:
-    """All that was generated for a whole answer, to be counted."""
+def text_of_answer(answer: dict[str, Any], raw: bytes) -> str:
+    """All that was generated for a whole answer, to be counted; `raw` is the answer as it came."""
     try:
         return _text(answer, "message")
     except _ODD_SHAPES:
-        return json.dumps(answer, ensure_ascii=False)
+        return raw.decode("utf-8", "replace")
 
 
 class Meter:
@@ -111,13 +111,13 @@ class Meter:
             return True
         return self._look_into(data)
 
-    def read_answer(self, answer: dict[str, Any]) -> None:
-        """Note what a whole answer tells."""
+    def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
+        """Note what a whole answer tells; `raw` is the answer as it came."""
         self.done = self.text_seen = True
         if _has(answer, "usage"):
             self._note_usage(answer["usage"])
         if self.usage is None:
-            self._folded = text_of_answer(answer)
+            self._folded = text_of_answer(answer, raw)
 
     def text(self) -> str:
         """All that was generated so far, to be counted."""

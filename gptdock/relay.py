@@ -109,7 +109,7 @@ class Bill:
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
     async with request.app[GATE].deadline():
         answer = await request.app[UPSTREAM].complete(body, bill.exchange)
-    bill.meter.read_answer(answer.content)
+    bill.meter.read_answer(answer.content, answer.raw)
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
     caller = Caller(request, response)
     with suppress(CallerGone):

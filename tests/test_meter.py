@@ -1,5 +1,6 @@
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -368,22 +369,23 @@ def test_no_shape_makes_it_fail(first, choices, delta, usage):
     reader, _ = read(*datas)
 
     assert isinstance(reader.text(), str)
-    assert isinstance(meter.text_of_answer({"choices": [{"message": delta}], "usage": usage}), str)
+    assert isinstance(meter.text_of_answer({"choices": [{"message": delta}], "usage": usage}, b""), str)
 
 
 # ------------------------------------------------------------------------------------------------------ whole answers
 
 
 def test_a_recorded_answer_has_a_text_and_a_usage():
-    answer = json.loads((DATA / "ask_response.json").read_bytes())
+    raw = (DATA / "ask_response.json").read_bytes()
+    answer = json.loads(raw)
 
-    assert meter.text_of_answer(answer) == answer["choices"][0]["message"]["content"]
+    assert meter.text_of_answer(answer, raw) == answer["choices"][0]["message"]["content"]
     assert meter.sane_usage(answer["usage"]) == Usage(175, 118, 57)
 
 
 @pytest.mark.parametrize(("message", "text"), MESSAGES)
 def test_the_text_of_an_answer_is_whatever_was_generated(message, text):
-    assert meter.text_of_answer({"choices": [{"message": message}]}) == text
+    assert meter.text_of_answer({"choices": [{"message": message}]}, b"") == text
 
 
 @pytest.mark.parametrize(
@@ -392,7 +394,22 @@ def test_the_text_of_an_answer_is_whatever_was_generated(message, text):
     + [{"choices": [{"message": message}]} for message in ODD_MESSAGES],
 )
 def test_an_answer_that_cannot_be_understood_counts_as_a_whole(answer):
-    assert meter.text_of_answer(answer) == json.dumps(answer, ensure_ascii=False)
+    raw = json.dumps(answer, ensure_ascii=False).encode()
+
+    assert meter.text_of_answer(answer, raw) == raw.decode()
+
+
+def test_an_answer_counts_as_a_whole_however_deep_it_is():
+    """What json reads in one frame may be too deep for what walks through it in the next."""
+    for depth in range(2, sys.getrecursionlimit()):
+        raw = b'{"choices": ' + b"[" * depth + b"]" * depth + b"}"
+        try:
+            answer = json.loads(raw)
+        except RecursionError:
+            break
+        reader = Meter()
+        reader.read_answer(answer, raw)
+        assert reader.text() == raw.decode()
 
 
 # -------------------------------------------------------------------------------------------------------- the charges
