@@ -2,12 +2,13 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptdock import chat
 from gptdock.chat import ChatRequest, Message, Prompt
 from gptdock.errors import InvalidRequest, PromptTooLong
+from tests import properties
 
 FIELDS = {"question": "Why?", "user_id": "u", "client_id": "c", "product_id": "p"}
 HISTORIES = st.lists(st.builds(Message, st.sampled_from(chat.ROLES), st.text(max_size=20)), max_size=12)
@@ -83,10 +84,44 @@ def test_strict_json_is_read():
     assert chat.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
 
 
-@given(st.binary())
-def test_no_body_raises_anything_else(data):
-    assert param_of(chat.parse_object, b"\xff" + data) == "body"
-    assert param_of(ChatRequest.from_json, b"[" + data) == "body"
+@given(st.binary(), st.sampled_from([b"", b"{", b'{"question": ', b"[", b"\xff"]))
+def test_no_bytes_become_anything_but_a_request_or_a_400(data, start):
+    properties.admits_what_the_contract_allows(start + data)
+
+
+# JSON as its text, since a value cannot have a key twice; written so that whatever parsers disagree on is near.
+ODD_JSON = ["NaN", "-Infinity", "1e999", "-0", "01", "1.", "9" * 255, "9" * 256, "9" * 5000, "true", "True", "1,"]
+ODD_JSON += ['"\\ud83d"', '"\\ud83d\\ude00"', '"\x00"', '"\\u0000"', '"\\n"', '""', '" "', '"\u3000"', '"user"', '"a']
+ODD_JSON += ["\ufeff{}", "'a'", "{,}", *("[" * depth + "]" * depth for depth in (1, 50, 150, 2000, 100_000))]
+SCALARS = st.sampled_from(ODD_JSON) | st.text().map(json.dumps) | st.integers().map(str) | st.floats().map(json.dumps)
+NAMES = st.sampled_from([*FIELDS, "stream", "history", "role", "content", "quest\\u0069on"])
+
+
+def an_object(pairs):
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
+
+
+PIECES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(NAMES, inner), max_size=3).map(an_object)
+    ),
+    max_leaves=6,
+)
+TURNS = st.lists(st.permutations([("role", '"user"'), ("content", '"Hi"')]).map(an_object) | PIECES, max_size=3)
+VALID = [*((name, json.dumps(value)) for name, value in FIELDS.items()), ("stream", "true")]
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@given(st.lists(st.tuples(NAMES, PIECES), max_size=2), st.none() | st.sampled_from(VALID), TURNS, st.booleans())
+def test_no_json_becomes_anything_but_a_request_or_a_400(others, left_out, turns, replace):
+    pairs = [*VALID, ("history", f"[{','.join(turns)}]")]
+    names = {name for name, _ in others} if replace else set()
+
+    pairs = [pair for pair in pairs if pair != left_out and pair[0] not in names]
+
+    properties.admits_what_the_contract_allows(an_object(pairs + others).encode())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gptdock import meter
 from gptdock.meter import Charge, Meter, Usage
 from gptdock.sse import Event, EventSplitter
+from tests import properties
 
 DATA = Path(__file__).parent / "data"
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -342,12 +343,21 @@ def test_folding_keeps_the_text_and_bounds_the_memory():
     assert reader.text() == "".join(words)
 
 
-@given(st.lists(st.binary() | st.sampled_from([b"[DONE]", b'{"choices":[{"delta":{"content":"x"}}]}']), max_size=6))
-def test_no_bytes_make_it_fail(datas):
-    reader, shown = read(*datas)
+WORDS = [
+    "[DONE]",
+    '{"choices":[{"delta":{"content":"x"}}]}',
+    '{"choices":[],"usage":{"total_tokens":7}}',
+    '{"error":',
+    "}",
+]
+LINES = st.lists(st.binary(max_size=20) | st.sampled_from(WORDS).map(str.encode), max_size=6)
 
-    assert len(shown) == len(datas)
-    assert isinstance(reader.text(), str)
+
+@given(LINES, st.lists(st.integers(0, 30)), st.booleans())
+def test_no_bytes_make_it_fail(lines, sizes, show_usage):
+    stream = b"".join(b"data: " + line + b"\n\n" for line in lines)
+
+    properties.meters_without_fail(stream, sizes, show_usage=show_usage)
 
 
 JSON = st.recursive(
@@ -364,12 +374,10 @@ JSON = st.recursive(
 
 @given(JSON, JSON, JSON, JSON)
 def test_no_shape_makes_it_fail(first, choices, delta, usage):
-    datas = [first, {"choices": choices}, {"choices": [{"delta": delta}], "usage": usage}, {"error": first}]
+    shapes = [first, {"choices": choices}, {"choices": [{"delta": delta, "message": delta}], "usage": usage}]
+    stream = b"".join(event(shape).raw for shape in [*shapes, {"error": first}])
 
-    reader, _ = read(*datas)
-
-    assert isinstance(reader.text(), str)
-    assert isinstance(meter.text_of_answer({"choices": [{"message": delta}], "usage": usage}, b""), str)
+    properties.meters_without_fail(stream, [], show_usage=False)
 
 
 # ------------------------------------------------------------------------------------------------------ whole answers

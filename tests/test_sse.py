@@ -5,44 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptdock.sse import Event, EventSplitter, EventTooLarge
+from tests import properties
+from tests.properties import datas, split
+from tests.references import BOM, dispatched
 
 STREAM = (Path(__file__).parent / "data" / "ask_stream.sse").read_bytes()
-BOM = b"\xef\xbb\xbf"
 # Streams made of what matters to the grammar, so that short ones already meet.
 PIECES = [b"\r", b"\n", b"\r\n", b"data: x\n", b"data: x\n\n", b"data", b"data:", b":", b" ", b"a", b"id", b"\0", BOM]
 PARTS = st.lists(st.sampled_from([*PIECES, "\u2028".encode()]), max_size=30)
 STREAMS = PARTS.map(b"".join)
-
-
-def cut(stream, sizes):
-    start = 0
-    for size in sizes:
-        yield stream[start : start + size]
-        start += size
-    yield stream[start:]
-
-
-def split(stream, sizes=()):
-    splitter = EventSplitter()
-    return [event for data in cut(stream, sizes) for event in splitter.feed(data)]
-
-
-def datas(events):
-    return [event.data for event in events if event.data is not None]
-
-
-def dispatched(stream):
-    """The data of each event, by the letter of the specification and slowly."""
-    stream = stream.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    events, buffer = [], b""
-    for line in stream.split(b"\n")[:-1]:
-        name, _, value = line.partition(b":")
-        if not line:
-            events += [buffer[:-1]] if buffer else []
-            buffer = b""
-        elif name == b"data":
-            buffer += (value[1:] if value.startswith(b" ") else value) + b"\n"
-    return events
+SIZES = st.lists(st.integers(0, 5))
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
@@ -56,9 +28,9 @@ def test_events_survive_any_chunking(size):
 
 
 @settings(max_examples=500)
-@given(STREAMS, st.lists(st.integers(0, 5)))
+@given(STREAMS, SIZES)
 def test_any_stream_cut_anywhere_is_read_as_the_specification_says(stream, sizes):
-    assert datas(split(stream, sizes)) == dispatched(stream)
+    properties.splits_as_specified(stream, sizes)
 
 
 @settings(max_examples=500)
@@ -72,16 +44,9 @@ def test_any_parts_are_read_as_their_sum_is(parts):
     assert b"".join(parts).startswith(b"".join(event.raw for event in events))
 
 
-@given(STREAMS, st.lists(st.integers(0, 5)))
-def test_what_was_handed_out_is_what_was_fed_and_the_rest_comes_later(stream, sizes):
-    splitter = EventSplitter()
-
-    events = [event for data in cut(stream, sizes) for event in splitter.feed(data)]
-    events += splitter.feed(b"\n\n")
-
-    raw = b"".join(event.raw for event in events)
-    assert (stream + b"\n\n").startswith(raw)
-    assert (stream + b"\n\n").removeprefix(raw) in (b"", b"\n")
+@given(STREAMS, SIZES, st.integers(0, 20))
+def test_a_limit_is_for_what_is_pending_and_changes_nothing_else(stream, sizes, limit):
+    properties.limits_what_is_pending(stream, sizes, limit)
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b"\r\n\n", b"\n\r\n", b"\r\r\n", b"\r\n\r"])
