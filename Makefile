@@ -1,7 +1,7 @@
 # People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis conformance
+.PHONY: help install run test check format nemesis conformance fuzz
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -25,6 +25,9 @@ nemesis: .venv/test.installed ## Fight SEEDS=500 seeds of kills, pauses and lost
 
 conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
 	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
+
+fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
+	.venv/bin/python -m tests.fuzz $(or $(SECONDS),60)
 
 # One stamp for each extra of setup.cfg, so that `make run` waits for no more than it needs.
 .venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip
