@@ -66,7 +66,8 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     """Put on every answer what every answer has."""
     # aiohttp answers some requests before they come to a middleware: `Expect: junk`.
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
-    if request.app[CONNECTIONS].draining:
+    # The last trailer of a chunked body becomes a header of the next request on its connection (aiohttp 3.14.5).
+    if request.app[CONNECTIONS].draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         response.headers["Connection"] = "close"  # aiohttp decided on it before it came here
 

@@ -40,7 +40,21 @@ ROUTES = [
     ("PROPFIND", "/v1/ask"),
     ("GET", "http://gptdock/v1/ask"),
     ("CONNECT", "gptdock:443"),
+    ("POST", "//v1/ask"),
+    ("POST", "//gptdock/v1/ask"),
+    ("POST", "/v1/../v1/ask"),
+    ("POST", "/v1/health/../ask"),
+    ("POST", "/v1/%2e%2e/v1/ask"),
+    ("POST", "/v1/%61sk"),
+    ("POST", "/v1%2Fask"),
+    ("POST", "/v1/ask%00"),
+    ("POST", "/v1/ask?x=/v1/health"),
+    ("POST", "/v1/ask#/v1/health"),
+    ("GET", "/v1/health;/../ask"),
+    ("GET", "/v1/%68ealth/"),
+    ("GET", "/%ff"),
 ]
+NO_TARGETS = ["/v1/é", "\\v1\\ask", "?", "*", "gptdock:443", "http:/v1/ask", "http:///v1/ask", "file:///v1/ask"]
 WRONG_KEYS = [
     b"",
     b"Authorization:\r\n",
@@ -74,16 +88,39 @@ BAD_LINES = [
     b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: xchunked\r\n",
     b"Transfer-Encoding: chunked, identity\r\n",
+    b"Transfer-Encoding: chunked, chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: \x0bchunked\r\n",
+    b'Transfer-Encoding: "chunked"\r\n',
+    b"Transfer-Encoding : chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+    b"Content-Length: 5\r\nContent-Length: 5\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: 5 6\r\n",
+    b"Content-Length:\r\n",
+    b"Content-Length: " + b"9" * 30 + b"\r\n",
+    "Content-Length: ٥\r\n".encode(),
     b"Content-Length: +5\r\n",
     b"Content-Length: 0x5\r\n",
     b"Content-Length: 5_0\r\n",
     b"Content-Length: -5\r\n",
     b"Content-Length : 5\r\n",
     b" folded: yes\r\n",
+    b"X-Folded: a\r\n b\r\n",
     b"no colon\r\n",
+    b": no name\r\n",
+    b"X-\xe9: a\r\n",
+    b"X-Bare: a\nX-Line-Feed: b\r\n",
+    b"X-Two-Returns: a\r\r\n",
+    b"Host: other\r\n",
+    b"X\x00Nul: a\r\n",
     b"X-Nul: \x00\r\n",
     b"X-Return: a\rb\r\n",
     b"X-Long: " + b"x" * 9000 + b"\r\n",
+    b"X-Longer: " + b"x" * 65536 + b"\r\n",
+    b"X" * 65536 + b": x\r\n",
     b"".join(b"X-%d: 1\r\n" % number for number in range(200)),
 ]
 NO_HTTP = [
@@ -93,6 +130,29 @@ NO_HTTP = [
     b"GET http://[gptdock/ HTTP/1.1\r\nHost: gptdock\r\n\r\n",
     b"\n\n\n\x00\n\n",
     b"GET /v1/health HTTP/1.1\nHost: gptdock\n\n",  # bare LF
+    b"GET /v1/health HTTP/1.1\rHost: gptdock\r\r",
+    b"GET /v1/health HTTP/1.1\r\n\r\n",  # no Host
+    b"GET /v1/health HTTP/1.1 \r\nHost: gptdock\r\n\r\n",
+    b"GET\t/v1/health\tHTTP/1.1\r\nHost: gptdock\r\n\r\n",
+    b"GET /v1/hea\x00lth HTTP/1.1\r\nHost: gptdock\r\n\r\n",
+    b"G\x00T /v1/health HTTP/1.1\r\nHost: gptdock\r\n\r\n",
+    b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: gptdock\r\n\r\n",
+]
+BAD_CHUNKS = [
+    b"0x5\r\n{   }\r\n0\r\n\r\n",
+    b"+5\r\n{   }\r\n0\r\n\r\n",
+    b"-5\r\n{   }\r\n0\r\n\r\n",
+    b"5_0\r\n{   }\r\n0\r\n\r\n",
+    b" 5\r\n{   }\r\n0\r\n\r\n",
+    b"5 \r\n{   }\r\n0\r\n\r\n",
+    b"5\n{   }\n0\n\n",
+    b"5\r{   }\r0\r\r",
+    b"5;\n\r\n{   }\r\n0\r\n\r\n",
+    b"\r\n5\r\n{   }\r\n0\r\n\r\n",
+    b"5\r\n{   }X\r\n0\r\n\r\n",
+    b"4\r\n{   }\r\n0\r\n\r\n",
+    b"F" * 17 + b"\r\n{   }\r\n0\r\n\r\n",
+    b"5\r\n{   }\r\n0\r\nContent-Length: 5\r\n\r\n",
 ]
 ECHOED = [
     b"GET / HTTP/1.1\r\n folded: hush-hush",
@@ -103,6 +163,9 @@ ECHOED = [
     b"GET http://[hush-hush/ HTTP/1.1\r\nHost: gptdock",
     b"\x00hush-hush",
 ]
+
+
+SMUGGLED = request("POST", "/v1/ask", AUTHORIZED, question())
 
 
 async def test_without_a_right_key_nobody_passes(service):
@@ -129,6 +192,17 @@ async def test_without_the_key_every_route_is_closed_also_those_that_do_not_exis
 
     assert [route for route, answer in answers.items() if not answer.startswith(b"HTTP/1.1 403 ")] == []
     assert [route for route, answer in answers.items() if b"\r\nX-Request-Id: " not in answer] == []
+
+
+async def test_what_is_no_path_of_ours_is_refused(service):
+    answers = {}
+    for target in NO_TARGETS:
+        async with connect(service) as connection:
+            connection.send(request("POST", target, AUTHORIZED, question()))
+            answers[target] = await connection.rest()
+
+    assert [target for target, answer in answers.items() if not re.match(rb"HTTP/1\.[01] 400 ", answer)] == []
+    await check_nothing_was_asked(service)
 
 
 async def test_health_needs_no_key(service):
@@ -231,7 +305,7 @@ async def test_a_head_that_is_no_head_is_refused_and_closed(service):
     answers = {}
     for lines in BAD_LINES:
         async with connect(service) as connection:
-            connection.send(b"POST /v1/ask HTTP/1.1\r\nHost: gptdock\r\n" + lines + b"\r\n")
+            connection.send(b"POST /v1/ask HTTP/1.1\r\nHost: gptdock\r\n" + lines + b"\r\n" + SMUGGLED)
             answers[lines] = await connection.rest()
 
     assert [lines for lines, answer in answers.items() if not re.match(rb"HTTP/1\.[01] 400 ", answer)] == []
@@ -248,6 +322,48 @@ async def test_what_is_no_http_is_refused_and_closed(service):
 
     assert [data for data, answer in answers.items() if not re.match(rb"HTTP/1\.[01] 400 ", answer)] == []
     await check_nothing_was_asked(service)
+
+
+async def test_chunks_that_are_none_are_refused_and_nothing_after_them_is_a_request(service):
+    answers = {}
+    for chunks in BAD_CHUNKS:
+        async with connect(service) as connection:
+            connection.send(request("POST", "/v1/ask", AUTHORIZED | {"Transfer-Encoding": "chunked"}))
+            connection.send(chunks + SMUGGLED)
+            answers[chunks] = await connection.rest()
+
+    assert [chunks for chunks, answer in answers.items() if not re.match(rb"HTTP/1\.[01] 400 ", answer)] == []
+    assert [chunks for chunks, answer in answers.items() if answer.count(b"HTTP/1.") != 1] == []
+    await check_nothing_was_asked(service)
+
+
+@pytest.mark.parametrize("key", [{}, AUTHORIZED], ids=["without the key", "with the key"])
+async def test_a_request_within_a_body_is_only_a_body(service, key):
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+    expected = b"400" if key else b"403"
+    for data, statuses in (
+        (request("POST", "/v1/ask", key, SMUGGLED), [expected, b"404"]),
+        (request("POST", "/v1/ask", key | {"Transfer-Encoding": "chunked"}) + chunked, [expected]),
+    ):
+        async with connect(service) as connection:
+            connection.send(data + request("GET", "/nowhere", AUTHORIZED | {"Connection": "close"}))
+
+            assert re.findall(rb"HTTP/1.1 (\d+) ", await connection.rest()) == statuses
+    await check_nothing_was_asked(service)
+
+
+@pytest.mark.parametrize("trailer", [b"Authorization: Bearer test-key", b"X-Request-Id: smuggled"])
+async def test_a_trailer_is_no_header_of_the_next_request(service, trailer):
+    """Behind a proxy that passes trailers on, the next request on the connection is somebody else's."""
+    async with connect(service) as connection:
+        connection.send(request("POST", "/v1/ask", {"Transfer-Encoding": "chunked"}) + b"0\r\n" + trailer + b"\r\n\r\n")
+        connection.send(request("GET", "/nowhere", {}))
+
+        answer = await connection.rest()
+
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"smuggled" not in answer
 
 
 async def test_a_parser_fault_does_not_echo_what_was_sent(service):
