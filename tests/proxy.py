@@ -1,6 +1,7 @@
 """Stands between GPTDock and DynamoDB, counts the calls, and breaks those that a test tells it to."""
 
 import asyncio
+import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +11,17 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
-# lose: apply it, but drop the answer; late: drop the request and apply it when `release` is called;
-# throttle: refuse it; hole: neither apply it nor answer; break: close the connection without applying it.
-Fault = Literal["lose", "late", "throttle", "hole", "break"]
+# lose: apply it, but drop the answer; mute: apply it, but never answer; late: drop the request and apply it when
+# `release` is called; hole: neither apply it nor answer; break: close the connection without applying it. The others
+# are refusals that say nothing about the book.
+Fault = Literal["lose", "mute", "late", "hole", "break", "throttle", "conflict", "internal", "expired"]
 
-THROTTLED = b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"}'
+REFUSALS: dict[str, tuple[int, str]] = {
+    "throttle": (400, "ThrottlingException"),
+    "conflict": (400, "TransactionConflictException"),
+    "internal": (500, "InternalServerError"),
+    "expired": (400, "ExpiredTokenException"),
+}
 
 
 @dataclass
@@ -54,13 +61,15 @@ class Proxy:
         return await self._forward(sent, body)
 
     async def _break(self, request: web.BaseRequest, fault: Fault, sent: dict[str, str], body: bytes) -> web.Response:
-        if fault == "throttle":
-            return web.Response(status=400, body=THROTTLED, content_type="application/x-amz-json-1.0")
-        if fault == "lose":
+        if fault in REFUSALS:
+            status, code = REFUSALS[fault]
+            content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "not now"})
+            return web.Response(status=status, text=content, content_type="application/x-amz-json-1.0")
+        if fault in ("lose", "mute"):
             await self._forward(sent, body)
         if fault == "late":
             self._late.append((sent, body))
-        if fault == "hole":
+        if fault in ("hole", "mute"):
             await self._closing.wait()
         if request.transport:
             request.transport.abort()
