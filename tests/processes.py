@@ -65,9 +65,9 @@ def environment(
     return SECRETS | needed | more
 
 
-async def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Finished:
+async def run(*arguments: str, cwd: Path, env: Mapping[str, str], command: tuple[str, ...] = (GPTDOCK,)) -> Finished:
     """Run `gptdock` with these arguments until it ends."""
-    process = await _start(arguments, cwd, env)
+    process = await _start((*command, *arguments), cwd, env)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             out, err = await process.communicate()
@@ -78,17 +78,23 @@ async def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Finished:
 
 
 @asynccontextmanager
-async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
-    """`gptdock serve --fd` on a socket of ours, as soon as it serves."""
+async def starting(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
+    """`gptdock serve --fd` on a socket of ours, as soon as there is a process."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url, fd = f"http://127.0.0.1:{sock.getsockname()[1]}", sock.fileno()
-        process = await _start(("serve", "--fd", str(fd)), cwd, env, fd)
+        process = await _start((GPTDOCK, "serve", "--fd", str(fd)), cwd, env, fd)
     try:
-        running = Running(url, process)
-        await running.logged("serving")
-        yield running
+        yield Running(url, process)
     finally:
         await end(process)
+
+
+@asynccontextmanager
+async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
+    """`gptdock serve --fd` on a socket of ours, as soon as it serves."""
+    async with starting(cwd, env) as running:
+        await running.logged("serving")
+        yield running
 
 
 async def end(process: Process) -> None:
@@ -98,8 +104,8 @@ async def end(process: Process) -> None:
     await process.communicate()
 
 
-async def _start(arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], *fds: int) -> Process:
+async def _start(command: tuple[str, ...], cwd: Path, env: Mapping[str, str], *fds: int) -> Process:
     clean = {"PATH": os.environ["PATH"]} | dict(env)
     return await asyncio.create_subprocess_exec(
-        GPTDOCK, *arguments, cwd=cwd, env=clean, stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=fds
+        *command, cwd=cwd, env=clean, stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=fds
     )

@@ -1,15 +1,20 @@
 """The command line as a process: what it refuses, what it reads, how it stops."""
 
+import asyncio
+import shutil
 import socket
+import sys
 
 import aiohttp
 import pytest
 
+from gptdock import tokens
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.quota import Account
 from gptdock.store import Store
-from tests.processes import SECRETS, Finished, environment, run, serving
+from tests.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
+from tests.proxy import Proxy
 from tests.service import KEY, QUESTION, read_receipts, sse_data
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -31,6 +36,10 @@ def assert_refused(finished: Finished, *words: str) -> None:
         ({"PRE_SHARED_KEY": " "}, ["PRE_SHARED_KEY is missing"]),
         ({"PORT": "http"}, ["PORT must be a whole number"]),
         ({"PRE_SHARED_KEY": f"{KEY},{KEY}"}, ["PRE_SHARED_KEY must be different"]),
+        ({"OPENAI_BASE_URL": "ftp://openai/v1"}, ["OPENAI_BASE_URL must be"]),
+        ({"OPENAI_BASE_URL": "https://user:sk-upstream-secret@openai/v1"}, ["OPENAI_BASE_URL must be"]),
+        ({"OPENAI_BASE_URL": "http://[::1/v1"}, ["OPENAI_BASE_URL must be"]),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "dynamodb:8000"}, ["AWS_ENDPOINT_URL_DYNAMODB must be"]),
         ({"AWS_SECRET_ACCESS_KEY": ""}, ["AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together"]),
     ],
 )
@@ -53,6 +62,32 @@ async def test_a_missing_table_stops_the_start_with_one_line(tmp_path, dynamodb:
     finished = await run("serve", cwd=tmp_path, env=environment(dynamodb, PORT="0"))
 
     assert_refused(finished, "gptdock_quota", "run `gptdock tables`")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x1f\x8b corrupt"], ids=["missing", "empty", "corrupt"])
+async def test_a_broken_tokenizer_file_stops_the_start_with_one_line(tmp_path, content):
+    installed = shutil.copytree(tokens.DATA.parent, tmp_path / "gptdock")  # found first, as it is where we are
+    file = installed / "data/o200k_base.tiktoken.gz"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+
+    finished = await run("serve", cwd=tmp_path, env=environment(PORT="0"), command=(sys.executable, "-m", "gptdock"))
+
+    assert_refused(finished, "The tokenizer file o200k_base.tiktoken.gz is", "install again")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy, tables: Store, signals: int):
+    proxy.always = "hole"
+    async with starting(tmp_path, environment(proxy.url)) as running:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await proxy.struck.wait()  # it looks for its tables
+        for _ in range(signals):
+            running.terminate()
+        proxy.always = None
+
+        assert await running.ended() == 0
 
 
 async def test_a_descriptor_that_is_no_socket_stops_the_start_with_one_line(tmp_path):

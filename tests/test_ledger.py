@@ -11,7 +11,7 @@ from gptdock import store, telemetry
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import Claim, Hold, Ledger
 from gptdock.meter import Charge
-from gptdock.quota import Account
+from gptdock.quota import Account, Lease
 from gptdock.side import MOST_RECEIPTS
 from gptdock.store import Store
 from tests.proxy import Fault, Proxy, proxied
@@ -41,7 +41,9 @@ def start(behind: Store, clock: Clock) -> Start:
     """Starts a ledger behind the proxy; without `settled` it is left as a process that was killed leaves it."""
 
     @asynccontextmanager
-    async def start(*, settled: bool = True, store: Store = behind, **changes: object) -> AsyncIterator[Ledger]:
+    async def start(
+        *, settled: bool = True, store: Store = behind, clock: Clock = clock, **changes: object
+    ) -> AsyncIterator[Ledger]:
         settings = make_settings("http://127.0.0.1:1", "http://127.0.0.1:1/v1", default_token_quota=1000, **changes)
         async with Ledger(store, settings, clock).running() as ledger:
             yield ledger
@@ -329,6 +331,51 @@ async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, t
 
         yesterday, today = [await ledger.read(ACCOUNT, period) for period in ("2026-11-23", "2026-11-24")]
         assert (yesterday.used, today.used) == (42, 5)
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_ends_sooner(
+    start: Start, tables: Store, clock: Clock, jump: int
+):
+    async with start(quota_period="day", progress_seconds=0.05) as ledger, start() as other:
+        clock.now = NOON + 12 * 3600 - 1800 * (1 if jump > 0 else -1)  # so that it is another day afterwards
+        period, taken_at = ledger.period(), clock.now
+        async with ledger.hold(claim()) as hold:
+            clock.now += jump
+            async with asyncio.timeout(10):
+                while (await _lease(ledger, period)).number < 3:  # it was renewed meanwhile
+                    continue
+            lease = await _lease(ledger, period)
+            await other.read(ACCOUNT, period)
+            hold.settle(charge(42), "complete")
+        await ledger.settled()
+
+        book = await ledger.read(ACCOUNT, period)
+        assert (lease.held, lease.expires_at) == (100, max(taken_at, clock.now) + 60)
+        assert (book.left, book.held, book.used) == (958, 0, 42)
+        [receipt] = await read_receipts(tables, ACCOUNT)
+        assert (receipt["tokens"], receipt["period"], ledger.period() != period) == (42, period, True)
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+async def test_another_s_clock_that_jumps_costs_a_living_process_nothing(start: Start, tables: Store, jump: int):
+    """An hour ahead it sweeps what is open: that is revived and charged as it was."""
+    wrong = Clock()
+    async with start() as ledger, start(clock=wrong) as other:
+        async with ledger.hold(claim()) as hold:
+            wrong.now += jump
+            swept = await numbers(other, tables)
+            await spend(other, 5)
+            hold.settle(charge(42), "complete")
+        await spend(ledger, 7)
+        await other.settled()
+
+        assert swept[1] == (0 if jump > 0 else 100)
+        assert await numbers(ledger, tables) == (1000 - 54, 0, 54, 54)
+
+
+async def _lease(ledger: Ledger, period: str) -> Lease:
+    return (await ledger.read(ACCOUNT, period)).leases[ledger.process]
 
 
 async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock):
