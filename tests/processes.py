@@ -78,11 +78,11 @@ async def run(*arguments: str, cwd: Path, env: Mapping[str, str], command: tuple
 
 
 @asynccontextmanager
-async def starting(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
+async def starting(cwd: Path, env: Mapping[str, str], command: tuple[str, ...] = (GPTDOCK,)) -> AsyncIterator[Running]:
     """`gptdock serve --fd` on a socket of ours, as soon as there is a process."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url, fd = f"http://127.0.0.1:{sock.getsockname()[1]}", sock.fileno()
-        process = await _start((GPTDOCK, "serve", "--fd", str(fd)), cwd, env, fd)
+        process = await _start((*command, "serve", "--fd", str(fd)), cwd, env, fd)
     try:
         yield Running(url, process)
     finally:

@@ -90,6 +90,21 @@ async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy
         assert await running.ended() == 0
 
 
+async def test_the_garbage_collector_leaves_alone_what_lives_as_long_as_the_process(
+    tmp_path, dynamodb: str, tables: Store
+):
+    program = """if True:
+        import atexit, gc, sys
+        from gptdock.__main__ import main
+        atexit.register(lambda: sys.stderr.write('{"message": "frozen", "objects": %d}' % gc.get_freeze_count()))
+        sys.exit(main())"""
+    async with starting(tmp_path, environment(dynamodb), (sys.executable, "-c", program)) as running:
+        await running.logged("serving")
+        running.terminate()
+
+        assert (await running.logged("frozen"))["objects"] > 10_000
+
+
 async def test_a_descriptor_that_is_no_socket_stops_the_start_with_one_line(tmp_path):
     finished = await run("serve", "--fd", "0", cwd=tmp_path, env=environment())
 
