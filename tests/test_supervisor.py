@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator
 from configparser import RawConfigParser
@@ -18,8 +19,10 @@ from packaging.requirements import Requirement
 
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
+from gptdock.quota import Account
 from gptdock.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
 from gptdock.settings import Settings
+from gptdock.store import Store
 from tests.processes import GPTDOCK, PATIENCE_SECONDS, environment, run
 from tests.service import KEY, QUESTION, sse_data
 
@@ -96,15 +99,15 @@ class Supervisor:
         out, _ = await process.communicate()
         return out.decode()
 
-    async def ask(self) -> None:
+    async def ask(self, key: str = KEY) -> None:
         """Ask over a connection of its own, and be answered."""
-        async with aiohttp.ClientSession() as session, self.open(session) as response:
+        async with aiohttp.ClientSession() as session, self.open(session, key) as response:
             assert response.status == 200
             assert sse_data(await response.read())[-1] == b"[DONE]"
 
-    def open(self, session: aiohttp.ClientSession):
+    def open(self, session: aiohttp.ClientSession, key: str = KEY):
         """A streamed answer; to be used with `async with`."""
-        headers = {"Authorization": f"Bearer {KEY}"}
+        headers = {"Authorization": f"Bearer {key}"}
         return session.post(f"{self.url}/v1/ask", json=QUESTION | {"stream": True}, headers=headers)
 
 
@@ -125,10 +128,9 @@ def stopped(pid: int):
 @pytest.fixture
 async def supervisor(tmp_path: Path, dynamodb: str, openai: SimulatedOpenAI) -> AsyncIterator[Supervisor]:
     """The shipped configuration, with an environment file as on a VM, and tables made by the command."""
-    env_file = tmp_path / ".env"
-    env_file.touch(mode=0o600)
-    values = environment(dynamodb, openai.url, DRAIN_SECONDS="2")
-    env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    values = environment(dynamodb, openai.url, DRAIN_SECONDS="2", DEFAULT_TOKEN_QUOTA="1000000000")
+    (tmp_path / ".env").touch(mode=0o600)
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     assert (await run("tables", cwd=tmp_path, env={})).code == 0
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
@@ -166,6 +168,49 @@ async def test_a_stop_drains(supervisor: Supervisor, openai: SimulatedOpenAI):
 
     assert sse_data(body)[-1] == b"[DONE]"
     assert {idle, busy} == {"gptdock_0", "gptdock_1"}
+
+
+async def test_keys_are_rotated_by_rolling_restarts_and_no_request_is_lost(
+    supervisor: Supervisor, tmp_path: Path, tables: Store, openai: SimulatedOpenAI
+):
+    openai.script = Script(tokens=5)
+    for pair, key in ((f"{KEY},next-key", KEY), ("next-key", "next-key")):
+        text = re.sub("(?m)^PRE_SHARED_KEY=.*$", f"PRE_SHARED_KEY={pair}", (tmp_path / ".env").read_text())
+        (tmp_path / ".env").write_text(text)
+        async with callers(supervisor, key) as answered:
+            for worker in WORKERS:
+                before = len(answered)
+                await supervisor.control("restart", worker)
+                assert len(answered) > before
+
+    for worker in WORKERS:
+        with stopped(int(await supervisor.control("pid", worker))):
+            async with aiohttp.ClientSession() as session, supervisor.open(session, KEY) as response:
+                assert response.status == 403
+    await supervisor.control("stop", "gptdock:*")
+    book = await tables.read(Account("c1", "p1"), "all")
+    assert book
+    assert (book.used, book.held) == (sum(record.spent for record in openai.journal), 0)
+    receipts = [receipt.tokens async for receipt in tables.receipts(Account("c1", "p1"), "all")]
+    assert (len(receipts), sum(receipts)) == (len(openai.journal), book.used)
+
+
+@asynccontextmanager
+async def callers(supervisor: Supervisor, key: str) -> AsyncIterator[list[float]]:
+    """Three who ask one question after the other meanwhile; each must be answered. The list has when."""
+    answered: list[float] = []
+    over = asyncio.Event()
+
+    async def call() -> None:
+        while not over.is_set():
+            await supervisor.ask(key)
+            answered.append(time.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(call())
+        yield answered
+        over.set()
 
 
 def test_supervisor_waits_longer_than_a_drain_takes():
