@@ -223,15 +223,15 @@ def test_the_log_messages_of_the_readme_are_logged():
 def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
     shown = {action for row in table("   The credentials need") for action in words_in_backticks(row[1])}
 
-    constants = {node.value for node in ast.walk(store()) if isinstance(node, ast.Constant)}
+    constants = {node.value for tree in store() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     operations = get_session().get_service_model("dynamodb").operation_names
     used = {name for name in operations if xform_name(name) in constants} - {"TransactWriteItems"}
     used |= {action for part, action in IN_A_TRANSACTION.items() if part in constants}
     assert {action.removeprefix("dynamodb:") for action in shown if ":" in action} == used
 
 
-def store() -> ast.Module:
-    return ast.parse((ROOT / "gptdock/store.py").read_text())
+def store() -> list[ast.Module]:
+    return [ast.parse((ROOT / f"gptdock/{room}.py").read_text()) for room in ("aws", "store")]
 
 
 @pytest.mark.parametrize("path", ["supervisor/gptdock.conf", "supervisor/requirements.txt", ".env.example"])
