@@ -92,6 +92,9 @@ def change(account: Account, period: str, change: Change) -> tuple[dict[str, Any
     names = {"#left": "left", "#used": "used", "#max": "max"}
     values = {":left": number(change.left_by), ":used": number(change.used_by), ":max": number(change.max_by)}
     condition = "attribute_exists(#left)"
+    if change.used_by < 0:
+        values[":least"] = number(-change.used_by)
+        condition = "#used >= :least"
     if change.old_max is not None:
         values[":old"] = number(change.old_max)
         condition = "#max = :old"

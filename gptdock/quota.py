@@ -14,7 +14,7 @@ Every write to a lease has one form: if its number is `seen` (None: if there is 
 | sweep  | who sees it end, held    | charges the will, frees the rest, number := -number        |                  |
 | remove | who sees it end, empty   | takes the lease away and raises the fence to its expiry    | all receipts put |
 | set    | an operator              | `max` and `left` by the difference, as a receipt says      | `max` as read    |
-| reset  | an operator              | gives what was used back, as a receipt says                |                  |
+| reset  | an operator              | gives what was used back, as a receipt says                | so much is used  |
 
 What a process knows of its own lease, and what it learns from answers, is the room `side`.
 """

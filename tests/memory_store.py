@@ -94,7 +94,7 @@ class Tables:
         book, receipts = self.books[key], self.usage.setdefault(key, {})
         if change.receipt.key in receipts:
             return True
-        if change.old_max not in (None, book.max):
+        if change.old_max not in (None, book.max) or book.used < -change.used_by > 0:
             return False
         receipts[change.receipt.key] = change.receipt
         self.books[key] = replace(

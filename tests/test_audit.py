@@ -101,3 +101,13 @@ async def test_a_reset_gives_back_once_what_was_used(tables: Store, times: int):
 
     [finding] = await look(tables)
     assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
+
+
+async def test_two_resets_that_read_the_same_do_not_give_it_back_twice(tables: Store):
+    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+    changes = [quota.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
+
+    assert [await tables.change(ACCOUNT, "all", change) for change in changes] == [True, False]
+
+    [finding] = await look(tables)
+    assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)

@@ -106,6 +106,8 @@ def changed(world: World, change: Change) -> World:
     book, again = world.book, change.receipt.key in world.usage
     if (again and "receipt" in world.guards) or change.old_max not in (None, book.max):
         return world
+    if book.used < -change.used_by > 0:
+        return world
     top = book.max + change.max_by
     book = replace(book, max=top, left=book.left + change.left_by, used=book.used + change.used_by)
     usage = {**world.usage, change.receipt.key: change.receipt}
