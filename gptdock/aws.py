@@ -54,14 +54,13 @@ async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, A
 
 async def pages(client: Any, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:
     """The items of a query or a scan, consistently read, page by page."""
-    start: dict[str, Any] = {}
     while True:
-        answer = await call(client, operation, ConsistentRead=True, **parameters, **start)
+        answer = await call(client, operation, ConsistentRead=True, **parameters)
         for item in answer["Items"]:
             yield item
         if "LastEvaluatedKey" not in answer:
             return
-        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 async def create_table(client: Any, name: str, hash_key: str, range_key: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from gptdock import periods
-from gptdock.quota import Account, Book, Change, Lease, Receipt, Write
+from gptdock.quota import Account, Book, Change, Client, Lease, Receipt, Write
 
 RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end (DESIGN 3); those of `all` stay
+ACCOUNT = "account#"  # how the range key of a standing quota starts
 _LEASE = "l#"
 
 Item = dict[str, Any]
@@ -24,7 +25,7 @@ def number(value: int) -> Item:
 
 def account_key(account: Account) -> Item:
     """The key of the item that holds a client's standing quota."""
-    return {"client_id": {"S": account.client_id}, "book": {"S": f"account#{account.product_id}"}}
+    return {"client_id": {"S": account.client_id}, "book": {"S": ACCOUNT + account.product_id}}
 
 
 def book_key(account: Account, period: str) -> Item:
@@ -43,6 +44,12 @@ def whose(item: Mapping[str, Any]) -> tuple[Account, str] | None:
     kind, _, rest = item["book"]["S"].partition("#")
     period, _, product_id = rest.partition("#")
     return (Account(item["client_id"]["S"], product_id), period) if kind == "quota" else None
+
+
+def to_client(item: Mapping[str, Any]) -> Client:
+    """The client whose standing quota an item holds."""
+    account = Account(item["client_id"]["S"], item["book"]["S"].removeprefix(ACCOUNT))
+    return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"])
 
 
 def to_book(item: Mapping[str, Any]) -> Book:

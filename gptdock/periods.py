@@ -1,6 +1,7 @@
 """Which period a moment belongs to, and when a period ends; all in UTC."""
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 Kind = Literal["none", "day", "month"]
@@ -20,3 +21,20 @@ def end(period: str) -> datetime | None:
     if day:
         return datetime(year, month, day[0], tzinfo=UTC) + timedelta(days=1)
     return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+def resets_at(period: str) -> str | None:
+    """The end as the API shows it: `2026-12-01T00:00:00Z`."""
+    ends_at = end(period)
+    return ends_at.strftime("%Y-%m-%dT%H:%M:%SZ") if ends_at else None
+
+
+def is_period(text: str) -> bool:
+    """Whether this names one: `all`, a month or a day."""
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}(-[0-9]{2})?", text):
+        return text == "all"
+    try:
+        date.fromisoformat(text if len(text) > len("2026-11") else f"{text}-01")
+    except ValueError:
+        return False
+    return True

@@ -50,6 +50,14 @@ class Account(NamedTuple):
     product_id: str
 
 
+class Client(NamedTuple):
+    """An account with its standing quota in tokens; books that are new begin with it."""
+
+    account: Account
+    max_quota: int
+    created_at: str
+
+
 class Lease(NamedTuple):
     """One process's part of a book: tokens `held` and to charge by `will`, expiry in epoch seconds."""
 

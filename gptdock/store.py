@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from gptdock import aws, items
 from gptdock.aws import fault as fault  # for those who log a LedgerUnavailable of ours
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.quota import Account, Book, Change, Receipt, Write
+from gptdock.quota import Account, Book, Change, Client, Receipt, Write
 from gptdock.settings import Settings
 
 BATCH = 25  # items a BatchWriteItem may have
+PAGE = 500  # items that are read at once: to parse them takes 30 ms, in which nothing else runs
 
 
 class Answer(NamedTuple):
@@ -55,8 +56,24 @@ class Store:
 
     async def read_max(self, account: Account) -> int | None:
         """The client's standing quota in tokens; None if the client was never seen."""
+        client = await self.client(account)
+        return client.max_quota if client else None
+
+    async def client(self, account: Account) -> Client | None:
+        """The client with its standing quota; None if it was never seen."""
         item = await self._get(items.account_key(account))
-        return int(item["max_quota"]["N"]) if item else None
+        return items.to_client(item) if item else None
+
+    async def clients(self, after: Account | None = None) -> AsyncIterator[Client]:
+        """Every client, or those that a scan meets after this one."""
+        start = {"ExclusiveStartKey": items.account_key(after)} if after else {}
+        only = {
+            "FilterExpression": "begins_with(#b, :account)",
+            "ExpressionAttributeNames": {"#b": "book"},
+            "ExpressionAttributeValues": {":account": {"S": items.ACCOUNT}},
+        }
+        async for item in aws.pages(self._client, "scan", TableName=self._quota, Limit=PAGE, **only, **start):
+            yield items.to_client(item)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
         """See to it that the book exists: from the client's standing quota, or with the client itself, if new."""
@@ -111,10 +128,19 @@ class Store:
 
     async def receipts(self, account: Account, period: str) -> AsyncIterator[Receipt]:
         """The receipts of one client and period that are put, by time."""
+        async for of_period, receipt in self.usage(account):
+            if of_period == period:
+                yield receipt
+
+    async def usage(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
+        """The receipts of one client that are put, by time, each with its period; older ones than `since` are left."""
         query = _key_is("account", items.usage_key(account))
-        async for item in aws.pages(self._client, operation="query", TableName=self._usage, **query):
-            if item["period"]["S"] == period:
-                yield items.to_receipt(item)
+        if since:
+            query["KeyConditionExpression"] += " AND #r >= :since"
+            query["ExpressionAttributeNames"]["#r"] = "receipt"
+            query["ExpressionAttributeValues"][":since"] = {"S": since}
+        async for item in aws.pages(self._client, "query", TableName=self._usage, Limit=PAGE, **query):
+            yield item["period"]["S"], items.to_receipt(item)
 
     async def check(self) -> None:
         """Raise SettingsError if a table is missing, LedgerUnavailable if that cannot be told now."""

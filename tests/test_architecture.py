@@ -25,13 +25,13 @@ LINES = [
     (5, "handlers middlewares openai_routes"),
     (4, "bodies relay"),
     (3, "keys"),
-    (2, "audit connections gate ledger"),
+    (2, "audit clients connections gate ledger usage"),
     (2, "bookloop"),
     (2, "outbox sweeper"),
     (1, "backoff store telemetry tokens upstream watchdog"),
     (1, "aws refusals"),
     (0, "completions"),
-    (0, "chat items meter retry settings side"),
+    (0, "chat items meter reports retry settings side"),
     (0, "errors periods quota sse"),
 ]
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}

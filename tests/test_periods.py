@@ -73,3 +73,34 @@ def test_periods_sort_like_time(kind, one, other):
     first, second = sorted((one, other))
 
     assert periods.current(kind, first) <= periods.current(kind, second)
+
+
+@pytest.mark.parametrize("text", ["all", "2026-11", "2026-11-23", "2024-02-29", "9999-12"])
+def test_a_period_is_known_by_its_name(text: str):
+    assert periods.is_period(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ALL",
+        "2026",
+        "2026-13",
+        "2026-00",
+        "2026-11-31",
+        "2026-02-29",
+        "2026-1",
+        "0000-01",
+        "2026-11-23T",
+        "٢٠٢٦-11",
+    ],
+)
+def test_what_is_no_date_is_no_period(text: str):
+    assert not periods.is_period(text)
+
+
+def test_an_end_is_shown_as_a_moment_and_all_has_none():
+    assert periods.resets_at("2026-11") == "2026-12-01T00:00:00Z"
+    assert periods.resets_at("2026-12-31") == "2027-01-01T00:00:00Z"
+    assert periods.resets_at("all") is None

@@ -1,0 +1,168 @@
+"""What an operator does with clients, over HTTP or by command: list them, look, set a quota, reset a period.
+
+Every change is one transaction with a receipt that says who made it. It is tried again when somebody else was first,
+and when DynamoDB did not answer: always with the same receipt, which must be new, so that it happens once.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from gptdock import periods, quota, reports
+from gptdock.backoff import Backoff
+from gptdock.errors import ClientNotFound, LedgerUnavailable
+from gptdock.quota import Account, Book, Client, Receipt, moment
+from gptdock.settings import Settings
+from gptdock.store import Store
+from gptdock.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 10.0  # for a change to be the first
+
+
+class Operator(NamedTuple):
+    """Who makes a change, as its receipt names it, and in which request."""
+
+    name: str
+    request_id: str
+
+    def receipt(self, source: str, now: float) -> Receipt:
+        """A receipt that nobody else has: a request id may be any caller's choice."""
+        key = f"{moment(now)}#{self.request_id}#{secrets.token_hex(6)}"
+        return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")
+
+
+class Overview(NamedTuple):
+    """A client and its books, by period: the newest first."""
+
+    client: Client
+    books: list[tuple[str, Book]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the API shows it."""
+        return {**to_json(self.client), "books": [_book_to_json(*book) for book in self.books]}
+
+
+class Clients:
+    """All clients of a deployment; `process` is the one whose own leases are not swept, if it serves."""
+
+    def __init__(
+        self, store: Store, settings: Settings, process: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._clock, self._kind = store, clock, settings.quota_period
+        self._sweeper = Sweeper(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
+
+    def period(self) -> str:
+        """The period that is running now."""
+        return periods.current(self._kind, self._clock())
+
+    def all(self) -> AsyncIterator[Client]:
+        """Every client, in no order that means anything."""
+        return self._store.clients()
+
+    async def page(self, limit: int, after: Account | None) -> tuple[list[Client], Account | None]:
+        """At most `limit` clients that come after this one, and the last of them if more come after it."""
+        found = []
+        async for client in self._store.clients(after):
+            found.append(client)
+            if len(found) > limit:
+                return found[:limit], found[limit - 1].account
+        return found, None
+
+    async def look(self, account: Account) -> Overview:
+        """The client as it is once lost leases are swept. Raises ClientNotFound, LedgerUnavailable."""
+        client = await self._store.client(account)
+        if client is None:
+            raise ClientNotFound
+        found = [
+            (period, book) async for whose, period, book in self._store.books(account.client_id) if whose == account
+        ]
+        books = [(period, await self._sweeper.sweep(account, period, book)) for period, book in found]
+        running = self.period()
+        return Overview(client, sorted(books, key=lambda book: (book[0] == running, book[0]), reverse=True))
+
+    async def receipts(self, account: Account, asked: str) -> AsyncIterator[tuple[str, Receipt]]:
+        """The receipts of `all`, a month or a day, by time, each with its period."""
+        since = None if asked == "all" else asked  # a receipt is never older than its period
+        async for period, receipt in self._store.usage(account, since):
+            if reports.belongs(period, receipt, asked):
+                yield period, receipt
+
+    async def set_quota(self, account: Account, max_quota: int, operator: Operator) -> Overview:
+        """Let this be the client's quota from now on, in the running period too; a client that is new is made."""
+        done = None
+        while done != (period := self.period()):  # one that began meanwhile may have begun with the old quota
+            receipt = operator.receipt("set_quota", self._clock())
+            await _persist(partial(self._set, account, period, max_quota, receipt))
+            done = period
+        return await self.look(account)
+
+    async def reset(self, account: Account, operator: Operator) -> Overview:
+        """Let the running period start anew. Raises ClientNotFound, LedgerUnavailable."""
+        await self.look(account)
+        period, receipt = self.period(), operator.receipt("reset", self._clock())
+        await _persist(partial(self._reset, account, period, receipt))
+        return await self.look(account)
+
+    async def _set(self, account: Account, period: str, new: int, receipt: Receipt) -> bool:
+        book = await self._store.read(account, period)
+        if book is None:
+            await self._store.open_book(account, period, new, moment(self._clock()))
+            return False
+        change = quota.set_max(book.max, new, receipt._replace(outcome=f"{book.max} -> {new}"))
+        if not await self._store.change(account, period, change):
+            return False
+        log.info("quota set", extra={**_who(account, period, receipt), "old": book.max, "new": new})
+        return True
+
+    async def _reset(self, account: Account, period: str, receipt: Receipt) -> bool:
+        book = await self._store.read(account, period)
+        if book is None:
+            return True
+        if not await self._store.change(account, period, quota.reset(book.used, receipt)):
+            return False
+        log.info("quota reset", extra={**_who(account, period, receipt), "used": book.used})
+        return True
+
+
+def to_json(client: Client) -> dict[str, Any]:
+    """A client as the API lists it."""
+    return {**client.account._asdict(), "max_quota": client.max_quota, "created_at": client.created_at}
+
+
+async def _persist(attempt: Callable[[], Awaitable[bool]]) -> None:
+    backoff, until = Backoff(), time.monotonic() + PATIENCE_SECONDS
+    while True:
+        fault = LedgerUnavailable("Others change this quota just now. Try again in a moment.")
+        try:
+            if await attempt():
+                return
+        except LedgerUnavailable as exc:
+            fault = exc
+        if time.monotonic() > until:
+            raise fault
+        await backoff.pause()
+
+
+def _book_to_json(period: str, book: Book) -> dict[str, Any]:
+    return {
+        "period": period,
+        "quota_used": book.used,
+        "quota_held": book.held,
+        "quota_left": book.left,
+        "max_quota": book.max,
+        "resets_at": periods.resets_at(period),
+    }
+
+
+def _who(account: Account, period: str, receipt: Receipt) -> dict[str, str]:
+    return {
+        "client": account.client_id,
+        "product": account.product_id,
+        "period": period,
+        "operator": receipt.user,
+    }

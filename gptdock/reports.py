@@ -1,0 +1,76 @@
+"""What was used, from receipts: which of them a report is about, the rows that they make, a row as a line of CSV.
+
+The tokens of all rows are those of all receipts: also of such as no single request stands behind, which count as no
+request. A receipt belongs to where its own label starts with what was asked: to the period that it was charged in, or,
+where that says too little (`all`, or a month if a day was asked), to the time in its key.
+"""
+
+import csv
+import io
+import re
+from typing import Any, Literal
+
+from gptdock.quota import Receipt
+
+By = Literal["day", "user", "request"]
+Row = tuple[Any, ...]  # texts and numbers as COLUMNS names them; the last is tokens
+
+_SUMS = ("requests", "prompt_tokens", "completion_tokens", "tokens")
+COLUMNS: dict[By, tuple[str, ...]] = {
+    "day": ("day", *_SUMS),
+    "user": ("user", *_SUMS),
+    "request": ("time", "request_id", "user", "model", "source", "outcome", *_SUMS[1:]),
+}
+_OF_A_LEASE = frozenset({"lost", "late"})
+_OF_NO_REQUEST = _OF_A_LEASE | {"set_quota", "reset"}
+_FORMULA = re.compile(r"[=+@-](?s:.+)")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+def belongs(period: str, receipt: Receipt, asked: str) -> bool:
+    """Whether a receipt of this period is part of what was asked: `all`, a month or a day."""
+    return asked == "all" or _label(period, receipt, len(asked)).startswith(asked)
+
+
+class Sums:
+    """The receipts of each day, or of each user, added up."""
+
+    def __init__(self, by: By) -> None:
+        self._by = by
+        self._sums: dict[str, list[int]] = {}
+
+    def add(self, period: str, receipt: Receipt) -> None:
+        """Count this receipt, of this period."""
+        name = receipt.user if self._by == "user" else _label(period, receipt, len("2026-11-23"))[:10]
+        sums = self._sums.setdefault(name, [0] * len(_SUMS))
+        requests = receipt.source not in _OF_NO_REQUEST
+        for index, count in enumerate((requests, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)):
+            sums[index] += count
+
+    def rows(self) -> list[Row]:
+        """A row for each: days in their order, users with most tokens first."""
+        rows = [(name, *sums) for name, sums in sorted(self._sums.items())]
+        return sorted(rows, key=lambda row: -row[-1]) if self._by == "user" else rows
+
+
+def row(receipt: Receipt) -> Row:
+    """One receipt by itself."""
+    time, _, rest = receipt.key.partition("#")
+    request_id = "-" if receipt.source in _OF_A_LEASE else rest.rpartition("#")[0]  # which may hold a # itself
+    who = (time, request_id, receipt.user, receipt.model, receipt.source, receipt.outcome)
+    return (*who, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)
+
+
+def csv_line(cells: Row) -> str:
+    """The row as CSV; what a spreadsheet would take for a formula gets a ' in front, since ids come from callers."""
+    line = io.StringIO()
+    csv.writer(line).writerow([f"'{cell}" if _is_formula(cell) else cell for cell in cells])
+    return line.getvalue()
+
+
+def _is_formula(cell: Any) -> bool:
+    return isinstance(cell, str) and bool(_FORMULA.fullmatch(cell)) and not _NUMBER.fullmatch(cell)
+
+
+def _label(period: str, receipt: Receipt, length: int) -> str:
+    return period if period != "all" and len(period) >= length else receipt.key

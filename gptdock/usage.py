@@ -1,0 +1,67 @@
+"""A client's receipts as a report: row by row, and piece by piece of JSON or CSV, so that memory stays flat."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from gptdock import reports
+from gptdock.quota import Account, Receipt
+from gptdock.reports import By, Row
+
+CHUNK = 65_536  # characters that go out at once; rows enough that a page was read before the first
+
+
+class Report(NamedTuple):
+    """What is asked: whose receipts, those of which time (`all`, a month, a day), and what a row is."""
+
+    account: Account
+    period: str
+    by: By
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of a row's cells."""
+        return reports.COLUMNS[self.by]
+
+
+async def rows(found: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterator[Row]:
+    """The rows that these receipts, each with its period, make."""
+    sums = reports.Sums(by)
+    async for period, receipt in found:
+        if by == "request":
+            yield reports.row(receipt)
+        else:
+            sums.add(period, receipt)
+    for row in sums.rows():
+        yield row
+
+
+async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
+    """The report as a JSON object; its total comes last, since it is known last."""
+    account = report.account._asdict()
+    yield json.dumps({**account, "period": report.period, "by": report.by})[:-1] + ', "rows": ['
+    total, comma = 0, ""
+    async for row in rows:
+        total += row[-1]
+        yield comma + json.dumps(dict(zip(report.columns, row, strict=True)))
+        comma = ", "
+    yield f'], "tokens": {total}}}'
+
+
+async def as_csv(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
+    """The report as CSV: a head, and a line for each row."""
+    yield reports.csv_line(report.columns)
+    async for row in rows:
+        yield reports.csv_line(row)
+
+
+async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The same text in fewer pieces."""
+    waiting, size = [], 0
+    async for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield "".join(waiting)
+            waiting, size = [], 0
+    yield "".join(waiting)

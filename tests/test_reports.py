@@ -1,0 +1,115 @@
+"""What receipts become in a report: nothing is lost in a sum, and nothing in a cell does harm."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptdock import reports
+from gptdock.quota import Receipt
+
+RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
+IN_WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9)
+RECEIPTS = st.builds(
+    RECEIPT._replace,
+    key=st.sampled_from(
+        ["2026-11-23T23:59:59.999Z#a#b", "2026-11-24T00:00:00.000Z#a#b#c", "2026-12-01T00:00:00.000Z#a#b"]
+    ),
+    tokens=st.integers(-(10**6), 10**6),
+    prompt_tokens=st.integers(0, 10**6),
+    completion_tokens=st.integers(0, 10**6),
+    user=st.one_of(st.sampled_from(["u1", "u2", "-"]), IN_WORDS),
+    source=st.sampled_from(["upstream", "counted", "lost", "late", "set_quota", "reset"]),
+)
+DATED = st.lists(st.tuples(st.sampled_from(["all", "2026-11", "2026-11-23"]), RECEIPTS))
+
+
+def rows(by: reports.By, dated: list[tuple[str, Receipt]]) -> list[dict[str, Any]]:
+    if by == "request":
+        return [dict(zip(reports.COLUMNS[by], reports.row(receipt), strict=True)) for _, receipt in dated]
+    sums = reports.Sums(by)
+    for period, receipt in dated:
+        sums.add(period, receipt)
+    return [dict(zip(reports.COLUMNS[by], row, strict=True)) for row in sums.rows()]
+
+
+@pytest.mark.parametrize("by", ["day", "user", "request"])
+@given(dated=DATED)
+def test_the_rows_of_a_report_sum_to_its_receipts(by: reports.By, dated: list[tuple[str, Receipt]]):
+    found = rows(by, dated)
+
+    for column in ("tokens", "prompt_tokens", "completion_tokens"):
+        assert sum(row[column] for row in found) == sum(getattr(receipt, column) for _, receipt in dated)
+    if by != "request":
+        assert sum(row["requests"] for row in found) == sum(r.source in ("upstream", "counted") for _, r in dated)
+        assert len({row[by] for row in found}) == len(found)
+
+
+def test_days_come_in_their_order_and_users_by_what_they_used():
+    later = RECEIPT._replace(key="2026-11-24#r#p", tokens=90, user="u2")
+    dated = [("all", later), ("all", RECEIPT), ("all", RECEIPT._replace(source="lost", tokens=1))]
+
+    assert [(row["day"], row["requests"], row["tokens"]) for row in rows("day", dated)] == [
+        ("2026-11-23", 1, 13),
+        ("2026-11-24", 1, 90),
+    ]
+    assert [(row["user"], row["requests"], row["tokens"]) for row in rows("user", dated)] == [
+        ("u2", 1, 90),
+        ("u1", 1, 13),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("period", "time", "asked"),
+    [
+        ("all", "2026-11-23T02", ["all", "2026-11", "2026-11-23"]),
+        ("2026-11", "2026-11-23T02", ["all", "2026-11", "2026-11-23"]),
+        ("2026-11", "2026-12-01T00", ["all", "2026-11", "2026-12-01"]),  # lost in November, swept in December
+        ("2026-11-23", "2026-11-24T00", ["all", "2026-11", "2026-11-23"]),
+    ],
+)
+def test_a_receipt_belongs_to_the_period_that_it_was_charged_in(period: str, time: str, asked: list[str]):
+    receipt = RECEIPT._replace(key=f"{time}:00:00.000Z#r#p")
+    every = ["all", "2026-10", "2026-11", "2026-12", "2026-11-23", "2026-11-24", "2026-12-01"]
+
+    assert [each for each in every if reports.belongs(period, receipt, each)] == asked
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "request_id"),
+    [
+        ("T#r1#p.1", "upstream", "r1"),
+        ("T##a#b##p.1", "counted", "#a#b#"),
+        ("T#r1#0123456789ab", "reset", "r1"),
+        ("T#lost#p.1", "lost", "-"),
+        ("T#late#p.1", "late", "-"),
+    ],
+)
+def test_a_request_is_found_by_its_id_whatever_it_has_in_it(key: str, source: str, request_id: str):
+    assert reports.row(RECEIPT._replace(key=key, source=source))[:2] == ("T", request_id)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+A1", "-A1", "@sum", "=", "-7-8", "+49 30", "=\u2028cmd", "--", "-1e5"])
+def test_what_looks_like_a_formula_is_a_text(cell: str):
+    [read] = next(csv.reader(io.StringIO(reports.csv_line((cell,)))))
+
+    assert read == (cell if cell == "=" else f"'{cell}")
+
+
+@pytest.mark.parametrize("cell", ["-", "+", "-7", "+49", "-1.5", 'a"b', "a,b", "a=b", "", -12, "é🦆"])
+def test_other_cells_stay_as_they_are(cell: str | int):
+    read = next(csv.reader(io.StringIO(reports.csv_line((cell, "end")))))
+
+    assert read == [str(cell), "end"]
+
+
+@given(st.lists(IN_WORDS, min_size=1))
+def test_a_line_of_csv_is_one_line_with_as_many_cells(cells: list[str]):
+    line = reports.csv_line(tuple(cells))
+
+    assert line.endswith("\r\n")
+    assert line.count("\n") == 1
+    assert [cell.removeprefix("'") for cell in next(csv.reader([line]))] == [cell.removeprefix("'") for cell in cells]

@@ -1,0 +1,67 @@
+"""A report as it goes out: JSON and CSV, piece by piece."""
+
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gptdock import usage
+from gptdock.quota import Account, Receipt
+from gptdock.reports import By
+from gptdock.usage import Report
+
+RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
+ACCOUNT = Account('c"1', "p,1")
+
+
+async def receipts(count: int) -> AsyncIterator[tuple[str, Receipt]]:
+    for number in range(count):
+        yield "all", RECEIPT._replace(user=f"u{number % 3}")
+
+
+async def text(pieces: AsyncIterator[str]) -> str:
+    return "".join([chunk async for chunk in usage.chunks(pieces)])
+
+
+@pytest.mark.parametrize(("by", "rows"), [("day", 1), ("user", 3), ("request", 5000)])
+async def test_a_report_is_one_json_object_with_its_total(by: By, rows: int):
+    report = Report(ACCOUNT, "all", by)
+
+    content = json.loads(await text(usage.as_json(report, usage.rows(receipts(5000), by))))
+
+    assert list(content) == ["client_id", "product_id", "period", "by", "rows", "tokens"]
+    assert (content["client_id"], content["product_id"], content["by"]) == (*ACCOUNT, by)
+    assert (len(content["rows"]), content["tokens"]) == (rows, 60_000)
+    assert all(tuple(row) == report.columns for row in content["rows"])
+
+
+@pytest.mark.parametrize("by", ["day", "user", "request"])
+async def test_a_report_of_nothing_has_no_rows(by: By):
+    report = Report(ACCOUNT, "all", by)
+
+    assert json.loads(await text(usage.as_json(report, usage.rows(receipts(0), by))))["rows"] == []
+    assert await text(usage.as_csv(report, usage.rows(receipts(0), by))) == ",".join(report.columns) + "\r\n"
+
+
+async def test_nothing_goes_out_before_there_are_rows():
+    """So that an error on the first page still has a status."""
+    report = Report(ACCOUNT, "all", "request")
+
+    first = await anext(aiter(usage.chunks(usage.as_csv(report, usage.rows(receipts(5000), "request")))))
+
+    assert len(first) >= usage.CHUNK
+
+
+@pytest.mark.parametrize("by", ["day", "user", "request"])
+async def test_memory_does_not_grow_with_the_report(by: By):
+    report, peaks = Report(ACCOUNT, "all", by), []
+
+    for count in (2_000, 40_000):
+        tracemalloc.start()
+        async for _ in usage.chunks(usage.as_json(report, usage.rows(receipts(count), by))):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    assert peaks[1] < peaks[0] + usage.CHUNK
