@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import handlers, middlewares, openai_routes, store, upstream, watchdog
+from gptdock import admin, handlers, middlewares, openai_routes, store, upstream, watchdog
+from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
-from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS, TOKENS, UPSTREAM
+from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, SETTINGS, TOKENS, UPSTREAM
 from gptdock.ledger import Ledger
 from gptdock.settings import Settings
 from gptdock.tokens import Tokens
@@ -23,6 +24,13 @@ ROUTES = [
     web.post("/v1/ask", handlers.ask),
     web.post("/v1/chat/completions", openai_routes.chat_completions),
     web.get("/v1/models", openai_routes.list_models, allow_head=False),
+]
+ADMIN_ROUTES = [
+    web.get("/v1/admin/clients", admin.list_clients, allow_head=False),
+    web.get("/v1/admin/client", admin.look, allow_head=False),
+    web.put("/v1/admin/client/quota", admin.set_quota),
+    web.post("/v1/admin/client/reset", admin.reset),
+    web.get("/v1/admin/client/usage", admin.report, allow_head=False),
 ]
 
 
@@ -38,7 +46,7 @@ def create(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[CONNECTIONS] = Connections(settings.head_timeout)
     app[GATE] = Gate(settings.max_streams, settings.request_timeout)
-    app.add_routes(ROUTES)
+    app.add_routes(ROUTES + ADMIN_ROUTES if settings.admin_key else ROUTES)
     app.on_response_prepare.append(middlewares.on_prepare)
     app.cleanup_ctx.append(_resources)
     return app
@@ -55,5 +63,6 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         except LedgerUnavailable as exc:
             log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": store.fault(exc)})
         app[LEDGER] = await stack.enter_async_context(Ledger(tables, settings).running())
+        app[CLIENTS] = Clients(tables, settings, app[LEDGER].process)
         app[UPSTREAM] = await stack.enter_async_context(upstream.connect(settings))
         yield

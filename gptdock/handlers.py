@@ -22,20 +22,17 @@ async def health(request: web.Request) -> web.Response:
 async def client_info(request: web.Request) -> web.Response:
     """The numbers of one client's running period: `max_quota = quota_left + quota_held + quota_used`."""
     ledger = request.app[LEDGER]
-    account = Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))
-    period = ledger.period()
-    book = await ledger.read(account, period)
-    resets_at = periods.end(period)
+    whose, period = account(request), ledger.period()
+    book = await ledger.read(whose, period)
     return web.json_response(
         {
-            "client_id": account.client_id,
-            "product_id": account.product_id,
+            **whose._asdict(),
             "quota_used": book.used,
             "quota_held": book.held,
             "quota_left": book.left,
             "max_quota": book.max,
             "period": period,
-            "resets_at": resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if resets_at else None,
+            "resets_at": periods.resets_at(period),
         }
     )
 
@@ -80,3 +77,8 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
         )
 
     return Completion(claim, upstream_body, asked.stream)
+
+
+def account(request: web.Request) -> Account:
+    """Whom the query is about; raises InvalidRequest."""
+    return Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.gate import Gate
 from gptdock.ledger import Ledger
@@ -13,8 +14,10 @@ SETTINGS = web.AppKey("settings", Settings)
 CONNECTIONS = web.AppKey("connections", Connections)
 GATE = web.AppKey("gate", Gate)
 TOKENS = web.AppKey("tokens", Tokens)
+CLIENTS = web.AppKey("clients", Clients)
 LEDGER = web.AppKey("ledger", Ledger)
 UPSTREAM = web.AppKey("upstream", Upstream)
 
 IS_FIRST = web.RequestKey("is_first", bool)  # of its connection
 REQUEST_ID = web.RequestKey("request_id", str)
+OPERATOR = web.RequestKey("operator", str)  # whose key opened an admin route

@@ -5,16 +5,18 @@ import json
 import logging
 import re
 import uuid
+from hashlib import sha256
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gptdock import errors, telemetry
 from gptdock.errors import APIError, Draining, Forbidden
-from gptdock.keys import CONNECTIONS, IS_FIRST, REQUEST_ID, SETTINGS
+from gptdock.keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
 
 log = logging.getLogger(__name__)
 
+ADMIN = "/v1/admin/"
 OPEN = frozenset({("GET", "/v1/health")})
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
 _FROM_AIOHTTP: dict[int, type[APIError]] = {
@@ -48,9 +50,19 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 @web.middleware
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody pass without the pre-shared key, wherever they go; the body is not waited for."""
-    if (request.method, request.path) not in OPEN and not _has_key(request, request.app[SETTINGS].pre_shared_key):
+    """Let nobody pass without the key to where they go, also if nothing is there; the body is not waited for.
+
+    A key of ADMIN_KEY opens what is below ADMIN and nothing else, the pre-shared key the rest.
+    """
+    if (request.method, request.path) in OPEN:
+        return await handler(request)
+    settings = request.app[SETTINGS]
+    is_admin = bool(settings.admin_key) and request.path.startswith(ADMIN)
+    given = _given_key(request)
+    if not _is_one_of(given, settings.admin_key if is_admin else settings.pre_shared_key):
         raise Forbidden
+    if is_admin:
+        request[OPERATOR] = f"key:{sha256(given).hexdigest()[:12]}"
     return await handler(request)
 
 
@@ -77,13 +89,16 @@ def _request_id(request: web.Request) -> str:
     return own_id if _VISIBLE_ASCII.fullmatch(own_id) else uuid.uuid4().hex
 
 
-def _has_key(request: web.Request, keys: tuple[str, ...]) -> bool:
+def _given_key(request: web.Request) -> bytes:
     values = request.headers.getall("Authorization", [])
     scheme, _, given = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    data = given.encode("utf-8", "surrogateescape")
+    return given.encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
+
+
+def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
     # Every key is compared, in constant time: how long it takes says nothing about which came near.
-    matches = [hmac.compare_digest(data, key.encode()) for key in keys]
-    return scheme.lower() == "bearer" and any(matches)
+    matches = [hmac.compare_digest(given, key.encode()) for key in keys]
+    return any(matches)
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:

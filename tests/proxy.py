@@ -12,9 +12,10 @@ import aiohttp
 from aiohttp import web
 
 # lose: apply it, but drop the answer; mute: apply it, but never answer; late: drop the request and apply it when
-# `release` is called; hole: neither apply it nor answer; break: close the connection without applying it. The others
-# are refusals that say nothing about the book.
-Fault = Literal["lose", "mute", "late", "hole", "break", "throttle", "conflict", "internal", "expired"]
+# `release` is called; hole: neither apply it nor answer; break: close the connection without applying it; pass: do it
+# no harm, so that a later call of the operation meets what comes next. The others are refusals that say nothing about
+# the book.
+Fault = Literal["lose", "mute", "late", "hole", "break", "pass", "throttle", "conflict", "internal", "expired"]
 
 REFUSALS: dict[str, tuple[int, str]] = {
     "throttle": (400, "ThrottlingException"),
@@ -55,7 +56,7 @@ class Proxy:
         sent = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
         planned = self.faults.get(operation)
         fault = self.always or (planned.popleft() if planned else None)
-        if fault:
+        if fault and fault != "pass":
             self.struck.set()
             return await self._break(request, fault, sent, body)
         return await self._forward(sent, body)

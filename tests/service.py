@@ -20,6 +20,7 @@ from gptdock.settings import Settings
 from gptdock.store import Store
 
 KEY = "test-key"
+ADMIN_KEY = "test-admin-key"
 QUESTION = {"question": "Who are you?", "user_id": "u7", "client_id": "c1", "product_id": "p1"}
 
 
@@ -42,6 +43,12 @@ class Service:
     def ask(self, **fields: Any):
         """POST /v1/ask with the usual question, and these fields over it; to be used with `async with`."""
         return self.session.post(f"{self.url}/v1/ask", json=QUESTION | fields)
+
+    def admin(self, method: str, path: str, *, json: Any = None, **query: str):
+        """A request with the admin key, about the usual client unless the query says else; for `async with`."""
+        params = {"client_id": "c1", "product_id": "p1"} | query
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        return self.session.request(method, f"{self.url}/v1/admin/{path}", params=params, json=json, headers=headers)
 
     async def info(self, client_id: str = "c1", product_id: str = "p1") -> dict[str, Any]:
         """What /v1/client/info tells, once everything is settled."""
@@ -89,6 +96,7 @@ def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
         "OPEN_AI_KEY": "sk-upstream-secret",
         "OPENAI_BASE_URL": openai,
         "PRE_SHARED_KEY": KEY,
+        "ADMIN_KEY": ADMIN_KEY,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,

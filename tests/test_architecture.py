@@ -22,6 +22,7 @@ LINES = [
     (7, "dev.composer dev.playback"),
     (7, "dev.journal dev.script dev.wire"),
     (6, "app server"),
+    (5, "admin"),
     (5, "handlers middlewares openai_routes"),
     (4, "bodies relay"),
     (3, "keys"),
@@ -37,7 +38,7 @@ LINES = [
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
 PURE = [room for floor, rooms in LINES if floor == 0 for room in rooms.split()]
 
-ABOUT_HTTP = "app bodies connections dev.* handlers keys middlewares openai_routes relay server"
+ABOUT_HTTP = "admin app bodies connections dev.* handlers keys middlewares openai_routes relay server"
 
 # Who may import a library; one that is not here may be imported by no room that is pure.
 OWNERS = {

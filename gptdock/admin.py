@@ -1,0 +1,135 @@
+"""The routes of `/v1/admin`, for those who hold a key of ADMIN_KEY: HTTP in, HTTP out."""
+
+import binascii
+import json
+import logging
+import re
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from aiohttp import web
+
+from gptdock import chat, clients, handlers, periods, store, usage
+from gptdock.bodies import read_body
+from gptdock.clients import Operator
+from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
+from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
+from gptdock.quota import Account
+from gptdock.relay import Caller
+from gptdock.reports import COLUMNS
+from gptdock.usage import Report
+
+log = logging.getLogger(__name__)
+
+MOST_CLIENTS = 1000  # of a page
+MOST_TOKENS = 10**15
+
+Choice = TypeVar("Choice", bound=str)
+
+
+async def list_clients(request: web.Request) -> web.Response:
+    """A page of all clients, and the cursor of the next."""
+    page, last = await request.app[CLIENTS].page(_limit(request), _after(request))
+    shown = [clients.to_json(client) for client in page]
+    return web.json_response({"clients": shown, "next_cursor": to_cursor(last) if last else None})
+
+
+async def look(request: web.Request) -> web.Response:
+    """One client and its books."""
+    return web.json_response((await request.app[CLIENTS].look(handlers.account(request))).to_json())
+
+
+async def set_quota(request: web.Request) -> web.Response:
+    """The client's quota is another from now on."""
+    account = handlers.account(request)
+    max_quota = chat.parse_object(await read_body(request)).get("max_quota")
+    if type(max_quota) is not int or not 0 <= max_quota <= MOST_TOKENS:
+        raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_TOKENS}.", param="max_quota")
+    overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request))
+    return web.json_response(overview.to_json())
+
+
+async def reset(request: web.Request) -> web.Response:
+    """The client's running period starts anew."""
+    overview = await request.app[CLIENTS].reset(handlers.account(request), _operator(request))
+    return web.json_response(overview.to_json())
+
+
+async def report(request: web.Request) -> web.StreamResponse:
+    """What the client used, as JSON or CSV; written as it is read."""
+    asked, form = _report(request), _one_of(request, "format", ("json", "csv"))
+    await request.app[CLIENTS].look(asked.account)  # it must be known; and lost leases leave their receipts
+    rows = usage.rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
+    if form == "json":
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        return await _written(request, headers, usage.as_json(asked, rows))
+    name = f"usage-{asked.period}-by-{asked.by}.csv"
+    headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
+    return await _written(request, headers, usage.as_csv(asked, rows))
+
+
+async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncIterator[str]) -> web.StreamResponse:
+    """An answer of these pieces. If it breaks off, so does the connection: nobody shall take half for the whole."""
+    response = web.StreamResponse(headers=headers)
+    caller = Caller(request, response)
+    try:
+        async for chunk in usage.chunks(pieces):
+            await caller.write(chunk.encode())
+        await caller.end()
+    except CallerGone:
+        log.info("report not read to its end")
+    except LedgerUnavailable as exc:
+        if not response.prepared:
+            raise
+        log.warning("report broken off", extra={"fault": store.fault(exc)})
+    finally:
+        caller.cut_unless_ended()
+    return response
+
+
+def to_cursor(account: Account) -> str:
+    """The account as a text that goes into a URL as it is."""
+    return urlsafe_b64encode(json.dumps(account, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str) -> Account:
+    """The account that `to_cursor` made a text of; raises InvalidRequest."""
+    try:
+        ids = json.loads(b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        client_id, product_id = ids
+    except (ValueError, TypeError, RecursionError, binascii.Error) as exc:
+        raise InvalidRequest("cursor must be the next_cursor of a page.", param="cursor") from exc
+    return Account(chat.identity(client_id, "cursor"), chat.identity(product_id, "cursor"))
+
+
+def _operator(request: web.Request) -> Operator:
+    return Operator(request[OPERATOR], request[REQUEST_ID])
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit") or "100"
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_CLIENTS:
+        raise InvalidRequest(f"limit must be an integer from 1 to {MOST_CLIENTS}.", param="limit")
+    return int(text)
+
+
+def _after(request: web.Request) -> Account | None:
+    cursor = request.query.get("cursor")
+    return from_cursor(cursor) if cursor else None
+
+
+def _report(request: web.Request) -> Report:
+    account = handlers.account(request)
+    period = request.query.get("period") or request.app[CLIENTS].period()
+    if not periods.is_period(period):
+        raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")
+    return Report(account, period, _one_of(request, "by", tuple(COLUMNS)))
+
+
+def _one_of(request: web.Request, param: str, choices: tuple[Choice, ...]) -> Choice:
+    value = request.query.get(param) or choices[0]
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InvalidRequest(f"{param} must be one of {', '.join(choices)}.", param=param)
