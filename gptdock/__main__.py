@@ -1,4 +1,4 @@
-"""The command line: `gptdock serve | dev | tables | audit`, also `python -m gptdock`; reads `.env`."""
+"""The command line: `gptdock serve | dev | tables | audit | client | usage`, also `python -m gptdock`; reads `.env`."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gptdock import commands
+from gptdock import admin_commands, commands
 from gptdock.errors import GPTDockError, LedgerUnavailable
 from gptdock.store import fault
 
@@ -17,9 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what it should, 1 if not, 2 if it is not understood."""
     parsed = _parser().parse_args(arguments)
     try:
-        return commands.run(parsed, _environment())
+        code = commands.run(parsed, _environment())
+        sys.stdout.flush()
+        return code
     except LedgerUnavailable as exc:
         sys.stderr.write(f"gptdock: DynamoDB cannot be used: {fault(exc)}\n")
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit
         return 1
     except (GPTDockError, OSError) as exc:
         sys.stderr.write(f"gptdock: {exc}\n")
@@ -37,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
     audit = subparsers.add_parser("audit", help="hold books against receipts; 1 if one does not balance")
     audit.add_argument("--client", metavar="ID", help="only the books of this client")
+    admin_commands.add_to(subparsers)
     return parser
 
 

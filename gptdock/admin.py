@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gptdock import chat, clients, handlers, periods, store, usage
 from gptdock.bodies import read_body
-from gptdock.clients import Operator
+from gptdock.clients import MOST_TOKENS, Operator
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.quota import Account
@@ -23,7 +23,6 @@ from gptdock.usage import Report
 log = logging.getLogger(__name__)
 
 MOST_CLIENTS = 1000  # of a page
-MOST_TOKENS = 10**15
 
 Choice = TypeVar("Choice", bound=str)
 

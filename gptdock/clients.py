@@ -21,6 +21,7 @@ from gptdock.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
+MOST_TOKENS = 10**15  # a quota may have
 PATIENCE_SECONDS = 10.0  # for a change to be the first
 
 

@@ -7,8 +7,9 @@ import socket
 import time
 from collections.abc import Mapping
 
-from gptdock import app, server, store, telemetry
+from gptdock import admin_commands, app, server, store, telemetry
 from gptdock.audit import audit
+from gptdock.console import Table
 from gptdock.errors import SettingsError
 from gptdock.settings import Settings
 from gptdock.sweeper import Sweeper
@@ -20,6 +21,9 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return asyncio.run(_dev(environ))
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level, settings.log_format)
+    if parsed.command in ("client", "usage"):
+        telemetry.configure("WARNING", settings.log_format)  # what was done is on stdout
+        return asyncio.run(admin_commands.run(parsed, settings))
     if parsed.command == "tables":
         return asyncio.run(_tables(settings))
     if parsed.command == "audit":
@@ -44,15 +48,15 @@ async def _serve(settings: Settings, fd: int | None) -> int:
 
 async def _audit(settings: Settings, client_id: str | None) -> int:
     """Print a line for each book; 1 if one does not balance, or the client that was asked for has none."""
-    row = "{:<20} {:<20} {:<10} {:>12} {:>12} {:>10} {:>12} {:>12} {:>8}".format
-    print(row("client", "product", "period", "max", "left", "held", "used", "receipts", "drift"))
+    columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8"
+    table = Table(columns)
     found = balanced = 0
     async with store.connect(settings) as tables:
         grace, retain = settings.lease_grace_seconds, settings.lease_retain_seconds
         async for finding in audit(tables, Sweeper(tables, "", time.time, grace, retain), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             tokens = (book.max, book.left, book.held, book.used, finding.receipts, drift)
-            print(row(*finding.account, finding.period, *tokens))
+            table.row(*finding.account, finding.period, *tokens)
             found, balanced = found + 1, balanced + finding.balances
     return 0 if found == balanced and (found or client_id is None) else 1
 

@@ -17,6 +17,8 @@ PACKAGE = ROOT / "gptdock"
 LINES = [
     (8, "__main__"),
     (8, "commands"),
+    (8, "admin_commands"),
+    (8, "console"),
     (7, "dev.stack"),
     (7, "dev.dynamodb dev.openai"),
     (7, "dev.composer dev.playback"),

@@ -1,0 +1,169 @@
+"""The commands of an operator, as real processes on a DynamoDB."""
+
+import asyncio
+import csv
+import json
+import os
+import pwd
+import socket
+from asyncio.subprocess import PIPE
+
+import pytest
+
+from gptdock.quota import Account, Lease, Receipt, Write
+from gptdock.store import Store
+from tests.processes import GPTDOCK, Finished, environment, run
+from tests.service import read_receipts
+
+ACCOUNT = Account("1234", "demo")
+RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "upstream", "complete", "a", 1)
+
+
+@pytest.fixture
+def gptdock(tmp_path, dynamodb: str, tables: Store):
+    """Runs a command that must be well, and gives what it prints."""
+
+    async def printed(*arguments: str) -> str:
+        finished = await run(*arguments, cwd=tmp_path, env=environment(dynamodb))
+        assert (finished.code, finished.err) == (0, "")
+        return finished.out
+
+    return printed
+
+
+async def charge(tables: Store, *receipts: Receipt) -> None:
+    """A client's book with these receipts charged and put."""
+    await tables.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
+    used = sum(receipt.tokens for receipt in receipts)
+    write = Write("commit", "a", None, Lease(0, 0, 1, 1, receipts), left_by=-used, used_by=used)
+    assert (await tables.send(ACCOUNT, "all", write)).applied
+    await tables.put_receipts([(ACCOUNT, "all", receipt) for receipt in receipts])
+
+
+def cells(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+async def test_a_client_is_made_shown_changed_and_listed(gptdock, tables: Store):
+    made = await gptdock("client", "set-quota", "1234", "demo", "750000")
+    shown = await gptdock("client", "show", "1234", "demo")
+    changed = json.loads(await gptdock("client", "set-quota", "1234", "demo", "0", "--json"))
+    listed = await gptdock("client", "list")
+
+    assert made == shown
+    created_at = changed["created_at"]
+    assert cells(shown) == [
+        ["client", "product", "max", "created"],
+        ["1234", "demo", "750000", created_at],
+        [],
+        ["period", "max", "left", "held", "used", "resets"],
+        ["all", "750000", "750000", "0", "0", "never"],
+    ]
+    assert (changed["max_quota"], changed["books"][0]["quota_left"]) == (0, 0)
+    assert cells(listed) == [["client", "product", "max", "created"], ["1234", "demo", "0", created_at]]
+    user = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(tables, ACCOUNT)]
+    assert receipts == [(user, "set_quota", "750000 -> 750000"), (user, "set_quota", "750000 -> 0")]
+    assert cells(await gptdock("audit"))[-1][-1] == "0"
+
+
+async def test_a_reset_is_shown_and_the_audit_agrees(gptdock, tables: Store):
+    await charge(tables, RECEIPT)
+
+    shown = await gptdock("client", "reset", "1234", "demo")
+
+    assert cells(shown)[-1] == ["all", "500", "500", "0", "0", "never"]
+    assert [each["tokens"] for each in await read_receipts(tables, ACCOUNT)] == [12, -12]
+    assert cells(await gptdock("audit"))[-1][-1] == "0"
+
+
+async def test_a_list_for_programs_is_what_the_api_answers(gptdock, tables: Store):
+    await tables.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
+
+    listed = json.loads(await gptdock("client", "list", "--json"))
+
+    client = {"client_id": "1234", "product_id": "demo", "max_quota": 500, "created_at": "2026-11-23T02:13:20.000Z"}
+    assert listed == {"clients": [client], "next_cursor": None}
+
+
+async def test_usage_is_a_table_json_or_csv(gptdock, tables: Store):
+    later = RECEIPT._replace(key="2026-12-01T00:00:00.000Z#r2#p.2", tokens=30)
+    await charge(tables, RECEIPT, later)
+
+    by_user = await gptdock("usage", "1234", "demo", "--by", "user")
+    november = json.loads(await gptdock("usage", "1234", "demo", "--period", "2026-11", "--json"))
+    each = await gptdock("usage", "1234", "demo", "--by", "request", "--csv")
+
+    assert cells(by_user) == [
+        ["user", "requests", "prompt", "completion", "tokens"],
+        ["=u1", "2", "10", "14", "42"],
+        ["42", "tokens", "in", "all"],
+    ]
+    day = {"day": "2026-11-23", "requests": 1, "prompt_tokens": 5, "completion_tokens": 7, "tokens": 12}
+    about = {"client_id": "1234", "product_id": "demo", "period": "2026-11", "by": "day"}
+    assert november == {**about, "rows": [day], "tokens": 12}
+    rows = list(csv.DictReader(each.splitlines()))
+    assert [(row["request_id"], row["user"], row["tokens"]) for row in rows] == [
+        ("r1", "'=u1", "12"),
+        ("r2", "'=u1", "30"),
+    ]
+
+
+@pytest.mark.parametrize("command", [("client", "show"), ("client", "reset"), ("usage",)])
+async def test_an_unknown_client_is_one_line(tmp_path, dynamodb: str, tables: Store, command: tuple[str, ...]):
+    finished = await run(*command, "1234", "nothing", cwd=tmp_path, env=environment(dynamodb))
+
+    assert finished == Finished(1, "", "gptdock: This client is not known for this product.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "client",
+        "client show 1234",
+        "client set-quota 1234 demo",
+        "client set-quota 1234 demo -1",
+        "client set-quota 1234 demo 1000000000000001",
+        "client set-quota 1234 demo 1e3",
+        "client forget 1234 demo",
+        "usage 1234 demo --period 2026-13",
+        "usage 1234 demo --by client",
+        "usage 1234 demo --json --csv",
+        f"usage {'x' * 256} demo",
+    ],
+)
+async def test_what_is_not_understood_is_told_before_anything_is_done(tmp_path, arguments: str):
+    finished = await run(*arguments.split(), cwd=tmp_path, env={})
+
+    assert (finished.code, finished.out) == (2, "")
+    assert "gptdock" in finished.err.splitlines()[-1]
+
+
+async def test_an_id_may_look_like_a_number_below_zero(gptdock, tables: Store):
+    await gptdock("client", "set-quota", "-7", "demo", "5")
+
+    assert await tables.read_max(Account("-7", "demo")) == 5
+
+
+async def test_without_a_dynamodb_a_command_says_so(tmp_path):
+    finished = await run("client", "list", cwd=tmp_path, env=environment())
+
+    assert finished.code == 1
+    assert finished.err.startswith("gptdock: DynamoDB cannot be used: ")
+    assert finished.err.count("\n") == 1
+
+
+async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, tables: Store):
+    """As `head` does."""
+    await tables.open_book(ACCOUNT, "all", 500, "now")
+    near, far = socket.socketpair()
+    far.close()
+    with near:
+        env = {"PATH": os.environ["PATH"]} | environment(dynamodb)
+        process = await asyncio.create_subprocess_exec(
+            GPTDOCK, "client", "list", cwd=tmp_path, env=env, stdout=near.fileno(), stderr=PIPE
+        )
+        async with asyncio.timeout(60):
+            _, err = await process.communicate()
+
+    assert (process.returncode, err) == (1, b"")

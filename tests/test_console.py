@@ -1,0 +1,48 @@
+"""What people see of a command."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from gptdock.console import Table, counted
+
+
+async def things(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+@contextmanager
+def terminal(monkeypatch) -> Iterator[int]:
+    """Let stderr be a terminal; yields what reads from it."""
+    reader, writer = os.openpty()
+    with os.fdopen(reader, "rb") as kept, os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        yield kept.fileno()
+
+
+def test_a_table_is_aligned_and_loses_nothing(capsys):
+    table = Table("name:<6 tokens:>8")
+    table.row("a", 5)
+    table.row("much longer", -123456789)
+
+    assert capsys.readouterr().out == "name     tokens\na             5\nmuch longer -123456789\n"
+
+
+async def test_at_a_terminal_a_count_is_rewritten_and_then_gone(monkeypatch):
+    with terminal(monkeypatch) as fd:
+        found = [thing async for thing in counted(things(250))]
+        sys.stderr.flush()
+
+        shown = b""
+        while not shown.endswith(b"\033[K"):
+            shown += os.read(fd, 1000)
+
+    assert found == list(range(250))
+    assert shown == b"\r100 read\r200 read\r\033[K"
+
+
+async def test_without_a_terminal_nothing_is_counted(capsys):
+    assert [thing async for thing in counted(things(250))] == list(range(250))
+    assert capsys.readouterr() == ("", "")
