@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, handlers, middlewares, openai_routes, store, upstream, watchdog
+from gptdock import admin, handlers, metrics, middlewares, openai_routes, store, upstream, watchdog
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
-from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, SETTINGS, TOKENS, UPSTREAM
+from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.ledger import Ledger
 from gptdock.settings import Settings
 from gptdock.tokens import Tokens
@@ -40,7 +40,12 @@ def create(settings: Settings) -> web.Application:
     Starting raises SettingsError if a table is missing. DynamoDB out of reach is no reason not to start.
     """
     app = web.Application(
-        middlewares=[middlewares.error_middleware, middlewares.auth_middleware, middlewares.drain_middleware],
+        middlewares=[
+            middlewares.request_middleware,
+            middlewares.error_middleware,
+            middlewares.auth_middleware,
+            middlewares.drain_middleware,
+        ],
         client_max_size=settings.max_body_bytes,
     )
     app[SETTINGS] = settings
@@ -62,7 +67,10 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             await tables.check()
         except LedgerUnavailable as exc:
             log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": store.fault(exc)})
+        app[STORE] = tables
         app[LEDGER] = await stack.enter_async_context(Ledger(tables, settings).running())
         app[CLIENTS] = Clients(tables, settings, app[LEDGER].process)
+        metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
+        metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
         app[UPSTREAM] = await stack.enter_async_context(upstream.connect(settings))
         yield

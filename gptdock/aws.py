@@ -14,6 +14,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
+from gptdock import metrics
 from gptdock.errors import LedgerUnavailable
 from gptdock.settings import Settings
 
@@ -47,9 +48,14 @@ async def connect(settings: Settings) -> AsyncIterator[Any]:
 
 async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, Any]:
     """What one operation answers. Raises Refused, LedgerUnavailable."""
-    async with _translated(CALL_SECONDS):
-        answer: Mapping[str, Any] = await getattr(client, operation)(**parameters)
-        return answer
+    with metrics.timed(metrics.DYNAMODB, operation) as timer:
+        try:
+            async with _translated(CALL_SECONDS):
+                answer: Mapping[str, Any] = await getattr(client, operation)(**parameters)
+                return answer
+        except Refused:
+            timer.outcome = "refused"
+            raise
 
 
 async def pages(client: Any, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:

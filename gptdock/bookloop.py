@@ -11,7 +11,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gptdock import side, store
+from gptdock import metrics, side, store
 from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.outbox import Outbox
@@ -68,6 +68,11 @@ class BookLoop:
     def idle(self) -> bool:
         """Whether nothing is open, waits, or is in flight."""
         return self.task is None or self.task.done()
+
+    @property
+    def unsettled(self) -> int:
+        """Requests that ended, but not yet in the book."""
+        return sum(request.state is State.ENDED for request in self._side.requests.values())
 
     async def admit(self, request_id: int, ask: Ask, seen: Callable[[], int]) -> Admission:
         """Wait until the hold is in the book. Raises QuotaExceeded if it does not fit.
@@ -165,6 +170,7 @@ class BookLoop:
         now = self._side
         assert now.flying is not None
         if was_applied:
+            metrics.COMMIT_REQUESTS.observe(len(now.flying.asks) + len(now.flying.ends))
             self._side = side.applied(now, now.flying)
         else:
             self._side = side.refused(now, book, self._rules.terms(), self._put)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gptdock import metrics
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
 
 
@@ -26,7 +27,8 @@ class Gate:
         assert task is not None
         self._open.add(task)
         try:
-            yield
+            with metrics.STREAMS_OPEN.track_inprogress():
+                yield
         finally:
             self._open.discard(task)
 

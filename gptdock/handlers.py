@@ -5,7 +5,7 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, periods
+from gptdock import chat, periods, requestlog
 from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS
@@ -81,4 +81,6 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 
 def account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
-    return Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))
+    account = Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))
+    requestlog.current().note(client=account.client_id, product=account.product_id)
+    return account

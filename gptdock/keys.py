@@ -7,6 +7,7 @@ from gptdock.connections import Connections
 from gptdock.gate import Gate
 from gptdock.ledger import Ledger
 from gptdock.settings import Settings
+from gptdock.store import Store
 from gptdock.tokens import Tokens
 from gptdock.upstream import Upstream
 
@@ -15,6 +16,7 @@ CONNECTIONS = web.AppKey("connections", Connections)
 GATE = web.AppKey("gate", Gate)
 TOKENS = web.AppKey("tokens", Tokens)
 CLIENTS = web.AppKey("clients", Clients)
+STORE = web.AppKey("store", Store)
 LEDGER = web.AppKey("ledger", Ledger)
 UPSTREAM = web.AppKey("upstream", Upstream)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gptdock import periods, quota
+from gptdock import metrics, periods, quota, requestlog
 from gptdock.bookloop import Admission, BookLoop, Rules
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
@@ -57,6 +57,9 @@ class Hold:
         self._ended = False
         self._key, self._process, self._owe = key, process, owe
         self._since: float | None = None
+        self._log = requestlog.current()
+        client_id, product_id = claim.account
+        self._log.note(client=client_id, product=product_id, user=claim.user, model=claim.model)
         self._end: Callable[[Receipt | None], None] = lambda receipt: None
 
     @property
@@ -68,11 +71,14 @@ class Hold:
         """Charge this instead of the hold."""
         if not self._ended:
             self._ended = True
+            self._log.note(outcome=outcome)
             self._settle(charge, outcome)
 
     def settle_later(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
         """Settle as soon as the charge is counted, by a task that nobody but the ledger can cancel."""
         self._ended = True
+        self._log.note(outcome=outcome)
+        self._log.expect()
         self._owe(self._count(counting, outcome))
 
     def release(self, outcome: str = "released") -> None:
@@ -80,7 +86,7 @@ class Hold:
         if not self._ended:
             self._ended = True
             self._end(None)
-            self._log("completion not charged", outcome, tokens=0)
+            self._log.note(outcome=outcome, tokens=0)
 
     def seen_tokens(self) -> int:
         """Tokens used by now: as `seen` says, else the prompt and what the upstream may have generated unseen."""
@@ -100,18 +106,20 @@ class Hold:
             charge = await counting
         finally:
             self._settle(charge, outcome)
+            self._log.finished()
 
     def _settle(self, charge: Charge, outcome: str) -> None:
         claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
         self._end(Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._process))
-        self._log("completion settled", outcome, tokens=charge.tokens, source=charge.source)
+        self._log.note(tokens=charge.tokens, source=charge.source)
+        self._measure(charge)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
 
-    def _log(self, message: str, outcome: str, **fields: object) -> None:
-        claim = self.claim
-        who = {"client": claim.account.client_id, "product": claim.account.product_id, "user": claim.user}
-        log.info(message, extra={**who, "outcome": outcome, **fields})
+    def _measure(self, charge: Charge) -> None:
+        metrics.TOKENS_CHARGED.labels(charge.source).inc(charge.tokens)
+        for kind, tokens in (("input", charge.prompt_tokens), ("output", charge.completion_tokens)):
+            metrics.TOKEN_USAGE.labels(self.claim.model, kind).observe(tokens)
 
 
 class Ledger:
@@ -153,7 +161,8 @@ class Ledger:
             raise LedgerUnavailable from exc
         hold.admitted(admission, lambda receipt: book_loop.end(hold_id, receipt))
         try:
-            yield hold
+            with metrics.HOLDS_OPEN.track_inprogress():
+                yield hold
         finally:
             hold.release()
 
@@ -179,6 +188,16 @@ class Ledger:
         while tasks := self._tasks():
             await asyncio.wait(tasks)
         await self._outbox.empty()
+
+    @property
+    def unsettled(self) -> int:
+        """Requests that ended, and whose charge is not in the book yet."""
+        return len(self._owed) + sum(book.unsettled for book in self._books.values())
+
+    @property
+    def receipts_waiting(self) -> int:
+        """Receipts that are charged and still to put."""
+        return len(self._outbox)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Ledger"]:

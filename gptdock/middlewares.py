@@ -10,7 +10,7 @@ from hashlib import sha256
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gptdock import errors, telemetry
+from gptdock import errors, requestlog, telemetry
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
 
@@ -28,11 +28,26 @@ _FROM_AIOHTTP: dict[int, type[APIError]] = {
 
 
 @web.middleware
-async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, and turn whatever is raised into an error that a caller can read."""
+async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id and its line in the log, and its connection an end when it is answered."""
     request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
     request[REQUEST_ID] = _request_id(request)
     telemetry.request_id.set(request[REQUEST_ID])
+    level = logging.DEBUG if _is_open(request) else logging.INFO
+    log, outcome = requestlog.begin(request.method, _route(request), level), "caller_left"
+    try:
+        response = await handler(request)
+        outcome = "complete"
+        log.note(status=response.status)
+        return response
+    finally:
+        request.app[CONNECTIONS].answered(request.protocol)
+        log.answered(outcome)
+
+
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever is raised into an error that a caller can read."""
     try:
         return await handler(request)
     except APIError as exc:
@@ -44,8 +59,6 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except Exception:
         log.exception("request failed")
         return _to_response(errors.InternalError(), request)
-    finally:
-        request.app[CONNECTIONS].answered(request.protocol)
 
 
 @web.middleware
@@ -54,7 +67,7 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
     A key of ADMIN_KEY opens what is below ADMIN and nothing else, the pre-shared key the rest.
     """
-    if (request.method, request.path) in OPEN:
+    if _is_open(request):
         return await handler(request)
     settings = request.app[SETTINGS]
     is_admin = bool(settings.admin_key) and request.path.startswith(ADMIN)
@@ -69,7 +82,7 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 @web.middleware
 async def drain_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """While this process drains, serve only what is new on a connection that it had accepted before."""
-    if request.app[CONNECTIONS].draining and not request[IS_FIRST] and (request.method, request.path) not in OPEN:
+    if request.app[CONNECTIONS].draining and not request[IS_FIRST] and not _is_open(request):
         raise Draining
     return await handler(request)
 
@@ -82,6 +95,15 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     if request.app[CONNECTIONS].draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         response.headers["Connection"] = "close"  # aiohttp decided on it before it came here
+
+
+def _is_open(request: web.Request) -> bool:
+    return (request.method, request.path) in OPEN
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "-"
 
 
 def _request_id(request: web.Request) -> str:
@@ -102,6 +124,7 @@ def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:
+    requestlog.current().note(outcome=error.code)
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

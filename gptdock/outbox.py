@@ -33,6 +33,10 @@ class Outbox:
         self._filled.set()
         self._emptied.clear()
 
+    def __len__(self) -> int:
+        """Receipts that wait."""
+        return len(self._waiting)
+
     async def empty(self) -> None:
         """Wait until every receipt is put."""
         await self._emptied.wait()

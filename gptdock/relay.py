@@ -10,6 +10,7 @@ if and only if the upstream sent it.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from gptdock import meter
+from gptdock import meter, metrics, requestlog
 from gptdock.errors import APIError, CallerGone, UpstreamLost
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
 from gptdock.ledger import Claim, Hold
@@ -67,6 +68,7 @@ class Bill:
         self.outcome = ""
         self._tokens = tokens
         self._counted_tokens = self._counted_length = 0
+        self._began, self._shown = time.monotonic(), False
         hold.seen = self._seen
 
     def __enter__(self) -> Self:
@@ -74,6 +76,7 @@ class Bill:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         outcome = self.outcome or _outcome(exc, self.meter.done)
+        metrics.DURATION.labels(self.hold.claim.model, outcome).observe(time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
@@ -82,6 +85,12 @@ class Bill:
             self.hold.settle_later(self._count(self.exchange.seconds), outcome)
         else:
             self.hold.release(outcome)
+
+    def shows(self) -> None:
+        """An event is about to go out to the caller."""
+        if not self._shown:
+            self._shown = True
+            metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(requestlog.current().first_event())
 
     async def _count(self, seconds: float) -> Charge:
         prompt_tokens = self.hold.claim.prompt_tokens
@@ -154,6 +163,7 @@ async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
         if bill.meter.error and not bill.meter.begun:
             bill.exchange.refused()
         elif shown:
+            bill.shows()
             await caller.write(shown)
         if bill.meter.error:
             raise to_error(0, bill.meter.error.get("code"))

@@ -14,6 +14,7 @@ from functools import partial
 
 from aiohttp import web
 
+from gptdock import ops
 from gptdock.connections import Connection
 from gptdock.errors import SettingsError
 from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS
@@ -52,16 +53,18 @@ async def serve(
 ) -> bool:
     """Serve until `stop` is set, then drain; whether everything was settled. `ready` is called once it serves."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
-    await runner.setup()
-    try:
-        listener = await asyncio.get_running_loop().create_server(_accepting(runner, app), sock=sock, backlog=BACKLOG)
-        ready()
-        log.info("serving", extra={"process_id": app[LEDGER].process})
-        await stop.wait()
-        listener.close()
-        return await _drain(app)
-    finally:
-        await runner.cleanup()
+    async with ops.listening(app):  # the last to go
+        await runner.setup()
+        try:
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_server(_accepting(runner, app), sock=sock, backlog=BACKLOG)
+            ready()
+            log.info("serving", extra={"process_id": app[LEDGER].process})
+            await stop.wait()
+            listener.close()
+            return await _drain(app)
+        finally:
+            await runner.cleanup()
 
 
 def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.RequestHandler]:

@@ -142,6 +142,10 @@ class Store:
         async for item in aws.pages(self._client, "query", TableName=self._usage, Limit=PAGE, **query):
             yield item["period"]["S"], items.to_receipt(item)
 
+    async def ping(self) -> None:
+        """Raise LedgerUnavailable if DynamoDB does not answer now."""
+        await self._get({"client_id": {"S": "-"}, "book": {"S": "-"}})
+
     async def check(self) -> None:
         """Raise SettingsError if a table is missing, LedgerUnavailable if that cannot be told now."""
         for table in (self._quota, self._usage):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from gptdock import meter, refusals, retry
+from gptdock import meter, metrics, refusals, retry
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.refusals import Refusal
 from gptdock.settings import Settings
@@ -186,7 +186,9 @@ class Upstream:
         self._budget.first_try()
         retries = 0
         while True:
-            outcome = await self._try(body, exchange)
+            with metrics.timed(metrics.UPSTREAM) as timer:
+                outcome = await self._try(body, exchange)
+                timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
             if isinstance(outcome, aiohttp.ClientResponse):
                 return _expect(outcome, content_type, exchange)
             seconds = retry.pause(retries, outcome.after, random.random) if outcome.again else None

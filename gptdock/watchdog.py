@@ -5,6 +5,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from gptdock import metrics
+
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
@@ -29,5 +31,6 @@ async def _watch() -> None:
         due_at = loop.time() + TICK_SECONDS
         await asyncio.sleep(TICK_SECONDS)
         late_seconds = loop.time() - due_at
+        metrics.LOOP_LAG.observe(late_seconds)
         if late_seconds > BLOCKED_SECONDS:
             log.warning("event loop was blocked", extra={"seconds": round(late_seconds, 3)})

@@ -25,14 +25,15 @@ LINES = [
     (7, "dev.journal dev.script dev.wire"),
     (6, "app server"),
     (5, "admin"),
-    (5, "handlers middlewares openai_routes"),
+    (5, "handlers middlewares openai_routes ops"),
     (4, "bodies relay"),
     (3, "keys"),
     (2, "audit clients connections gate ledger usage"),
     (2, "bookloop"),
     (2, "outbox sweeper"),
     (1, "backoff store telemetry tokens upstream watchdog"),
-    (1, "aws refusals"),
+    (1, "aws refusals requestlog"),
+    (1, "metrics"),
     (0, "completions"),
     (0, "chat items meter reports retry settings side"),
     (0, "errors periods quota sse"),
@@ -40,7 +41,7 @@ LINES = [
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
 PURE = [room for floor, rooms in LINES if floor == 0 for room in rooms.split()]
 
-ABOUT_HTTP = "admin app bodies connections dev.* handlers keys middlewares openai_routes relay server"
+ABOUT_HTTP = "admin app bodies connections dev.* handlers keys middlewares openai_routes ops relay server"
 
 # Who may import a library; one that is not here may be imported by no room that is pure.
 OWNERS = {
@@ -50,6 +51,7 @@ OWNERS = {
     "botocore": "aws",
     "dotenv": "__main__",
     "moto": "dev.*",
+    "prometheus_client": "metrics",
     "tiktoken": "tokens",
 }
 

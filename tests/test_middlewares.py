@@ -423,7 +423,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
     async def break_down(request):
         raise RuntimeError("hush-hush")
 
-    app = web.Application(middlewares=[middlewares.error_middleware])
+    app = web.Application(middlewares=[middlewares.request_middleware, middlewares.error_middleware])
     app[CONNECTIONS] = Connections(head_timeout=1)
     app.router.add_get("/", break_down)
     app.on_response_prepare.append(middlewares.on_prepare)

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import json
+import logging
 import re
 import shlex
 from argparse import ArgumentParser, Namespace
@@ -17,8 +18,9 @@ import aiohttp
 import pytest
 from botocore import xform_name
 from botocore.session import get_session
+from prometheus_client.parser import text_string_to_metric_families
 
-from gptdock import errors
+from gptdock import errors, metrics, telemetry
 from gptdock.errors import APIError
 from gptdock.settings import Settings
 from tests.processes import GPTDOCK, PATIENCE_SECONDS, end, run
@@ -27,6 +29,7 @@ from tests.service import sse_data
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 ADDRESS = "http://127.0.0.1:5001"
+OURS = re.compile("gptdock_|gen_ai_")
 IN_A_TRANSACTION = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem"}
 
 
@@ -250,3 +253,29 @@ def test_links_within_the_readme_lead_somewhere():
 
 def headings() -> list[str]:
     return [line for line in README.splitlines() if line.startswith("#")]
+
+
+async def test_every_metric_is_in_the_readme_with_its_labels(serve):
+    async with serve(openai_models="gpt-4o") as service, service.ask(stream=True) as response:
+        await response.read()
+    families = [each for each in text_string_to_metric_families(metrics.exposition().decode()) if OURS.match(each.name)]
+
+    exported = {
+        each.name + ("_total" if each.type == "counter" else ""): {
+            label for sample in each.samples for label in sample.labels if label != "le"
+        }
+        for each in families
+    }
+    shown = {words_in_backticks(name)[0]: set(words_in_backticks(labels)) for name, labels, _ in table("**Metrics**")}
+    assert shown == exported
+
+
+async def test_every_field_of_a_request_s_line_is_in_the_readme(service, caplog):
+    caplog.set_level(logging.INFO)
+    async with service.ask(stream=True) as response:
+        await response.read()
+    await service.ledger.settled()
+
+    [record] = [each for each in caplog.records if each.message == "request ended"]
+    fields = vars(record).keys() - telemetry.STANDARD_FIELDS
+    assert {name for row in table("Each request has one line") for name in words_in_backticks(row[0])} == fields

@@ -1,0 +1,77 @@
+"""What a process counts and times, for Prometheus; each room counts what it does.
+
+Names follow OpenTelemetry's conventions for generative AI where one exists, else they begin with `gptdock_`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# As OpenTelemetry has them for the metric.
+_FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_OPERATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+_CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_LAG = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
+
+REQUESTS = Counter("gptdock_requests", "Requests that ended, by route and outcome.", ["route", "outcome"])
+TOKENS_CHARGED = Counter("gptdock_tokens_charged", "Tokens charged, by who counted them.", ["source"])
+HOLDS_OPEN = Gauge("gptdock_holds_open", "Requests that hold tokens of a quota.")
+STREAMS_OPEN = Gauge("gptdock_streams_open", "Open answers, whole or streamed; MAX_STREAMS is their limit.")
+SETTLES_PENDING = Gauge("gptdock_settles_pending", "Requests that ended and are not yet settled in DynamoDB.")
+RECEIPTS_PENDING = Gauge("gptdock_receipts_pending", "Receipts that are charged and not yet put into the usage table.")
+COMMIT_REQUESTS = Histogram("gptdock_commit_requests", "Requests that one commit held or settled.", buckets=_BATCH)
+UPSTREAM = Histogram(
+    "gptdock_upstream_seconds", "From sending a try to the upstream to its head.", ["outcome"], buckets=_OPERATION
+)
+DYNAMODB = Histogram("gptdock_dynamodb_seconds", "Calls to DynamoDB.", ["operation", "outcome"], buckets=_CALL)
+LOOP_LAG = Histogram("gptdock_loop_lag_seconds", "How late the event loop was, looked at twice a second.", buckets=_LAG)
+FIRST_TOKEN = Histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "From a streamed request to its first event.",
+    ["gen_ai_request_model"],
+    buckets=_FIRST_TOKEN,
+)
+DURATION = Histogram(
+    "gen_ai_server_request_duration_seconds",
+    "From a hold to the end of its answer.",
+    ["gen_ai_request_model", "outcome"],
+    buckets=_OPERATION,
+)
+TOKEN_USAGE = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of a completion that was charged.",
+    ["gen_ai_request_model", "gen_ai_token_type"],
+    buckets=_TOKENS,
+)
+
+
+class Timer:
+    """Notes how long something took, and what came of it."""
+
+    outcome = ""
+
+
+@contextmanager
+def timed(histogram: Histogram, *labels: str) -> Iterator[Timer]:
+    """Time what is within; the last label is the outcome: as set, or `ok`, or the class of what was raised."""
+    timer, began = Timer(), monotonic()
+    try:
+        yield timer
+    except BaseException as exc:
+        timer.outcome = timer.outcome or type(exc).__name__
+        raise
+    finally:
+        histogram.labels(*labels, timer.outcome or "ok").observe(monotonic() - began)
+
+
+def exposition() -> bytes:
+    """All of it, as Prometheus reads it."""
+    return generate_latest()

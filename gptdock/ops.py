@@ -1,0 +1,58 @@
+"""The operations port: metrics and readiness of one process, without a key, for who is on the machine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gptdock import metrics
+from gptdock.errors import LedgerUnavailable, SettingsError
+from gptdock.keys import CONNECTIONS, SETTINGS, STORE
+
+
+@asynccontextmanager
+async def listening(app: web.Application) -> AsyncIterator[None]:
+    """Serve OPS_PORT meanwhile, if it is set. Raises SettingsError if it cannot be listened on."""
+    settings = app[SETTINGS]
+    if settings.ops_port is None:
+        yield
+        return
+    runner = web.AppRunner(_application(app), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await _listen(web.TCPSite(runner, settings.ops_host, settings.ops_port))
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(site: web.TCPSite) -> None:
+    try:
+        await site.start()
+    except OSError as exc:
+        raise SettingsError(f"OPS_PORT: {site.name} cannot be listened on: {exc.strerror}") from exc
+
+
+def _application(app: web.Application) -> web.Application:
+    async def show_metrics(request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def ready(request: web.Request) -> web.Response:
+        status = await _status(app)
+        return web.json_response({"status": status}, status=200 if status == "ready" else 503)
+
+    operations = web.Application()
+    operations.add_routes([web.get("/metrics", show_metrics), web.get("/ready", ready)])
+    return operations
+
+
+async def _status(app: web.Application) -> str:
+    if app[CONNECTIONS].draining:
+        return "draining"
+    if STORE not in app:
+        return "starting"
+    try:
+        await app[STORE].ping()
+    except LedgerUnavailable:
+        return "dynamodb_unavailable"
+    return "ready"

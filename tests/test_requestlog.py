@@ -1,0 +1,170 @@
+"""One line a request, with what an operator asks of it."""
+
+import asyncio
+import json
+import logging
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from gptdock import telemetry
+from gptdock.dev.script import Script
+from tests.service import QUESTION, Service
+
+USUAL = {"time", "level", "logger", "message", "request_id"}
+OF_A_REQUEST = {"method", "route", "status", "outcome", "ms"}
+OF_A_COMPLETION = OF_A_REQUEST | {"client", "product", "user", "model", "source", "tokens"}
+
+
+@pytest.fixture
+def lines():
+    """What was logged about requests, as JSON, until now."""
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(telemetry.JsonFormatter())
+    logger = logging.getLogger("gptdock.requestlog")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+async def test_a_streamed_question_is_one_line_with_its_charge_and_its_times(service: Service, lines):
+    async with service.ask(stream=True) as response:
+        await response.read()
+    await service.ledger.settled()
+
+    [line] = lines()
+    assert line.keys() == USUAL | OF_A_COMPLETION | {"first_event_ms"}
+    assert line["message"] == "request ended"
+    assert line["request_id"] == response.headers["X-Request-Id"]
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/ask", 200)
+    assert (line["client"], line["product"], line["user"], line["model"]) == ("c1", "p1", "u7", "gpt-4o-mini")
+    assert (line["outcome"], line["source"]) == ("complete", "upstream")
+    assert line["tokens"] == service.openai.journal[0].spent
+    assert 0 < line["first_event_ms"] < line["ms"]
+
+
+async def test_a_whole_answer_has_no_first_event(service: Service, lines):
+    async with service.ask() as response:
+        await response.read()
+    await service.ledger.settled()
+
+    [line] = lines()
+    assert line.keys() == USUAL | OF_A_COMPLETION
+
+
+async def test_a_caller_who_left_is_on_the_line_with_what_was_counted(service: Service, lines):
+    service.openai.script = Script(tokens=50, stall_at=9)
+    async with service.ask(stream=True) as response:
+        await service.openai.journal.sent(9)
+        response.close()
+    await service.openai.journal.left()
+    await service.ledger.settled()
+
+    [line] = lines()
+    [receipt] = await service.receipts()
+    assert (line["outcome"], line["source"], line["tokens"]) == ("caller_left", "counted", receipt["tokens"])
+
+
+async def test_a_charge_that_is_counted_in_a_thread_is_waited_for(service: Service, lines):
+    service.openai.script = Script(answer="word " * 5000, overrun=True, cut="after_finish")
+    async with service.ask(stream=True) as response:
+        await response.read()
+    await service.ledger.settled()
+
+    [line] = lines()
+    assert (line["outcome"], line["source"]) == ("upstream_error", "counted")
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "status"),
+    [({"question": ""}, "invalid_request", 400), ({"question": "a " * 9000}, "prompt_too_long", 400)],
+)
+async def test_what_was_refused_before_its_hold_is_a_line_without_a_charge(service, lines, fields, outcome, status):
+    async with service.ask(**fields) as response:
+        await response.read()
+
+    [line] = lines()
+    assert line.keys() == USUAL | OF_A_REQUEST
+    assert (line["outcome"], line["status"]) == (outcome, status)
+
+
+async def test_who_was_denied_is_told_by_name(serve, lines):
+    async with serve(default_token_quota=5) as service, service.ask() as response:
+        await response.read()
+
+        [line] = lines()
+    assert (line["status"], line["outcome"]) == (402, "insufficient_quota")
+    assert (line["client"], line["product"], line["user"]) == ("c1", "p1", "u7")
+    assert "tokens" not in line
+
+
+async def test_what_the_upstream_refused_costs_nothing(service: Service, lines):
+    service.openai.script = Script(status=401)
+    async with service.ask() as response:
+        await response.read()
+
+    [line] = lines()
+    assert (line["status"], line["outcome"], line["tokens"]) == (502, "upstream_error", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "expected"),
+    [
+        ("/v1/client/info?client_id=c9&product_id=p9", None, ("/v1/client/info", 404, "client_not_found", "c9")),
+        ("/v1/nowhere", None, ("-", 404, "not_found", None)),
+        ("/v1/ask", None, ("-", 405, "method_not_allowed", None)),
+        ("/v1/models", "wrong", ("/v1/models", 403, "forbidden", None)),
+    ],
+)
+async def test_every_other_request_is_a_line_too(service: Service, lines, path, key, expected):
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with service.session.get(service.url + path, headers=headers) as response:
+        await response.read()
+
+    [line] = lines()
+    assert (line["route"], line["status"], line["outcome"], line.get("client")) == expected
+
+
+async def test_a_caller_who_leaves_before_its_hold_is_a_line_without_a_status(serve, proxy, lines):
+    async with serve(aws_endpoint_url_dynamodb=proxy.url) as service:
+        proxy.strike("late")
+        asking = asyncio.create_task(_ask(service))
+        await proxy.struck.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        await service.ledger.settled()
+
+        [line] = lines()
+    assert line["outcome"] == "caller_left"
+    assert not line.keys() & {"status", "tokens", "source"}
+
+
+async def test_health_is_no_news(service: Service, lines):
+    async with service.session.get(f"{service.url}/v1/health") as response:
+        assert response.status == 200
+
+    assert lines() == []
+
+
+async def test_no_question_answer_or_key_is_on_a_line(service: Service, lines):
+    service.openai.script = Script(answer="hush-hush")
+    async with service.ask(question="pst-pst", stream=True) as response:
+        await response.read()
+    await service.ledger.settled()
+
+    text = json.dumps(lines())
+    assert "pst-pst" not in text
+    assert "hush-hush" not in text
+    assert "test-key" not in text
+
+
+async def _ask(service: Service, **fields: Any) -> None:
+    async with service.session.post(f"{service.url}/v1/ask", json=QUESTION | fields) as response:
+        await response.read()
