@@ -7,7 +7,13 @@ import sys
 import time
 
 PORT = "4577"
-CASES = ("tests/test_items.py", "tests/test_store.py", "tests/test_audit.py", "tests/test_ledger.py")
+CASES = (
+    "tests/test_items.py",
+    "tests/test_store.py",
+    "tests/test_audit.py",
+    "tests/test_clients.py",
+    "tests/test_ledger.py",
+)
 
 
 def main(ministack: str) -> int:

@@ -14,6 +14,7 @@ from gptdock.quota import Account, Lease, Receipt, Write
 from gptdock.store import Store
 from tests.processes import GPTDOCK, Finished, environment, run
 from tests.service import read_receipts
+from tests.test_readme import README
 
 ACCOUNT = Account("1234", "demo")
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "upstream", "complete", "a", 1)
@@ -51,6 +52,7 @@ async def test_a_client_is_made_shown_changed_and_listed(gptdock, tables: Store)
     listed = await gptdock("client", "list")
 
     assert made == shown
+    assert all(head in README for head in (shown.splitlines()[0], shown.splitlines()[3]))
     created_at = changed["created_at"]
     assert cells(shown) == [
         ["client", "product", "max", "created"],
@@ -94,6 +96,7 @@ async def test_usage_is_a_table_json_or_csv(gptdock, tables: Store):
     november = json.loads(await gptdock("usage", "1234", "demo", "--period", "2026-11", "--json"))
     each = await gptdock("usage", "1234", "demo", "--by", "request", "--csv")
 
+    assert by_user.splitlines()[0] in README
     assert cells(by_user) == [
         ["user", "requests", "prompt", "completion", "tokens"],
         ["=u1", "2", "10", "14", "42"],

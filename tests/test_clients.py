@@ -34,7 +34,8 @@ async def charge(tables: Store, period: str, *receipts: Receipt, lease: Lease | 
     writes = [Write("commit", "a", None, Lease(0, 0, 1, NOW, receipts), left_by=-used, used_by=used)]
     writes += [Write("commit", "b", None, lease, left_by=-held)] if lease else []
     assert all([(await tables.send(ACCOUNT, period, write)).applied for write in writes])
-    await tables.put_receipts([(ACCOUNT, period, receipt) for receipt in receipts])
+    if receipts:
+        await tables.put_receipts([(ACCOUNT, period, receipt) for receipt in receipts])
 
 
 async def check_balance(tables: Store) -> None:

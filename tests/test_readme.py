@@ -73,6 +73,7 @@ def curl() -> ArgumentParser:
     parser = ArgumentParser("curl", exit_on_error=False)
     parser.add_argument("-s", action="store_true")
     parser.add_argument("-N", action="store_true")
+    parser.add_argument("-X")
     parser.add_argument("-H", action="append", default=[])
     parser.add_argument("-d")
     parser.add_argument("url")
@@ -85,7 +86,7 @@ async def ask(session: aiohttp.ClientSession, command: str) -> str:
     assert name == "curl"
     parsed: Namespace = curl().parse_args(arguments)
     headers = {name: value.strip() for name, _, value in (header.partition(":") for header in parsed.H)}
-    method = "GET" if parsed.d is None else "POST"
+    method = parsed.X or ("GET" if parsed.d is None else "POST")
     headers = {"Content-Type": "application/x-www-form-urlencoded", **headers} if parsed.d else headers
     async with session.request(method, parsed.url, data=parsed.d, headers=headers) as response:
         return await response.text()
@@ -124,7 +125,9 @@ def shape(value: Any) -> Any:
 
 
 def shapes(body: str) -> list[Any]:
-    """The shapes of an answer: one, or those of a stream's events without repetition."""
+    """The shapes of an answer: one, the names of its columns, or those of a stream's events without repetition."""
+    if not body.startswith(("data: ", "{")):
+        return body.splitlines()[:1]  # of CSV, its head
     if not body.startswith("data: "):
         return [shape(json.loads(body))]
     seen = [data if data == b"[DONE]" else shape(json.loads(data)) for data in sse_data(body.encode())]

@@ -14,7 +14,13 @@ from gptdock.dev.script import Script
 from gptdock.settings import Settings
 from gptdock.tokens import Tokens
 
-DEFAULTS = {"HOST": "127.0.0.1", "PRE_SHARED_KEY": "dev-key", "LOG_FORMAT": "text", "DRAIN_SECONDS": "1"}
+DEFAULTS = {
+    "HOST": "127.0.0.1",
+    "PRE_SHARED_KEY": "dev-key",
+    "ADMIN_KEY": "dev-admin-key",
+    "LOG_FORMAT": "text",
+    "DRAIN_SECONDS": "1",
+}
 HUMAN_PACE = Script(first_event_seconds=0.3, token_seconds=0.03)
 NOBODYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
@@ -49,7 +55,8 @@ def _welcome(settings: Settings, port: int, *, simulated: bool) -> str:
     asks = f"curl -sN {url}/v1/ask {headers} -H 'Content-Type: application/json' -d"
     question = {"question": "Who are you?", "user_id": "7", "client_id": "1234", "product_id": "demo"}
     return f"""
-GPTDock serves {url} with the key {key}, in front of {upstream}.
+GPTDock serves {url} with the key {key} (for /v1/admin: {settings.admin_key[0]}), in front of
+{upstream}.
 {_where_quotas_are(settings)}
 
 Ask a question, whole and as a stream, and see what is left:
