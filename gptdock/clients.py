@@ -95,6 +95,7 @@ class Clients:
 
     async def set_quota(self, account: Account, max_quota: int, operator: Operator) -> Overview:
         """Let this be the client's quota from now on, in the running period too; a client that is new is made."""
+        await self._store.client(account)  # if that fails nothing is sent, and need not be tried again
         done = None
         while done != (period := self.period()):  # one that began meanwhile may have begun with the old quota
             receipt = operator.receipt("set_quota", self._clock())

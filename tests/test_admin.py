@@ -5,7 +5,10 @@ import csv
 import hashlib
 import json
 import logging
+import socket
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import aiohttp
 import pytest
@@ -443,6 +446,45 @@ async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, m
 
     [record] = [record for record in caplog.records if record.getMessage() == "report broken off"]
     assert record.levelno == logging.WARNING
+
+
+async def test_an_operator_who_does_not_read_is_cut(serve, tables):
+    receipt = Receipt("", 12, 5, 7, "u1", "m", "upstream", "x" * 300_000, "p", 1)
+    async with serve(write_timeout=0.3) as service:
+        await set_quota(service, 100)
+        for number in range(40):  # 12 MB: more than the buffers of a connection take
+            await tables.put_receipts([(Account("c1", "p1"), "all", receipt._replace(key=f"2026-11-23T{number:02}"))])
+        with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            with hearing("report not read to its end") as heard:
+                path = f"/v1/admin/client/usage?{WHO}&by=request"
+                deaf.sendall(request("GET", path, {"Authorization": f"Bearer {ADMIN_KEY}"}))
+
+                async with asyncio.timeout(20):
+                    await heard.wait()
+
+        assert await overview(service)
+
+
+@contextmanager
+def hearing(message: str) -> Iterator[asyncio.Event]:
+    """An event that is set once this is logged."""
+    heard = asyncio.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == message:
+                heard.set()
+
+    logger, listener = logging.getLogger("gptdock.admin"), Listener()
+    level = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
 
 
 async def test_while_it_drains_an_operator_is_served_like_anybody(serve):

@@ -236,6 +236,18 @@ async def test_a_change_that_is_never_answered_is_given_up(behind: Store, proxy:
     assert (await book_of(behind)).max == 100
 
 
+@pytest.mark.parametrize("change", ["set_quota", "reset"])
+async def test_where_nothing_was_sent_nothing_is_tried_again(behind: Store, proxy: Proxy, change: str):
+    proxy.always = "break"
+
+    with pytest.raises(LedgerUnavailable):
+        await (
+            operate(behind).reset(ACCOUNT, ANNA) if change == "reset" else operate(behind).set_quota(ACCOUNT, 40, ANNA)
+        )
+
+    assert proxy.calls.total() == 1
+
+
 async def test_the_same_request_id_is_another_change(tables: Store):
     """A caller may send any request id, also twice in the same millisecond."""
     await operate(tables).set_quota(ACCOUNT, 40, ANNA)
