@@ -73,6 +73,18 @@ async def connect(service: Service) -> AsyncIterator[Connection]:
             await writer.wait_closed()
 
 
+async def deaf_caller(service: Service, **fields: Any) -> socket.socket:
+    """A caller who asks and then does not read, with little room for what comes."""
+    host, port = service.url.removeprefix("http://").split(":")
+    sock, loop = socket.socket(), asyncio.get_running_loop()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # over loopback it would take megabytes, at 64 KB each
+    sock.setblocking(False)
+    await loop.sock_connect(sock, (host, int(port)))
+    await loop.sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(**fields)))
+    return sock
+
+
 def request(method: str, path: str, headers: Mapping[str, str] = AUTHORIZED, body: bytes | None = None) -> bytes:
     """A request as bytes; its length is told if it has a body."""
     lines = [f"{method} {path} HTTP/1.1", "Host: gptdock", *(f"{name}: {value}" for name, value in headers.items())]

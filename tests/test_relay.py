@@ -14,7 +14,7 @@ from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.meter import Meter
 from gptdock.sse import Event, EventSplitter
 from gptdock.upstream import Stream
-from tests.hostile import AUTHORIZED, check_nothing_is_left, connect, question, request
+from tests.hostile import AUTHORIZED, PATIENCE_SECONDS, check_nothing_is_left, connect, deaf_caller, question, request
 from tests.service import Service, sse_data
 
 RECORDED = (Path(__file__).parent / "data/ask_stream.sse").read_bytes()
@@ -170,14 +170,45 @@ async def test_a_caller_who_closes_his_side_after_the_request_is_taken_to_have_l
 async def test_a_caller_who_does_not_read_is_cut(serve):
     async with serve(write_timeout=0.3) as service:
         service.openai.script = Script(raw=RECORDED.removesuffix(b"data: [DONE]\n\n") * 2000)
-        with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.sendall(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
+        with await deaf_caller(service, stream=True) as deaf:
             await service.openai.journal.left()
 
             [receipt] = await service.receipts()
+            with pytest.raises(ConnectionResetError):  # the kernel keeps nothing for it
+                await _read_all(deaf)
         assert receipt["outcome"] == "caller_left"
         assert receipt["tokens"] == 1000 + 8 + receipt["prompt_tokens"], "text for more than the hold was received"
+
+
+async def _read_all(sock: socket.socket) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await asyncio.get_running_loop().sock_recv(sock, 2**20):
+            continue
+
+
+async def test_callers_who_stop_reading_are_cut_beside_others_who_do_not_notice(serve):
+    padded = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],"obfuscation":"%s"}\n\n' % (b"x" * 50_000)
+    async with serve(write_timeout=1) as service:
+        journal = service.openai.journal
+        service.openai.script = Script(tokens=20, hold_at=5)
+        good = [asyncio.create_task(_read(service, stream=True)) for _ in range(5)]
+        await journal.until(lambda: sum(record.events >= 5 for record in journal) == 5)
+        service.openai.script = Script(raw=padded * 120, piece=len(padded))
+
+        deaf = [await deaf_caller(service, stream=True, client_id="deaf") for _ in range(40)]
+        await journal.until(lambda: len(journal) == 45)
+        service.openai.release()
+        bodies = await asyncio.gather(*good)
+        await journal.until(lambda: sum(record.aborted for record in journal) == 40, seconds=30)
+
+        assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+        receipts = await service.receipts("deaf")
+        assert [receipt["outcome"] for receipt in receipts] == ["caller_left"] * 40
+        assert all(receipt["tokens"] > receipt["prompt_tokens"] > 0 for receipt in receipts)
+        assert (await service.info("deaf"))["quota_held"] == 0
+        await check_nothing_is_left(service, used=sum(record.spent for record in journal[:5]))
+        for sock in deaf:
+            sock.close()
 
 
 # --- the upstream breaks

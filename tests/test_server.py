@@ -19,6 +19,7 @@ from tests.hostile import (
     PATIENCE_SECONDS,
     Fault,
     bound_socket,
+    deaf_caller,
     fault_of,
     final_book,
     question,
@@ -202,7 +203,7 @@ async def test_callers_who_do_not_read_cannot_stop_the_drain(serve, monkeypatch)
     event = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % (b"x" * 10_000)
     async with serve(drain_seconds=0.5, write_timeout=600) as service:
         service.openai.script = Script(raw=event * 2000, piece=len(event))
-        deaf = await _deaf_caller(service, stream=True)
+        deaf = await deaf_caller(service, stream=True)
         await service.openai.journal.sent(200)
 
         service.stop.set()
@@ -217,7 +218,7 @@ async def test_a_caller_who_reads_slowly_is_told_that_its_stream_is_cut(serve):
     event = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % (b"x" * 10_000)
     async with serve(drain_seconds=0.5, write_timeout=600) as service:
         service.openai.script = Script(raw=event * 700, piece=len(event), stall_at=700)
-        slow = await _deaf_caller(service, stream=True)
+        slow = await deaf_caller(service, stream=True)
         await service.openai.journal.sent(200)
         service.stop.set()
         await service.openai.journal.ended()
@@ -240,7 +241,7 @@ async def test_a_caller_who_does_not_read_a_whole_answer_is_cut_at_the_write_tim
     answer = b'{"choices": [], "usage": {"total_tokens": 7}, "rest": "%s"}' % (b"x" * 10_000_000)
     async with serve(drain_seconds=60, write_timeout=0.2) as service:
         service.openai.script = Script(raw=answer)
-        deaf = await _deaf_caller(service, stream=False)
+        deaf = await deaf_caller(service, stream=False)
         await service.openai.journal.ended()
 
         service.stop.set()
@@ -249,16 +250,6 @@ async def test_a_caller_who_does_not_read_a_whole_answer_is_cut_at_the_write_tim
             assert await service.served is True
         deaf.close()
         await _check_settled(service, "upstream", 7)
-
-
-async def _deaf_caller(service, stream):
-    host, port = service.url.removeprefix("http://").split(":")
-    sock, loop = socket.socket(), asyncio.get_running_loop()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
-    sock.setblocking(False)
-    await loop.sock_connect(sock, (host, int(port)))
-    await loop.sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(stream=stream)))
-    return sock
 
 
 async def test_a_caller_who_leaves_during_the_drain_is_charged_by_count(serve):
