@@ -1,7 +1,7 @@
 # People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis conformance fuzz restart
+.PHONY: help install run test check format nemesis restart stalled conformance fuzz
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -25,6 +25,9 @@ nemesis: .venv/test.installed ## Fight SEEDS=500 seeds of kills, pauses and lost
 
 restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 seconds
 	.venv/bin/python -m tests.restart $(or $(CALLERS),50) 30
+
+stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 50 good ones
+	.venv/bin/python -m tests.stalled 500 50
 
 conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
 	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
