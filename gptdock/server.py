@@ -7,10 +7,12 @@ every settle is awaited: DRAIN_SECONDS + CUT_SECONDS + CANCEL_SECONDS + SETTLE_S
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -26,6 +28,7 @@ BACKLOG = 1024
 CUT_SECONDS = 3.0  # to tell callers that their stream is cut
 CANCEL_SECONDS = 1.0  # for what did not end by then
 SETTLE_SECONDS = 10.0  # a settle's back-off is at most 2 s
+ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own, after an accept for which no file descriptor was left
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -48,10 +51,26 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
+class AcceptFaults:
+    """asyncio tells of a failed accept BACKLOG times at once, each with a traceback; here it is one line a pause."""
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop's exception handler."""
+        if not context["message"].startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._told_at >= ACCEPT_PAUSE_SECONDS:
+            self._told_at = loop.time()
+            log.error("no connection can be accepted", extra={"fault": str(context["exception"])})
+
+
 async def serve(
     app: web.Application, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
 ) -> bool:
     """Serve until `stop` is set, then drain; whether everything was settled. `ready` is called once it serves."""
+    asyncio.get_running_loop().set_exception_handler(AcceptFaults().handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
     async with ops.listening(app):  # the last to go
         await runner.setup()
