@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import islice
 
 import pytest
 
@@ -106,6 +107,33 @@ async def test_beyond_max_streams_a_question_is_shed_before_any_hold(serve, stre
         service.openai.release()
         assert await first == 200
         await check_nothing_is_left(service, service.openai.journal[0].spent)
+
+
+async def test_under_five_times_the_load_those_within_max_streams_are_served_and_the_others_shed(serve):
+    async with serve(max_streams=20) as service:
+        service.openai.script = Script(tokens=20, hold_at=3)
+        asking = [asyncio.create_task(_ask_for(service, f"c{number}")) for number in range(100)]
+        shed = [await each for each in islice(asyncio.as_completed(asking, timeout=PATIENCE_SECONDS * 4), 80)]
+        await service.openai.journal.until(lambda: len(service.openai.journal) == 20)
+        service.openai.release()
+        answers = {client: answer for client, *answer in await asyncio.gather(*asking)}
+
+        assert {(status, retry_after) for _, status, retry_after, _ in shed} == {(503, "1")}
+        assert all(b'"overloaded"' in body for *_, body in shed)
+        served = answers.keys() - {client for client, *_ in shed}
+        assert all(answers[client][2].endswith(b"data: [DONE]\n\n") for client in served)
+        assert service.openai.requests == len(served) == 20
+        for client, *_ in shed:
+            async with service.session.get(f"{service.url}/v1/client/info?client_id={client}&product_id=p1") as info:
+                assert await fault_of(info) == Fault(404, "client_not_found")
+        books = [await service.info(client) for client in served]
+        assert sum(book["quota_held"] for book in books) == 0
+        assert sum(book["quota_used"] for book in books) == sum(record.spent for record in service.openai.journal)
+
+
+async def _ask_for(service, client_id):
+    async with service.ask(stream=True, client_id=client_id) as response:
+        return client_id, response.status, response.headers.get("Retry-After"), await response.read()
 
 
 async def test_a_caller_who_leaves_makes_room(serve):
