@@ -375,13 +375,18 @@ async def test_any_way_to_say_utf_8_is_understood(service):
             assert (await connection.answer())[0] == 200
 
 
-async def test_special_tokens_in_a_text_are_text(service):
-    async with service.ask(question="<|endoftext|><|fim_prefix|><|endofprompt|>", stream=True) as response:
+@pytest.mark.parametrize(
+    "special", ["<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"]
+)
+async def test_special_tokens_in_a_text_are_text(service, special):
+    history = [{"role": "assistant", "content": special}]
+    async with service.ask(question=special * 20, history=history, client_id=special, stream=True) as response:
         assert response.status == 200
         await response.read()
+        held = 500_000 - int(response.headers["X-Quota-Left"])
 
-    record = service.openai.journal[0]
-    assert (await service.info())["quota_used"] == record.spent
+    assert (await service.info(special))["quota_used"] == service.openai.journal[0].spent <= held
+    assert service.openai.journal[0].prompt_tokens > 21 * 3  # of text: a special token would be one
 
 
 @pytest.mark.parametrize("text", ["a" * 1_000_000, "🦆" * 80_000], ids=["letters", "emoji"])
@@ -391,7 +396,8 @@ async def test_a_long_text_is_held_at_what_it_costs(serve, text):
             assert response.status == 200
             held = 10**9 - int(response.headers["X-Quota-Left"])
 
-        assert (await service.info())["quota_used"] == service.openai.journal[0].spent <= held
+        assert service.openai.journal[0].spent <= held
+        await check_nothing_is_left(service, service.openai.journal[0].spent)
 
 
 async def test_a_text_at_which_the_tokenizer_panics_is_no_error(dynamodb):
@@ -403,3 +409,4 @@ async def test_a_text_at_which_the_tokenizer_panics_is_no_error(dynamodb):
     ):
         assert response.status == 200
         assert 10**9 - int(response.headers["X-Quota-Left"]) > 50_000
+        await check_nothing_is_left(service, openai.journal[0].spent)

@@ -14,10 +14,21 @@ from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.meter import Meter
 from gptdock.sse import Event, EventSplitter
 from gptdock.upstream import Stream
-from tests.hostile import AUTHORIZED, PATIENCE_SECONDS, check_nothing_is_left, connect, deaf_caller, question, request
+from tests.hostile import (
+    AUTHORIZED,
+    PATIENCE_SECONDS,
+    check_nothing_is_left,
+    connect,
+    deaf_caller,
+    question,
+    raw_upstream,
+    read_request,
+    request,
+)
 from tests.service import Service, sse_data
 
 RECORDED = (Path(__file__).parent / "data/ask_stream.sse").read_bytes()
+USAGE_OF_5 = b'data: {"choices":[],"usage":{"total_tokens":5}}\n\n'
 CUTS: list[Cut] = ["close", "rst", "mid_chunk", "after_finish", "clean_no_done", "close_delimited"]
 
 
@@ -136,6 +147,21 @@ async def test_who_leaves_right_after_done_did_not_leave(service: Service):
 
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["outcome"]) == ("upstream", "complete")
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+async def test_who_leaves_in_the_middle_of_a_whole_answer_pays_for_what_may_have_come(service: Service):
+    service.openai.script = Script(tokens=20, stall_at=9)
+    asking = asyncio.create_task(_read(service, stream=False))
+    await service.openai.journal.sent(9)
+
+    asking.cancel()
+    [record] = await service.openai.journal.left()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
+    assert receipt["tokens"] > receipt["prompt_tokens"] == record.prompt_tokens
+    await check_nothing_is_left(service, used=receipt["tokens"])
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -165,6 +191,7 @@ async def test_a_caller_who_closes_his_side_after_the_request_is_taken_to_have_l
 
     [receipt] = await service.receipts()
     assert receipt["outcome"] == "caller_left"
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
 async def test_a_caller_who_does_not_read_is_cut(serve):
@@ -178,6 +205,7 @@ async def test_a_caller_who_does_not_read_is_cut(serve):
                 await _read_all(deaf)
         assert receipt["outcome"] == "caller_left"
         assert receipt["tokens"] == 1000 + 8 + receipt["prompt_tokens"], "text for more than the hold was received"
+        await check_nothing_is_left(service, used=receipt["tokens"])
 
 
 async def _read_all(sock: socket.socket) -> None:
@@ -261,6 +289,7 @@ async def test_an_error_after_the_first_chunk_is_counted(service: Service):
 
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["prompt_tokens"]) == ("counted", service.openai.journal[0].prompt_tokens)
+    await check_nothing_is_left(service, used=receipt["tokens"])
 
 
 async def test_a_fault_of_ours_in_the_middle_of_an_answer_cuts_it(service: Service, monkeypatch: pytest.MonkeyPatch):
@@ -277,6 +306,7 @@ async def test_a_fault_of_ours_in_the_middle_of_an_answer_cuts_it(service: Servi
     monkeypatch.undo()
     [receipt] = await service.receipts()
     assert receipt["outcome"] == "internal_error"
+    await check_nothing_is_left(service, used=receipt["tokens"])
 
 
 @pytest.mark.parametrize("cut", ["close", "rst", "close_delimited"])
@@ -289,6 +319,26 @@ async def test_a_cut_whole_answer_is_an_error_and_is_charged(service: Service, c
     [receipt] = await service.receipts()
     assert receipt["source"] == "counted"
     assert receipt["tokens"] >= receipt["prompt_tokens"] == service.openai.journal[0].prompt_tokens
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_a_stream_that_is_shorter_than_its_length_ends_with_an_error(serve):
+    async def stop_short(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(RECORDED.removesuffix(b"data: [DONE]\n\n"))
+        await writer.drain()
+        writer.close()
+
+    async with raw_upstream(stop_short) as url, serve(openai_base_url=url, openai_model="gpt-3.5-turbo") as service:
+        async with service.ask(stream=True) as response:
+            events = sse_data(await response.read())
+
+        assert json.loads(events[-1])["error"]["code"] == "upstream_error"
+        [receipt] = await service.receipts()
+        assert (receipt["completion_tokens"], receipt["source"]) == (51, "counted")
+        info = await service.info()
+        assert (info["quota_used"], info["quota_held"]) == (receipt["tokens"], 0)
 
 
 @pytest.mark.parametrize("comments_every", [None, 0.02])
@@ -383,11 +433,29 @@ async def test_events_that_are_no_text_are_passed_on_as_they_are(service: Servic
         {"choices": [{"index": 0, "delta": {"refusal": "no"}}], "novelty": [1, {"a": None}]},
         {"choices": [], "prompt_filter_results": []},
     ]
-    raw = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-    service.openai.script = Script(raw=raw)
+    shown = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+    service.openai.script = Script(raw=shown + USAGE_OF_5 + b"data: [DONE]\n\n")
 
     async with service.ask(stream=True) as response:
-        assert await response.read() == raw
+        assert await response.read() == shown + b"data: [DONE]\n\n"
+
+    await check_nothing_is_left(service, used=5)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 1000])
+async def test_odd_bytes_come_out_as_they_went_in_wherever_they_are_cut(service: Service, piece: int):
+    delta = '{"choices":[{"index":0,"delta":{"content":"%s"}}]}'
+    shown = (
+        f"\ufeffdata: {delta % 'é🦆'}\n\n"
+        f": a comment\ndata:{delta % chr(0x2028)}\r\n\r\n"
+        f"event: x\nid: 7\ndata: {delta.replace(',', ',' + chr(10) + 'data: ') % chr(0x85)}\n\n"
+    ).encode()
+    service.openai.script = Script(raw=shown + USAGE_OF_5 + b"data: [DONE]\n\n", piece=piece)
+
+    async with service.ask(stream=True) as response:
+        assert await response.read() == shown + b"data: [DONE]\n\n"
+
+    await check_nothing_is_left(service, used=5)
 
 
 async def test_a_line_without_end_is_cut_off(service: Service):
