@@ -17,7 +17,7 @@ TARGETS = ("sse", "chat", "meter")
 BOUNDS = ["-max_len=16384", "-timeout=5", "-rss_limit_mb=512", "-print_final_stats=1"]
 QUESTION = {"question": "Why?", "user_id": "u", "client_id": 7, "product_id": "p", "stream": True}
 # What is not found by chance: libFuzzer puts these words into its inputs.
-WORDS = [b"\xef\xbb\xbf", b"\r\n\r\n", b"\n\n", b"data: ", b"[DONE]", b"null", b"1e999", b'"\\ud83d"', b'"\\u0000"']
+WORDS = [b"\xef\xbb\xbf", b"\r\n\r\n", b"\n\n", b"data: ", b"[DONE]", b"null", b"1e999", rb"\ud83d", rb"\u0000"]
 WORDS += [b'{"choices":[{"delta":{"content":"x"}}]}', b'"usage":{"total_tokens":7}', b'"error":{"message":"x"}']
 NAMES = [*QUESTION, "history", "role", "user", "content", "choices", "delta", "message", "refusal", "reasoning"]
 NAMES += ["tool_calls", "function_call", "function", "custom", "name", "arguments", "input", "total_tokens"]
@@ -47,7 +47,9 @@ def seeds(target: str) -> Iterator[bytes]:
         turns = [{"role": "user", "content": "Hi"}, answer["choices"][0]["message"]]
         yield from (json.dumps(QUESTION | {"history": turns[:length]}).encode() for length in range(3))
         return
-    for part in (stream, *stream.split(b"\n\n")[-3:], b"data: " + json.dumps(answer).encode()):
+    chunks = stream.split(b"\n\n")
+    few = b"\n\n".join([*chunks[1:3], b"data: [DONE]", *chunks[3:5]])
+    for part in (stream, few, *chunks[1:4], b"data: " + json.dumps(answer).encode()):
         yield b"\0" + part + b"\n\n"
         yield b"\x83\x07\x01\x40" + part.replace(b"\n", b"\r\n") + b"\r\n\r\n"
 

@@ -60,6 +60,7 @@ def limits_what_is_pending(stream: bytes, sizes: list[int], limit: int) -> None:
         given += sum(len(event.raw) for event in events)
         try:
             assert splitter.feed(data) == events
+            assert events or fed - given <= limit
         except EventTooLarge:
             assert not events
             assert fed - given > limit
