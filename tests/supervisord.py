@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator
 from configparser import RawConfigParser
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -41,7 +41,9 @@ class Supervisor:
         program["socket"] = f"tcp://127.0.0.1:{port}"
         program["command"] = program["command"].replace("/opt/gptdock/.venv/bin/gptdock", GPTDOCK)
         program["directory"] = str(folder)
-        program["environment"] = program["environment"].replace("/opt/gptdock", str(folder))
+        program["environment"] = (
+            program["environment"].replace("/opt/gptdock", str(folder)).replace("910", free_ops_ports())
+        )
         program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
         # What Debian's own /etc/supervisor/supervisord.conf has around what it includes.
         parser["supervisord"].update(
@@ -113,6 +115,16 @@ async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) 
         port = sock.getsockname()[1]
     async with Supervisor(folder, port).running() as supervisor:
         yield supervisor
+
+
+def free_ops_ports() -> str:
+    """The first digits of two ports, which end in 0 and 1, on which nobody listens."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            digits = str(sock.getsockname()[1] // 10)
+        first, second = (("127.0.0.1", int(f"{digits}{last}")) for last in (0, 1))
+        with suppress(OSError), socket.create_server(first), socket.create_server(second):
+            return digits
 
 
 def _path() -> dict[str, str]:

@@ -19,7 +19,7 @@ from tests.service import Service, make_settings, running, sse_data
 ACCOUNT = Account("c1", "p1")
 RECEIPT = Receipt("k", 0, 0, 0, "-", "-", "set", "set", "-")
 
-every_fault = pytest.mark.parametrize("fault", get_args(Fault))
+every_fault = pytest.mark.parametrize("fault", [fault for fault in get_args(Fault) if fault != "pass"])
 both_ways = pytest.mark.parametrize("stream", [True, False])
 
 
