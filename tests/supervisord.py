@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import socket
 import sys
@@ -108,7 +109,7 @@ async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) 
     """The shipped configuration, with an environment file as on a VM, and tables made by the command."""
     env_file = folder / ".env"
     env_file.touch(mode=0o600)
-    values = environment(dynamodb, openai, **settings)
+    values = environment(dynamodb, openai, RESERVE_TIMEOUT="20", **settings)  # machines that run tests are busy
     env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     assert (await run("tables", cwd=folder, env={})).code == 0
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -120,8 +121,7 @@ async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) 
 def free_ops_ports() -> str:
     """The first digits of two ports, which end in 0 and 1, on which nobody listens."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            digits = str(sock.getsockname()[1] // 10)
+        digits = str(random.randint(1100, 3199))  # below the ports that connections are given
         first, second = (("127.0.0.1", int(f"{digits}{last}")) for last in (0, 1))
         with suppress(OSError), socket.create_server(first), socket.create_server(second):
             return digits
