@@ -226,6 +226,12 @@ def test_the_log_messages_of_the_readme_are_logged():
     assert [each for each in messages if not any(f'"{each}"' in source for source in sources)] == []
 
 
+def test_the_alerts_are_all_in_the_readme():
+    shipped = re.findall(r"^ +- alert: (\w+)$", (ROOT / "supervisor/alerts.yml").read_text(), re.MULTILINE)
+
+    assert [words_in_backticks(row[0]) for row in table("**Alerts**")] == [[name] for name in shipped]
+
+
 def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
     shown = {action for row in table("   The credentials need") for action in words_in_backticks(row[1])}
 
@@ -240,7 +246,10 @@ def store() -> list[ast.Module]:
     return [ast.parse((ROOT / f"gptdock/{room}.py").read_text()) for room in ("aws", "store")]
 
 
-@pytest.mark.parametrize("path", ["supervisor/gptdock.conf", "supervisor/requirements.txt", ".env.example"])
+SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
+
+
+@pytest.mark.parametrize("path", [".env.example", *(f"supervisor/{name}" for name in SHIPPED)])
 def test_the_files_that_the_readme_names_are_there(path):
     assert path in README
     assert (ROOT / path).is_file()
