@@ -122,7 +122,7 @@ class Store:
         operation: dict[str, Any] = {"operation": "scan"}
         if client_id is not None:
             operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
-        async for item in aws.pages(self._client, TableName=self._quota, **operation):
+        async for item in aws.pages(self._client, TableName=self._quota, Limit=PAGE, **operation):
             if whose := items.whose(item):
                 yield *whose, items.to_book(item)
 

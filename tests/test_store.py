@@ -104,3 +104,14 @@ async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(tables: St
     with pytest.raises(LedgerUnavailable) as raised:
         await tables.send(ACCOUNT, "all", FIRST)
     assert store.fault(raised.value) == "KeyError"
+
+
+async def test_the_books_of_a_client_are_read_a_page_at_a_time(tables: Store, behind: Store, proxy: Proxy, monkeypatch):
+    monkeypatch.setattr("gptdock.store.PAGE", 2)
+    accounts = [Account("c1", f"p{number}") for number in range(3)]
+    for account in accounts:
+        await tables.open_book(account, "all", 100, "now")
+
+    assert [account async for account, _, _ in behind.books("c1")] == accounts
+
+    assert proxy.calls["Query"] >= 3, "six items, two a page"
