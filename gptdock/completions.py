@@ -15,7 +15,9 @@ from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 
 MOST_TOKENS = 10**9
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
-# Beside the messages, these are read by the model, too. JSON needs more tokens than OpenAI's own way to write them.
+# Beside the messages, these are read by the model, too. JSON needs more tokens than OpenAI's own way to write them, but
+# for lists: a value of an enum costs 3 beside its text (chat.py names the cookbook), of which its comma is one.
+LISTED_TOKENS = 2
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
 # The dearest image that OpenAI's documentation allows (https://platform.openai.com/docs/guides/images-vision):
 # gpt-4o-mini pays 2833 and 5667 for each of up to 8 tiles; all others stay below 1536 patches x 2.46.
@@ -45,6 +47,7 @@ class CompletionRequest:
     messages: int
     images: int
     texts: tuple[str, ...]  # all that the model reads
+    listed: int  # of what it reads besides messages, in things with a comma behind them
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str]) -> Self:
@@ -56,7 +59,7 @@ class CompletionRequest:
         messages = _messages(fields.get("messages"))
         limit_name, most_tokens = _limit(fields)
         options = _optional(fields, "stream_options", dict) or {}
-        user = fields.get("user")
+        user, besides = fields.get("user"), tuple(_read_besides(fields))
         return cls(
             model=_model(fields.get("model"), models),
             user_id=None if user is None else identity(user, "user"),
@@ -68,13 +71,14 @@ class CompletionRequest:
             passed=_passed(fields),
             messages=len(messages),
             images=sum(map(_images, messages)),
-            texts=(*(text for message in messages for text in _texts(message)), *_read_besides(fields)),
+            texts=(*(text for message in messages for text in _texts(message)), *besides),
+            listed=sum(text.count(",") for text in besides),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
-        return Cost(text, self.images * IMAGE_TOKENS.get(self.model, OTHER_IMAGE_TOKENS))
+        return Cost(text + self.listed * LISTED_TOKENS, self.images * _image_tokens(self.model))
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most so many tokens."""
@@ -100,6 +104,11 @@ def _model(value: object, models: Collection[str]) -> str:
     if value not in models:
         raise ModelNotFound(param="model")
     return value
+
+
+def _image_tokens(model: str) -> int:
+    # A model has other names, too: with its date, tuned (ft:gpt-4o-mini-2024-07-18:acme::x), with its maker's in front.
+    return next((tokens for name, tokens in IMAGE_TOKENS.items() if name in model), OTHER_IMAGE_TOKENS)
 
 
 def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_completion_tokens"], int | None]:

@@ -11,7 +11,8 @@ from gptdock import completions
 from gptdock.completions import CompletionRequest, Cost
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 
-MODELS = ("gpt-4o-mini", "gpt-4o")
+TUNED = "ft:gpt-4o-mini-2024-07-18:acme::x"
+MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4o-mini-2024-07-18", TUNED)
 MESSAGES = [{"role": "user", "content": "Why?"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
@@ -183,7 +184,22 @@ def test_whatever_the_model_reads_is_counted(fields):
     assert read(**fields).cost(len).text > read().cost(len).text
 
 
-@pytest.mark.parametrize(("model", "tokens"), [("gpt-4o-mini", 48_169), ("gpt-4o", 3_779)])
+@pytest.mark.parametrize("values", [["red", "green", "blue"], ["Berlin", "Paris", "New York"] * 40])
+def test_a_tool_s_choices_cost_what_openai_counts_for_them(tokens, values):
+    city = {"type": "string", "description": "where", "enum": values}
+    tool = {"name": "look", "description": "look", "parameters": {"type": "object", "properties": {"city": city}}}
+
+    cost = read(tools=[{"type": "function", "function": tool}]).cost(tokens.count).text - read().cost(tokens.count).text
+
+    # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, for gpt-4o
+    texts = sum(map(tokens.count, ("look:look", "city:string:where", *values)))
+    assert cost >= 7 + 3 + 3 - 3 + 3 * len(values) + 12 + texts
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [("gpt-4o-mini", 48_169), ("gpt-4o-mini-2024-07-18", 48_169), (TUNED, 48_169), ("gpt-4o", 3_779)],
+)
 def test_an_image_costs_what_it_may_cost_at_most(model, tokens):
     asked = read(model=model, messages=[{"role": "user", "content": [IMAGE, IMAGE]}])
 
