@@ -8,6 +8,8 @@ where that says too little (`all`, or a month if a day was asked), to the time i
 import csv
 import io
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal
 
 from gptdock.quota import Receipt
@@ -21,6 +23,7 @@ COLUMNS: dict[By, tuple[str, ...]] = {
     "user": ("user", *_SUMS),
     "request": ("time", "request_id", "user", "model", "source", "outcome", *_SUMS[1:]),
 }
+RUN = 2000  # rows that are sorted at once: 2 ms
 _OF_A_LEASE = frozenset({"lost", "late"})
 _OF_NO_REQUEST = _OF_A_LEASE | {"set_quota", "reset"}
 _FORMULA = re.compile(r"[=+@-](?s:.+)")
@@ -47,10 +50,15 @@ class Sums:
         for index, count in enumerate((requests, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)):
             sums[index] += count
 
-    def rows(self) -> list[Row]:
-        """A row for each: days in their order, users with most tokens first."""
-        rows = [(name, *sums) for name, sums in sorted(self._sums.items())]
-        return sorted(rows, key=lambda row: -row[-1]) if self._by == "user" else rows
+    def runs(self) -> Iterator[list[Row]]:
+        """A row for each, a few at a time and these in order; users may be too many to sort them at once."""
+        rows = ((name, *sums) for name, sums in self._sums.items())
+        while run := sorted(islice(rows, RUN), key=self.place):
+            yield run
+
+    def place(self, row: Row) -> tuple[int, str]:
+        """Where it comes: days in their order, users with most tokens first."""
+        return (-row[-1] if self._by == "user" else 0, row[0])
 
 
 def row(receipt: Receipt) -> Row:

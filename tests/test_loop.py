@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gptdock import usage
+from gptdock.quota import Account, Receipt
 from tests.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
 from tests.service import make_settings, running
 
@@ -101,4 +103,23 @@ async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dy
         assert b'"code":"upstream_error"' in end
         [receipt] = await service.receipts()
         assert receipt["completion_tokens"] == 200_000
+    assert turns.worst_seconds < MOST_SECONDS
+
+
+@pytest.mark.parametrize("write", [usage.as_json, usage.as_csv])
+async def test_a_report_by_user_blocks_nobody_however_many_they_are(write):
+    async def receipts():
+        for number in range(100_000):
+            if number % 500 == 0:
+                await asyncio.sleep(0)  # a page came
+            user = f"u{number * 7919 % 100_000}"
+            yield "all", Receipt("2026-11-23", number % 977, 0, 0, user, "m", "upstream", "complete", "p")
+
+    report, size = usage.Report(Account("c1", "p1"), "all", "user"), 0
+    async with watched() as turns:
+        async for chunk in usage.chunks(write(report, usage.rows(receipts(), report.by))):
+            size += len(chunk)
+        await asyncio.sleep(0)
+
+    assert size > 1_000_000
     assert turns.worst_seconds < MOST_SECONDS

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def rows(by: reports.By, dated: list[tuple[str, Receipt]]) -> list[dict[str, Any
     sums = reports.Sums(by)
     for period, receipt in dated:
         sums.add(period, receipt)
-    return [dict(zip(reports.COLUMNS[by], row, strict=True)) for row in sums.rows()]
+    return [dict(zip(reports.COLUMNS[by], row, strict=True)) for row in sorted(chain(*sums.runs()), key=sums.place)]
 
 
 @pytest.mark.parametrize("by", ["day", "user", "request"])
