@@ -1,7 +1,7 @@
 # People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis restart stalled conformance fuzz
+.PHONY: help install run test check format nemesis restart stalled conformance fuzz examples
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -34,6 +34,9 @@ conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the Dynam
 
 fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
 	.venv/bin/python -m tests.fuzz $(or $(SECONDS),60)
+
+examples: .venv/test.installed ## Run the JavaScript of the README, by node and npm
+	.venv/bin/python -m tests.examples
 
 # One stamp for each extra of setup.cfg, so that `make run` waits for no more than it needs.
 .venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip

@@ -97,6 +97,31 @@ async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
         yield running
 
 
+@asynccontextmanager
+async def dev(folder: Path, **settings: str) -> AsyncIterator[list[str]]:
+    """What `make run` runs, on a free port: the lines that it prints, up to the last command."""
+    env = {"PORT": "0"} | settings
+    process = await asyncio.create_subprocess_exec(GPTDOCK, "dev", cwd=folder, env=env, stdout=PIPE, stderr=PIPE)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield [line async for line in _until_the_last_command(process)]
+        process.terminate()
+        await process.communicate()
+        assert process.returncode == 0
+    finally:
+        await end(process)
+
+
+async def _until_the_last_command(process: Process) -> AsyncIterator[str]:
+    assert process.stdout
+    commands = 0
+    while commands < 3:
+        line = (await process.stdout.readline()).decode().rstrip("\n")
+        assert line or not process.stdout.at_eof(), "ended without three commands"
+        commands += line.startswith("curl ")
+        yield line
+
+
 async def end(process: Process) -> None:
     """See to it that the process is gone."""
     if process.returncode is None:

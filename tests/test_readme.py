@@ -7,9 +7,7 @@ import logging
 import re
 import shlex
 from argparse import ArgumentParser, Namespace
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gptdock import errors, metrics, telemetry
 from gptdock.errors import APIError
 from gptdock.settings import Settings
-from tests.processes import GPTDOCK, PATIENCE_SECONDS, end, run
+from tests.processes import dev, run
 from tests.service import sse_data
 
 ROOT = Path(__file__).parents[1]
@@ -90,31 +88,6 @@ async def ask(session: aiohttp.ClientSession, command: str) -> str:
     headers = {"Content-Type": "application/x-www-form-urlencoded", **headers} if parsed.d else headers
     async with session.request(method, parsed.url, data=parsed.d, headers=headers) as response:
         return await response.text()
-
-
-@asynccontextmanager
-async def dev(folder: Path) -> AsyncIterator[list[str]]:
-    """What `make run` runs, on a free port: the lines that it prints, up to the last command."""
-    env = {"PORT": "0"}
-    process = await asyncio.create_subprocess_exec(GPTDOCK, "dev", cwd=folder, env=env, stdout=PIPE, stderr=PIPE)
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            yield [line async for line in _until_the_last_command(process)]
-        process.terminate()
-        await process.communicate()
-        assert process.returncode == 0
-    finally:
-        await end(process)
-
-
-async def _until_the_last_command(process: Process) -> AsyncIterator[str]:
-    assert process.stdout
-    commands = 0
-    while commands < 3:
-        line = (await process.stdout.readline()).decode().rstrip("\n")
-        assert line or not process.stdout.at_eof(), "ended without three commands"
-        commands += line.startswith("curl ")
-        yield line
 
 
 def shape(value: Any) -> Any:

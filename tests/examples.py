@@ -1,0 +1,177 @@
+"""The programs of the README, each run as it stands: `make examples` for those in JavaScript.
+
+The suite runs those in Python. Those in JavaScript need node, npm and its registry, which not everybody has who runs
+the tests; so they are run by hand, through the same claims.
+"""
+
+import asyncio
+import os
+import re
+import signal
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+
+from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.dev.script import Script
+from tests.hostile import raw_upstream, read_request
+from tests.processes import PATIENCE_SECONDS, Finished, dev, end
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+AUTHORIZED = {"Authorization": "Bearer dev-key"}
+ACCOUNT = {"client_id": "1234", "product_id": "demo"}
+ANSWER = "Straße, 東京, 🙂: each word by itself."
+TWO_EVENTS = b"""HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+data: {"choices": [{"delta": {"content": "Half"}}]}
+
+data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+"""
+
+
+def programs(language: str) -> list[str]:
+    """All programs in this language that the README has marked for us."""
+    return re.findall(rf"^```{language} test\n((?s:.*?))^```$", README, re.MULTILINE)
+
+
+class Place:
+    """Where a program runs, and how: `command` begins its command line, `suffix` ends the name of its file."""
+
+    def __init__(self, folder: Path, suffix: str, *command: str) -> None:
+        self._folder, self._suffix, self._command = folder, suffix, command
+
+    @asynccontextmanager
+    async def running(self, program: str, url: str) -> AsyncIterator[Process]:
+        """The program in a process, told to ask at `url`."""
+        file = self._folder / f"program{self._suffix}"
+        file.write_text(program)
+        env = {"PATH": os.environ["PATH"], "GPTDOCK_URL": url}
+        process = await asyncio.create_subprocess_exec(*self._command, str(file), env=env, stdout=PIPE, stderr=PIPE)
+        try:
+            yield process
+        finally:
+            await end(process)
+
+    async def run(self, program: str, url: str) -> Finished:
+        """What the program left."""
+        async with self.running(program, url) as process:
+            return await finished(process)
+
+
+async def finished(process: Process) -> Finished:
+    """What the process left, once it ended by itself."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def served(folder: Path, openai: SimulatedOpenAI, **settings: str) -> AsyncIterator[str]:
+    """The address of what `make run` runs, in front of this simulated OpenAI."""
+    ours = {"OPEN_AI_KEY": "sk-simulated", "OPENAI_BASE_URL": openai.url}
+    async with dev(folder, **ours, **settings) as lines:
+        [address] = set(re.findall(r"http://[0-9.]+:[0-9]+(?=/v1/ask)", "\n".join(lines)))
+        yield address
+
+
+async def shows_the_whole_answer(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+    """Also after a refusal that asks to be tried again."""
+    refusal = Script(status=429, headers={"x-should-retry": "false"})  # or GPTDock itself would try again
+    openai.next(refusal, Script(answer=ANSWER))
+    async with served(folder, openai) as url:
+        left = await place.run(program, url)
+
+    assert left == (0, f"{ANSWER}\n", "")
+    assert [record.status for record in openai.journal] == [429, 200]
+
+
+async def tells_that_the_quota_is_used_up(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+    """OpenAI is not asked."""
+    async with served(folder, openai, DEFAULT_TOKEN_QUOTA="5") as url:
+        left = await place.run(program, url)
+
+    assert left == (1, "", "Your quota is used up.\n")
+    assert openai.requests == 0
+
+
+async def tells_that_an_answer_is_not_whole(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+    """What came by then is shown."""
+    openai.next(Script(tokens=20, cut="close", cut_at=9))
+    async with served(folder, openai) as url:
+        left = await place.run(program, url)
+
+    assert (left.code, left.err) == (1, "\nThis answer is not whole: The upstream broke off.\n")
+    assert left.out
+    assert openai.requests == 1
+
+
+async def stops_openai_when_its_user_leaves(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+    """And the client is charged for what came."""
+    openai.next(Script(hold_at=9))
+    async with served(folder, openai) as url, place.running(program, url) as process:
+        await openai.journal.sent(9)
+        assert process.stdout
+        await process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        [record] = await openai.journal.left()
+        await finished(process)
+        assert await charged(url) >= record.spent > 0
+
+
+async def charged(url: str) -> int:
+    """What the client was charged, once nothing is held."""
+    async with aiohttp.ClientSession(headers=AUTHORIZED) as session, asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            async with session.get(f"{url}/v1/client/info", params=ACCOUNT) as response:
+                info = await response.json()
+            if not info["quota_held"]:
+                return int(info["quota_used"])
+
+
+async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: str) -> None:
+    """Without `[DONE]` it is none, whoever stood between and ended it."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(TWO_EVENTS)
+        await writer.drain()
+        writer.close()
+
+    async with raw_upstream(serve) as url:
+        left = await place.run(program, url.removesuffix("/v1"))
+
+    assert left == (1, "Half", "\nThis answer is not whole.\n")
+
+
+CLAIMS: tuple[Callable[[Place, str, Path, SimulatedOpenAI], Awaitable[None]], ...] = (
+    shows_the_whole_answer,
+    tells_that_the_quota_is_used_up,
+    tells_that_an_answer_is_not_whole,
+    stops_openai_when_its_user_leaves,
+)
+
+
+async def _main() -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        npm = await asyncio.create_subprocess_exec("npm", "install", "--silent", "openai", cwd=folder)
+        assert await npm.wait() == 0
+        node = Place(folder, ".mjs", "node")
+        by_hand, by_openai = programs("js")
+        for name, program in {"fetch": by_hand, "openai": by_openai}.items():
+            for claim in CLAIMS:
+                async with serve_openai() as openai:
+                    await claim(node, program, folder, openai)
+                print(f"{name} {claim.__name__}")
+        await does_not_take_a_clean_end_for_a_whole_answer(node, by_hand)
+        print(f"fetch {does_not_take_a_clean_end_for_a_whole_answer.__name__}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
