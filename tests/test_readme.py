@@ -121,6 +121,8 @@ async def test_make_run_prints_what_the_readme_shows_and_all_of_it_works(tmp_pat
 
     commands, answers = zip(*examples(), strict=True)
     assert [line.replace(address, ADDRESS) for line in printed] == list(commands[:3])
+    [for_openai_s_clients] = [line for line in lines if line.startswith("OpenAI's clients")]
+    assert for_openai_s_clients.replace(address, ADDRESS).rstrip(".") in README.replace("\n", " ").replace("`", "")
     for body, answer in zip(bodies, answers, strict=True):
         assert "error" not in body or "error" in answer
         assert not answer or shapes(body) == shapes(f"{answer}\n\n")
@@ -234,6 +236,13 @@ def test_links_within_the_readme_lead_somewhere():
     links = re.findall(r"\]\(#([^)]*)\)", README)
     assert links
     assert set(links) <= anchors
+
+
+def test_the_table_of_contents_has_all_chapters_in_their_order():
+    [contents] = re.findall(r"^\[Try it\](?s:.*?)\n\n", README, re.MULTILINE)
+
+    chapters = [line.removeprefix("## ").replace("`", "") for line in headings() if line.startswith("## ")]
+    assert re.findall(r"\[(.*?)\]\(#", contents) == chapters
 
 
 def headings() -> list[str]:

@@ -58,6 +58,7 @@ def _welcome(settings: Settings, port: int, *, simulated: bool) -> str:
 GPTDock serves {url} with the key {key} (for /v1/admin: {settings.admin_key[0]}), in front of
 {upstream}.
 {_where_quotas_are(settings)}
+OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id.
 
 Ask a question, whole and as a stream, and see what is left:
 
