@@ -116,6 +116,7 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
         started = asyncio.create_task(ready.wait())
         await asyncio.wait([served, started], return_when=asyncio.FIRST_COMPLETED)
         if served.done():
+            sock.close()
             served.result()
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         try:

@@ -608,7 +608,7 @@ def test_no_schedule_of_calls_and_faults_breaks_a_promise():
     run(
         World,
         settings=settings(
-            max_examples=300,
+            max_examples=200,
             stateful_step_count=80,
             deadline=None,
             derandomize=True,
