@@ -91,6 +91,13 @@ def identity(value: object, param: str) -> str:
     return value
 
 
+def identity_given_once(values: Sequence[str], param: str) -> str:
+    """The id among all that a query or a head gives by this name: two might be two clients, and others see the last."""
+    if len(values) != 1:
+        raise InvalidRequest(f"{param} must be given once.", param=param)
+    return identity(values[0], param)
+
+
 def count_message(message: Message, count: Callable[[str], int]) -> int:
     """What `message` costs within a prompt."""
     return MESSAGE_TOKENS + count(message.role) + count(message.content)

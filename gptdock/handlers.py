@@ -81,6 +81,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 
 def account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
-    account = Account(*(chat.identity(request.query.get(name), name) for name in ("client_id", "product_id")))
+    names = ("client_id", "product_id")
+    account = Account(*(chat.identity_given_once(request.query.getall(name, []), name) for name in names))
     requestlog.current().note(client=account.client_id, product=account.product_id)
     return account

@@ -46,12 +46,10 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count = partial(tokens.count, model=asked.model)
     pricing = partial(completions.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
-    user = asked.user_id
-    if user is None:
-        user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
+    user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
     return Claim(
         account=account,
-        user=user,
+        user=user if asked.user_id is None else asked.user_id,
         model=asked.model,
         request_id=request[REQUEST_ID],
         prompt_tokens=await tokens.run(size, pricing),
@@ -60,5 +58,4 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
 
 
 def _header(request: web.Request, name: str) -> str:
-    values = request.headers.getall(name, [])
-    return chat.identity(values[0] if len(values) == 1 else None, name)
+    return chat.identity_given_once(request.headers.getall(name, []), name)

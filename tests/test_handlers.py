@@ -182,6 +182,7 @@ async def test_info_without_its_ids_is_refused(service):
         ("client_id=c1", "product_id"),
         ("client_id=&product_id=p1", "client_id"),
         ("client_id=c1&product_id=a%0Ab", "product_id"),
+        ("client_id=c1&product_id=p1&client_id=c2", "client_id"),
         (f"client_id={'x' * 256}&product_id=p1", "client_id"),
     ):
         async with service.session.get(f"{service.url}/v1/client/info?{query}") as response:

@@ -14,7 +14,7 @@ MESSAGES = [{"role": "user", "content": "Who are you?"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 
 
-def complete(service: Service, headers: dict[str, str] | None = None, **fields: Any):
+def complete(service: Service, headers: Any = None, **fields: Any):
     """POST /v1/chat/completions; to be used with `async with`."""
     body = {"model": "gpt-4o-mini", "messages": MESSAGES} | fields
     return service.session.post(f"{service.url}/v1/chat/completions", json=body, headers=headers or WHO)
@@ -101,10 +101,12 @@ async def test_the_user_is_who_the_body_or_else_the_head_names(service: Service,
         ({"X-Client-Id": "", "X-Product-Id": "p1"}, "X-Client-Id"),
         ({"X-Client-Id": "c" * 256, "X-Product-Id": "p1"}, "X-Client-Id"),
         (WHO | {"X-User-Id": ""}, "X-User-Id"),
+        ([*WHO.items(), ("X-Client-Id", "c2")], "X-Client-Id"),
     ],
 )
-async def test_without_an_identity_nothing_is_asked(service: Service, headers, param):
-    async with complete(service, headers) as response:
+@pytest.mark.parametrize("user", [None, "u9"])
+async def test_without_an_identity_nothing_is_asked(service: Service, headers, param, user):
+    async with complete(service, headers, user=user) as response:
         assert await fault_of(response) == Fault(400, "invalid_request", param)
 
     assert service.openai.requests == 0
