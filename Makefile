@@ -1,7 +1,7 @@
 # People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis restart stalled conformance fuzz examples
+.PHONY: help install run test check format nemesis restart stalled conformance contract fuzz examples
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -31,6 +31,9 @@ stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 
 
 conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
 	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
+
+contract: .venv/test.installed ## Hold the service against its OpenAPI document, EXAMPLES=200 an operation
+	EXAMPLES=$(or $(EXAMPLES),200) .venv/bin/pytest tests/test_openapi.py -s
 
 fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
 	.venv/bin/python -m tests.fuzz $(or $(SECONDS),60)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 ROUTES = [
     web.get("/v1/health", handlers.health, allow_head=False),
+    web.get("/v1/openapi.json", handlers.contract, allow_head=False),
     web.get("/v1/client/info", handlers.client_info, allow_head=False),
     web.post("/v1/ask", handlers.ask),
     web.post("/v1/chat/completions", openai_routes.chat_completions),

@@ -5,7 +5,7 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, periods, requestlog
+from gptdock import chat, openapi, periods, requestlog
 from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS
@@ -17,6 +17,11 @@ from gptdock.relay import Completion, relay
 async def health(request: web.Request) -> web.Response:
     """The process lives."""
     return web.json_response({"status": "ok"})
+
+
+async def contract(request: web.Request) -> web.Response:
+    """What all routes take and answer."""
+    return web.json_response(text=openapi.text())
 
 
 async def client_info(request: web.Request) -> web.Response:

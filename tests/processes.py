@@ -65,11 +65,17 @@ def environment(
     return SECRETS | needed | more
 
 
-async def run(*arguments: str, cwd: Path, env: Mapping[str, str], command: tuple[str, ...] = (GPTDOCK,)) -> Finished:
-    """Run `gptdock` with these arguments until it ends."""
+async def run(
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    command: tuple[str, ...] = (GPTDOCK,),
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Finished:
+    """Run `gptdock`, or another command, with these arguments until it ends."""
     process = await _start((*command, *arguments), cwd, env)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience_seconds):
             out, err = await process.communicate()
     finally:
         await end(process)

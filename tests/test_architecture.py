@@ -32,7 +32,7 @@ LINES = [
     (2, "bookloop"),
     (2, "outbox sweeper"),
     (1, "backoff store telemetry tokens upstream watchdog"),
-    (1, "aws refusals requestlog"),
+    (1, "aws openapi refusals requestlog"),
     (1, "metrics"),
     (0, "completions"),
     (0, "chat items meter reports retry settings side"),

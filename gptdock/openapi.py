@@ -1,0 +1,16 @@
+"""The OpenAPI document of the whole HTTP contract."""
+
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parent / "data" / "openapi.json"
+
+
+@cache
+def text() -> str:
+    """The document as JSON, of this version of the package."""
+    document = json.loads(DOCUMENT.read_bytes())
+    document["info"]["version"] = version("gptdock")
+    return json.dumps(document, ensure_ascii=False)
