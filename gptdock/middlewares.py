@@ -98,7 +98,7 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
 
 
 def _is_open(request: web.Request) -> bool:
-    return (request.method, request.path) in OPEN
+    return (request.method, request.rel_url.path_safe) in OPEN  # as routes are found: in `path`, %2F is a / like any
 
 
 def _route(request: web.Request) -> str:

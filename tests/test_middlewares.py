@@ -31,6 +31,7 @@ ROUTES = [
     ("GET", "/v1/health/"),
     ("GET", "//v1/health"),
     ("GET", "/v1/health%2F..%2Fask"),
+    ("GET", "/v1%2Fhealth"),
     ("GET", "/v1/HEALTH"),
     ("GET", "/nowhere"),
     ("GET", "/"),
