@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from aiohttp import web, web_app
 
 from gptdock import app as application
 from gptdock import server, store
@@ -125,6 +125,7 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
         finally:
             stop.set()
             settled = await served
+            web_app._cached_build_middleware.cache_clear()  # it would keep a thousand applications alive
         assert settled, "not everything was settled"
 
 
