@@ -6,12 +6,13 @@ A refusal is a clear answer, and raises Refused.
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import ClientError
 
 from gptdock import metrics
@@ -34,7 +35,7 @@ async def connect(settings: Settings) -> AsyncIterator[Any]:
         parameter_validation=False,
         retries={"total_max_attempts": 1},
     )
-    async with get_session().create_client(
+    async with _session().create_client(
         "dynamodb",
         region_name=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url_dynamodb,
@@ -44,6 +45,11 @@ async def connect(settings: Settings) -> AsyncIterator[Any]:
         config=config,
     ) as client:
         yield client
+
+
+@functools.cache
+def _session() -> AioSession:
+    return get_session()  # one a process: for each, botocore parses megabytes of JSON anew
 
 
 async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, Any]:
