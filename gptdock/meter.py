@@ -21,6 +21,8 @@ FOLD_BYTES = 64 * 1024
 # Only an event that matches is parsed: 0.7 us instead of 6. JSON escapes every quote inside a string, so these can only
 # be keys; possessive, or `: null` would match by giving its space back.
 _TELLING = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
+# Whose first word is also the first that they generate; a tuned or dated one's name has more around it.
+_WRITES_AT_ONCE = re.compile(r"gpt-(?:3\.5|4)|chatgpt-4o")
 _ODD_SHAPES = (KeyError, TypeError, AttributeError)
 
 
@@ -57,6 +59,11 @@ def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Cha
 def unseen_tokens(seconds: float) -> int:
     """What may have been generated in `seconds` of which no text can be seen yet."""
     return math.ceil(seconds * UNSEEN_TOKENS_PER_SECOND)
+
+
+def may_think(model: str) -> bool:
+    """Whether `model` may generate what it never shows before it shows a word: all do that we do not know better."""
+    return not _WRITES_AT_ONCE.search(model)
 
 
 def sane_usage(value: object) -> Usage | None:

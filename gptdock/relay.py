@@ -28,6 +28,7 @@ from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
 from gptdock.ledger import Claim, Hold
 from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
+from gptdock.sse import Event
 from gptdock.tokens import INLINE_BYTES, Tokens
 from gptdock.upstream import Exchange, Stream
 
@@ -71,7 +72,7 @@ class Bill:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
         self.outcome = ""
         self._tokens = tokens
-        self._counted_tokens = self._counted_length = 0
+        self._counted_tokens = self._counted_length = self._thought_tokens = 0
         self._began, self._shown = time.monotonic(), False
         hold.seen = self._seen
 
@@ -90,6 +91,14 @@ class Bill:
         else:
             self.hold.release(outcome)
 
+    def read(self, events: list[Event]) -> bytes:
+        """Note what these events tell, and return those that the caller is to see."""
+        began = self.meter.text_seen
+        shown = b"".join([event.raw for event in events if self.meter.read(event)])
+        if self.meter.text_seen and not began and meter.may_think(self.hold.claim.model):
+            self._thought_tokens = meter.unseen_tokens(self.exchange.seconds)
+        return shown
+
     def shows(self) -> None:
         """An event is about to go out to the caller."""
         if not self._shown:
@@ -101,8 +110,8 @@ class Bill:
         if not self.meter.text_seen:
             return meter.counted(prompt_tokens, meter.unseen_tokens(seconds), self.hold.tokens)
         text = self.meter.text()
-        completion_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
-        return meter.counted(prompt_tokens, completion_tokens, self.hold.tokens)
+        text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
+        return meter.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
 
     def _seen(self) -> int:
         """Tokens used by now, counting only the text that is new; much of it at once by its bytes."""
@@ -116,7 +125,7 @@ class Bill:
             else len(new.encode("utf-8", "surrogatepass"))
         )
         self._counted_length = len(text)
-        return self.hold.claim.prompt_tokens + self._counted_tokens
+        return self.hold.claim.prompt_tokens + self._thought_tokens + self._counted_tokens
 
 
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
@@ -157,13 +166,12 @@ async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
         await _pass_on(stream, bill, caller)
     finally:
         if not bill.meter.done:  # cut: what came before that was generated, and is charged
-            for event in stream.received():
-                bill.meter.read(event)
+            bill.read(stream.received())
 
 
 async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
     while events := await stream.read():
-        shown = b"".join([event.raw for event in events if bill.meter.read(event)])
+        shown = bill.read(events)
         if bill.meter.error and not bill.meter.begun:
             bill.exchange.refused()
         elif shown:

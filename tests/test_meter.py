@@ -441,6 +441,25 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
     assert meter.counted(prompt, completion, hold) == charge
 
 
+@pytest.mark.parametrize(
+    ("model", "may"),
+    [
+        ("gpt-4o-mini", False),
+        ("gpt-4.1", False),
+        ("gpt-3.5-turbo-0125", False),
+        ("chatgpt-4o-latest", False),
+        ("openai/gpt-4o", False),
+        ("ft:gpt-4o-mini-2024-07-18:acme::x", False),
+        ("o1", True),
+        ("o4-mini", True),
+        ("gpt-5-nano", True),
+        ("a-model-of-tomorrow", True),
+    ],
+)
+def test_a_model_may_think_unless_it_is_known_not_to(model, may):
+    assert meter.may_think(model) is may
+
+
 @pytest.mark.parametrize(("seconds", "tokens"), [(0, 0), (0.001, 1), (1, 200), (1.0001, 201), (2.5, 500)])
 def test_what_is_unseen_is_two_hundred_tokens_a_second_rounded_up(seconds, tokens):
     assert meter.unseen_tokens(seconds) == tokens

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
-from gptdock.meter import Meter
+from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Meter
+from gptdock.quota import Account
 from gptdock.sse import Event, EventSplitter
 from gptdock.upstream import Stream
 from tests.hostile import (
@@ -99,6 +100,41 @@ async def test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed
     assert receipt["prompt_tokens"] == record.prompt_tokens
     assert 0 <= record.generated - receipt["completion_tokens"] <= 1  # one may be on its way
     await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+@pytest.mark.parametrize(("model", "thinks"), [("o4-mini", True), ("gpt-4o-mini", False)])
+async def test_who_leaves_after_the_first_words_pays_for_what_was_thought_before_them(serve, model: str, thinks: bool):
+    async with serve(openai_model=model) as service:
+        service.openai.script = Script(tokens=20, first_event_seconds=0.2, stall_at=4)
+        async with service.ask(stream=True) as response:
+            await service.openai.journal.sent(4)
+            response.close()
+        [record] = await service.openai.journal.left()
+
+        [receipt] = await service.receipts()
+        thought_tokens = receipt["completion_tokens"] - record.generated
+        assert thought_tokens >= 0.2 * UNSEEN_TOKENS_PER_SECOND if thinks else thought_tokens <= 0
+        await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_what_was_thought_before_the_first_words_is_in_the_will(serve):
+    async with serve(openai_model="o4-mini", progress_seconds=0.05) as service:
+        service.openai.script = Script(tokens=20, first_event_seconds=0.2, hold_at=4)
+        async with service.ask(stream=True) as response:
+            for _ in range(3):
+                await response.content.readuntil(b"\n\n")
+            numbers: set[int] = set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(numbers) < 3:  # of the lease as it is, of one that may be in flight, of one that knows
+                    book = await service.ledger.read(Account("c1", "p1"), service.ledger.period())
+                    lease = book.leases[service.ledger.process]
+                    numbers.add(lease.number)
+
+            prompt_tokens = service.openai.journal[0].prompt_tokens
+            assert lease.will >= prompt_tokens + 0.2 * UNSEEN_TOKENS_PER_SECOND
+            service.openai.release()
+            await response.read()
+        await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
 async def test_what_was_received_and_not_yet_passed_on_is_charged(service: Service):
