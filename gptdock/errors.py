@@ -52,6 +52,7 @@ class APIError(GPTDockError):
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "Something went wrong."
     retry_after: int | None = None
+    should_retry = True  # False: clients that repeat a request by themselves shall not, since it was charged
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -155,6 +156,8 @@ class RateLimited(APIError):
 
 class InternalError(APIError):
     """A fault of ours; the log has it under the request id."""
+
+    should_retry = False
 
 
 class UpstreamError(APIError):

@@ -128,5 +128,7 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if not error.should_retry:
+        headers["x-should-retry"] = "false"  # as OpenAI tells its own clients
     body = json.dumps(error.to_json(request[REQUEST_ID]))
     return web.Response(status=error.status, text=body, content_type="application/json", headers=headers)

@@ -90,6 +90,9 @@ class Bill:
             self.hold.settle_later(self._count(self.exchange.seconds), outcome)
         else:
             self.hold.release(outcome)
+            return
+        if isinstance(exc, APIError):
+            exc.should_retry = False
 
     def read(self, events: list[Event]) -> bytes:
         """Note what these events tell, and return those that the caller is to see."""

@@ -97,6 +97,17 @@ async def test_openai_s_client_does_not_try_again_without_quota(serve):
         assert service.openai.requests == 0
 
 
+async def test_openai_s_client_does_not_try_again_what_was_charged(service: Service):
+    service.openai.script = Script(tokens=20, cut="close")
+    async with openai_s(service, max_retries=2) as client:
+        with pytest.raises(openai.InternalServerError) as raised:
+            await client.chat.completions.create(**ASKED)
+
+    assert raised.value.code == "upstream_error"
+    [receipt] = await service.receipts()
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
 @pytest.mark.parametrize(
     ("script", "asked", "error", "code"),
     [

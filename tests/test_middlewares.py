@@ -436,6 +436,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
     assert b"hush-hush" not in body
     headers = {name.lower(): value for name, value in response.headers.items()}
     assert read_fault(response.status, headers, body) == Fault(500, "internal_error")
+    assert headers["x-should-retry"] == "false"
     [record] = [record for record in caplog.records if record.name == "gptdock.middlewares"]
     assert (record.levelno, record.exc_info is not None) == (logging.ERROR, True)
 

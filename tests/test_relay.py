@@ -350,7 +350,7 @@ async def test_a_cut_whole_answer_is_an_error_and_is_charged(service: Service, c
     service.openai.script = Script(tokens=20, cut=cut)
 
     async with service.ask() as response:
-        assert response.status == 502
+        assert (response.status, response.headers["x-should-retry"]) == (502, "false")
 
     [receipt] = await service.receipts()
     assert receipt["source"] == "counted"
@@ -408,6 +408,7 @@ async def test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothin
         body = await response.text()
 
     assert response.status == 429
+    assert "x-should-retry" not in response.headers
     assert "secret words" not in body
     await check_nothing_is_left(service, used=0)
 

@@ -173,11 +173,11 @@ async def _check_cut(serve, stream, script):
     async with serve(drain_seconds=0.1) as service:
         service.openai.script = script
         async with asyncio.TaskGroup() as group:
-            asked = group.create_task(_fault(service, stream))
+            asked = group.create_task(_refused(service, stream))
             await service.openai.journal.arrived()
             service.stop.set()
 
-        assert asked.result() == Fault(503, "draining")
+        assert asked.result() == (Fault(503, "draining"), "false")
         await service.openai.journal.left()
         [record] = service.openai.journal
         book = await final_book(service)
@@ -189,11 +189,11 @@ async def test_a_retry_that_waits_is_cut_too(serve):
     async with serve(drain_seconds=0.1) as service:
         service.openai.script = Script(status=503, headers={"Retry-After": "5"})
         async with asyncio.TaskGroup() as group:
-            asked = group.create_task(_fault(service, stream=False))
+            asked = group.create_task(_refused(service, stream=False))
             await service.openai.journal.ended()
             service.stop.set()
 
-        assert asked.result() == Fault(503, "draining")
+        assert asked.result() == (Fault(503, "draining"), None)
         book = await final_book(service)
         assert (book.held, book.used) == (0, 0)
 
@@ -302,9 +302,10 @@ async def _read(service, **fields):
         return response.status, await response.read()
 
 
-async def _fault(service, stream):
+async def _refused(service, stream):
+    """What was answered, and whether the caller is asked not to repeat it."""
     async with service.ask(stream=stream) as response:
-        return await fault_of(response)
+        return await fault_of(response), response.headers.get("x-should-retry")
 
 
 async def _check_settled(service, source, used):
