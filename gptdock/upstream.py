@@ -177,7 +177,7 @@ class Upstream:
             raise UpstreamLost from exc
         finally:
             response.close()
-        if not isinstance(content, dict) or "choices" not in content:
+        if not isinstance(content, dict) or not ("choices" in content or meter.sane_usage(content.get("usage"))):
             exchange.refused()
             raise UpstreamError
         return Answer(raw, content)

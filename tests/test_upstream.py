@@ -445,6 +445,15 @@ async def test_what_is_no_answer_is_not_relayed(service):
     await check_only_released(service)
 
 
+async def test_a_whole_answer_that_says_what_it_used_is_charged_whatever_else_it_lacks(service):
+    service.openai.script = Script(raw=b'{"usage": {"total_tokens": 7}}')
+
+    async with service.ask() as response:
+        assert (response.status, await response.read()) == (200, service.openai.script.raw)
+
+    await check_nothing_is_left(service, used=7)
+
+
 async def test_a_whole_answer_of_nothing_is_not_charged(service):
     service.openai.script = Script(raw=b"")
 
