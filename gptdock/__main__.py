@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -16,6 +17,8 @@ from gptdock.store import fault
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what it should, 1 if not, 2 if it is not understood."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # ids may have characters that the terminal has not
     try:
         code = commands.run(parsed, _environment())
         sys.stdout.flush()

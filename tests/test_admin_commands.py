@@ -170,3 +170,15 @@ async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, t
             _, err = await process.communicate()
 
     assert (process.returncode, err) == (1, b"")
+
+
+async def test_a_terminal_that_cannot_show_an_id_is_shown_its_escapes(tmp_path, dynamodb: str, tables: Store):
+    ascii_only = environment(dynamodb, PYTHONIOENCODING="ascii")
+    await run("client", "set-quota", "zoë", "🦆", "1", cwd=tmp_path, env=environment(dynamodb))
+
+    for command in (("client", "list"), ("client", "show", "zoë", "🦆"), ("audit",)):
+        finished = await run(*command, cwd=tmp_path, env=ascii_only)
+
+        assert (finished.code, finished.err) == (0, "")
+        assert r"zo\xeb" in finished.out
+        assert r"\U0001f986" in finished.out
