@@ -129,7 +129,7 @@ def _tokens(fields: Mapping[str, Any], name: str) -> int | None:
 def _optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
     value = fields.get(name)
     if value is not None and type(value) is not kind:  # type, since True is an int
-        words = {bool: "true or false", int: "a whole number", dict: "an object", list: "an array"}
+        words = {bool: "true or false", int: "a whole number", dict: "an object"}
         raise InvalidRequest(f"{name} must be {words[kind]}.", param=name)
     return value
 
@@ -182,19 +182,21 @@ def _passed(fields: Mapping[str, Any]) -> str:
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
     yield message["role"]
     content = message.get("content") or ""
-    if isinstance(content, str):
-        yield content
-    else:
-        yield from (part[part["type"]] for part in content if not _is_image(part))
-    others = {name: value for name, value in message.items() if name not in ("role", "content") and value is not None}
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        if not _is_image(part):
+            yield part[part["type"]]
+        yield from _others(part, "type", part["type"])
+    yield from _others(message, "role", "content")
+
+
+def _others(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
+    others = {name: value for name, value in fields.items() if name not in known and value is not None}
     if others:
         yield _json(others)
 
 
 def _read_besides(fields: Mapping[str, Any]) -> Iterator[str]:
-    besides = {name: fields[name] for name in READ_BY_THE_MODEL if fields.get(name) is not None}
-    if besides:
-        yield _json(besides)
+    yield from _others({name: fields.get(name) for name in READ_BY_THE_MODEL})
 
 
 def _images(message: Mapping[str, Any]) -> int:

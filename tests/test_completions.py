@@ -178,6 +178,8 @@ def test_the_parts_of_a_message_cost_their_texts():
         {"prediction": {"type": "content", "content": "Because."}},
         {"messages": [*MESSAGES, {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "look"}}]}]},
         {"messages": [{"role": "user", "content": "Why?", "name": "ann"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Why?", "note": "Because."}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}, "note": "Why? " * 9}]}]},
     ],
 )
 def test_whatever_the_model_reads_is_counted(fields):
