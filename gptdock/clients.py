@@ -55,7 +55,7 @@ class Clients:
         self, store: Store, settings: Settings, process: str = "", clock: Callable[[], float] = time.time
     ) -> None:
         self._store, self._clock, self._kind = store, clock, settings.quota_period
-        self._sweeper = Sweeper(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
+        self._sweeper = Sweeper.of(store, process, clock, settings)
 
     def period(self) -> str:
         """The period that is running now."""

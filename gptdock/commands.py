@@ -52,8 +52,7 @@ async def _audit(settings: Settings, client_id: str | None) -> int:
     table = Table(columns)
     found = balanced = 0
     async with store.connect(settings) as tables:
-        grace, retain = settings.lease_grace_seconds, settings.lease_retain_seconds
-        async for finding in audit(tables, Sweeper(tables, "", time.time, grace, retain), client_id):
+        async for finding in audit(tables, Sweeper.of(tables, "", time.time, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             tokens = (book.max, book.left, book.held, book.used, finding.receipts, drift)
             table.row(*finding.account, finding.period, *tokens)

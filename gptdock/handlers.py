@@ -78,7 +78,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
             model=settings.openai_model,
             params=settings.openai_params,
             stream=asked.stream,
-            max_completion_tokens=min(completion_tokens, settings.max_completion_tokens),
+            max_completion_tokens=completion_tokens,
         )
 
     return Completion(claim, upstream_body, asked.stream)

@@ -141,8 +141,7 @@ class Ledger:
         self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
         self._owed: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(store)
-        grace, retain = settings.lease_grace_seconds, settings.lease_retain_seconds
-        self._sweeper = Sweeper(store, self.process, clock, grace, retain)
+        self._sweeper = Sweeper.of(store, self.process, clock, settings)
 
     @asynccontextmanager
     async def hold(self, claim: Claim) -> AsyncIterator[Hold]:

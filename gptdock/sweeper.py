@@ -8,10 +8,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import Context
+from typing import Self
 
 from gptdock import quota, store
 from gptdock.errors import LedgerUnavailable
 from gptdock.quota import Account, Book, Lease
+from gptdock.settings import Settings
 from gptdock.store import BATCH, Store
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,11 @@ class Sweeper:
         self._store, self._process, self._clock = store, process, clock
         self._grace_seconds, self._retain_seconds = int(grace), int(retain)
         self._busy: dict[tuple[Account, str], asyncio.Task[None]] = {}
+
+    @classmethod
+    def of(cls, store: Store, process: str, clock: Callable[[], float], settings: Settings) -> Self:
+        """A sweeper as the settings have it."""
+        return cls(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
 
     def saw(self, account: Account, period: str, book: Book) -> None:
         """Sweep this book in the background, if a lease on it ended."""
