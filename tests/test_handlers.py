@@ -1,5 +1,6 @@
 """The routes of `/v1`, as a caller meets them."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from io import BytesIO
@@ -8,7 +9,7 @@ import pytest
 
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
-from tests.hostile import AUTHORIZED, Fault, check_nothing_is_left, connect, fault_of, question, request
+from tests.hostile import AUTHORIZED, Connection, Fault, check_nothing_is_left, connect, fault_of, question, request
 from tests.service import QUESTION, make_settings, running, sse_data
 
 MARGIN_TOKENS = 8
@@ -336,6 +337,25 @@ async def test_a_body_that_does_not_come_times_out(serve, sent):
         assert service.openai.requests == 0
         async with service.ask() as response:
             assert response.status == 200
+
+
+async def test_a_body_that_drips_times_out(serve):
+    async with serve(body_timeout=0.3) as service, connect(service) as connection:
+        connection.send(request("POST", "/v1/ask", AUTHORIZED | {"Content-Length": "100000"}))
+
+        async with asyncio.TaskGroup() as tasks:
+            dripping = tasks.create_task(_drip(connection))
+            fault = await connection.fault()
+            dripping.cancel()
+
+        assert (fault, await connection.rest()) == (Fault(408, "request_timeout"), b"")
+        assert service.openai.requests == 0
+
+
+async def _drip(connection: Connection) -> None:
+    while True:
+        connection.send(b" ")
+        await asyncio.sleep(0.02)
 
 
 async def test_a_caller_who_leaves_within_its_body_costs_nothing(service):

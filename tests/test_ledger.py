@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import pytest
 
-from gptdock import store, telemetry
+from gptdock import backoff, store, telemetry
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import Claim, Hold, Ledger
 from gptdock.meter import Charge
@@ -166,9 +166,10 @@ async def test_what_is_left_must_hold_a_minimal_answer(start: Start):
             await spend(ledger, 1)
 
 
-@pytest.mark.parametrize("lost", [1, 2, 5])
-async def test_lost_answers_charge_once(start: Start, tables: Store, proxy: Proxy, lost: int):
-    async with start(reserve_timeout=10) as ledger:
+@pytest.mark.parametrize("lost", [1, 2, 5, 10])
+async def test_lost_answers_charge_once(start: Start, tables: Store, proxy: Proxy, monkeypatch, lost: int):
+    monkeypatch.setattr(backoff, "MOST_SECONDS", backoff.FIRST_SECONDS)
+    async with start() as ledger:
         await spend(ledger, 1)
         losses: list[Fault] = ["lose"] * lost
         proxy.strike(*losses)

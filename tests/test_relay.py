@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,26 @@ async def test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed
     assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
     assert receipt["prompt_tokens"] == record.prompt_tokens
     assert 0 <= record.generated - receipt["completion_tokens"] <= 1  # one may be on its way
+    await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_however_a_caller_hangs_up_the_silent_upstream_is_closed(service: Service, reset: bool):
+    service.openai.script = Script(tokens=400, stall_at=9)
+    async with connect(service) as connection:
+        connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
+        for _ in range(9):  # all of it is read: the kernel makes a reset of a close before that
+            await connection.reader.readuntil(b"\n\n")
+        sock = connection.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+        connection.writer.transport.abort()
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            [record] = await service.openai.journal.left()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
+    assert 0 <= record.spent - receipt["tokens"] <= 1
     await check_nothing_is_left(service, used=receipt["tokens"])
 
 
