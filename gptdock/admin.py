@@ -12,11 +12,11 @@ from aiohttp import web
 
 from gptdock import chat, clients, handlers, periods, store, usage
 from gptdock.bodies import read_body
+from gptdock.caller import Caller
 from gptdock.clients import MOST_TOKENS, Operator
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.quota import Account
-from gptdock.relay import Caller
 from gptdock.reports import COLUMNS
 from gptdock.usage import Report
 

@@ -10,21 +10,19 @@ if and only if the upstream sent it.
 import asyncio
 import json
 import logging
-import socket
-import struct
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 from aiohttp import web
 
 from gptdock import meter, metrics, requestlog
+from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, UpstreamLost
-from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
+from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.ledger import Claim, Hold
 from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
@@ -33,8 +31,6 @@ from gptdock.tokens import INLINE_BYTES, Tokens
 from gptdock.upstream import Exchange, Stream
 
 log = logging.getLogger(__name__)
-
-_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -163,7 +159,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
     return response
 
 
-async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
+async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
     """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
     try:
         await _pass_on(stream, bill, caller)
@@ -172,7 +168,7 @@ async def _pump(stream: Stream, bill: Bill, caller: "Caller") -> None:
             bill.read(stream.received())
 
 
-async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
+async def _pass_on(stream: Stream, bill: Bill, caller: Caller) -> None:
     while events := await stream.read():
         shown = bill.read(events)
         if bill.meter.error and not bill.meter.begun:
@@ -185,47 +181,6 @@ async def _pass_on(stream: Stream, bill: Bill, caller: "Caller") -> None:
         if bill.meter.done:
             return
     raise UpstreamLost
-
-
-class Caller:
-    """The connection of the one who asked: every write has WRITE_TIMEOUT, and if it fails the connection is dropped."""
-
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        self._request, self._response = request, response
-        self._timeout = request.app[SETTINGS].write_timeout
-        self._ends = False
-
-    async def write(self, data: bytes) -> None:
-        """Send `data`, after the head if this is the first. Raises CallerGone."""
-        async with self._writing():
-            await self._response.write(data)
-
-    async def end(self, data: bytes = b"") -> None:
-        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone."""
-        self._ends = True
-        async with self._writing():
-            await self._response.write_eof(data)
-
-    def cut_unless_ended(self) -> None:
-        """Drop the connection in the middle of an answer: nothing else may follow on it."""
-        if self._response.prepared and not self._ends:
-            self._cut()
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._response.prepare(self._request)  # does nothing but the first time
-                yield
-        except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
-            self._cut()
-            raise CallerGone from exc
-
-    def _cut(self) -> None:
-        if transport := self._request.transport:
-            # By a reset: to a caller who does not read, the kernel would offer megabytes for another minute.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-            transport.abort()
 
 
 def _error_event(error: APIError, request_id: str) -> bytes:

@@ -26,7 +26,8 @@ LINES = [
     (6, "app server"),
     (5, "admin"),
     (5, "handlers middlewares openai_routes ops"),
-    (4, "bodies relay"),
+    (4, "relay"),
+    (4, "bodies caller"),
     (3, "keys"),
     (2, "audit clients connections gate ledger usage"),
     (2, "bookloop"),
@@ -41,7 +42,7 @@ LINES = [
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
 PURE = [room for floor, rooms in LINES if floor == 0 for room in rooms.split()]
 
-ABOUT_HTTP = "admin app bodies connections dev.* handlers keys middlewares openai_routes ops relay server"
+ABOUT_HTTP = "admin app bodies caller connections dev.* handlers keys middlewares openai_routes ops relay server"
 
 # Who may import a library; one that is not here may be imported by no room that is pure.
 OWNERS = {
