@@ -47,6 +47,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = ChatRequest.from_json(body)
+        who = {"client": asked.client_id, "product": asked.product_id, "user": asked.user_id}
+        requestlog.current().note(**who, model=request.app[SETTINGS].openai_model)
         prompt = await _assemble(request.app, asked, len(body))
         return await relay(request, _completion(request, asked, prompt))
 

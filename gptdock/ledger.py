@@ -58,8 +58,6 @@ class Hold:
         self._key, self._process, self._owe = key, process, owe
         self._since: float | None = None
         self._log = requestlog.current()
-        client_id, product_id = claim.account
-        self._log.note(client=client_id, product=product_id, user=claim.user, model=claim.model)
         self._end: Callable[[Receipt | None], None] = lambda receipt: None
 
     @property

@@ -124,7 +124,7 @@ def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:
-    requestlog.current().note(outcome=error.code)
+    requestlog.current().note(outcome=error.code, **({"param": error.param} if error.param else {}))
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

@@ -4,10 +4,9 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, completions
+from gptdock import chat, completions, requestlog
 from gptdock.bodies import read_body
 from gptdock.completions import CompletionRequest
-from gptdock.errors import InvalidRequest, UpstreamRefused
 from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
@@ -19,15 +18,13 @@ NOBODY = "-"  # the user on a receipt, where no request names one
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the request as it is, for a client whose quota can pay for it."""
     account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
+    requestlog.current().note(client=account.client_id, product=account.product_id)
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = CompletionRequest.from_json(body, models(request.app))
         claim = await _claim(request, account, asked, len(body))
-        try:
-            return await relay(request, Completion(claim, asked.upstream_body, asked.stream, asked.show_usage))
-        except UpstreamRefused as exc:  # the caller's own words, so it is for the caller to set them right
-            message = f"The upstream does not accept {exc.field or 'the request'}."
-            raise InvalidRequest(message, param=exc.field) from exc
+        completion = Completion(claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
+        return await relay(request, completion)
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -47,9 +44,12 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
     count = partial(tokens.count, model=asked.model)
     pricing = partial(completions.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
     user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
+    if asked.user_id is not None:
+        user = asked.user_id
+    requestlog.current().note(user=user, model=asked.model)
     return Claim(
         account=account,
-        user=user if asked.user_id is None else asked.user_id,
+        user=user,
         model=asked.model,
         request_id=request[REQUEST_ID],
         prompt_tokens=await tokens.run(size, pricing),

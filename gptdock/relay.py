@@ -21,7 +21,7 @@ from aiohttp import web
 
 from gptdock import meter, metrics, requestlog
 from gptdock.caller import Caller
-from gptdock.errors import APIError, CallerGone, UpstreamLost
+from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.ledger import Claim, Hold
 from gptdock.meter import Charge, Meter
@@ -47,6 +47,7 @@ class Completion:
     body: Callable[[int], bytes]
     stream: bool
     show_usage: bool = False
+    callers_words: bool = False  # so what the upstream does not accept is the caller's to set right
 
 
 async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:
@@ -58,7 +59,13 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     async with app[LEDGER].hold(completion.claim) as hold:
         with Bill(hold, app[TOKENS], Meter(show_usage=completion.show_usage)) as bill:
             serve = _stream if completion.stream else _whole
-            return await serve(request, completion.body(hold.completion_tokens), bill)
+            try:
+                return await serve(request, completion.body(hold.completion_tokens), bill)
+            except UpstreamRefused as exc:
+                if not completion.callers_words:
+                    raise
+                message = f"The upstream does not accept {exc.field or 'the request'}."
+                raise InvalidRequest(message, param=exc.field) from exc
 
 
 class Bill:

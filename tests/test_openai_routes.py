@@ -143,6 +143,19 @@ async def test_what_the_upstream_does_not_accept_is_the_caller_s_to_set_right(se
     await check_nothing_is_left(service, used=0)
 
 
+async def test_what_is_not_accepted_after_a_try_that_broke_off_is_charged_under_the_outcome_that_was_told(
+    service: Service,
+):
+    service.openai.next(Script(cut="before_head"), Script(status=400, error={"param": "tools"}))
+
+    async with complete(service) as response:
+        assert await fault_of(response) == Fault(400, "invalid_request", "tools")
+        assert response.headers["x-should-retry"] == "false"
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "invalid_request")
+
+
 async def test_on_ask_the_same_is_a_fault_of_ours(service: Service):
     service.openai.script = Script(status=400, error={"param": "n"})
 

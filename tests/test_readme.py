@@ -267,10 +267,11 @@ async def test_every_metric_is_in_the_readme_with_its_labels(serve):
 
 async def test_every_field_of_a_request_s_line_is_in_the_readme(service, caplog):
     caplog.set_level(logging.INFO)
-    async with service.ask(stream=True) as response:
-        await response.read()
+    for question in ("Who are you?", ""):
+        async with service.ask(question=question, stream=True) as response:
+            await response.read()
     await service.ledger.settled()
 
-    [record] = [each for each in caplog.records if each.message == "request ended"]
-    fields = vars(record).keys() - telemetry.STANDARD_FIELDS
+    answered, refused = [vars(each) for each in caplog.records if each.message == "request ended"]
+    fields = (answered.keys() | refused.keys()) - telemetry.STANDARD_FIELDS
     assert {name for row in table("Each request has one line") for name in words_in_backticks(row[0])} == fields

@@ -14,7 +14,8 @@ from tests.service import QUESTION, Service
 
 USUAL = {"time", "level", "logger", "message", "request_id"}
 OF_A_REQUEST = {"method", "route", "status", "outcome", "ms"}
-OF_A_COMPLETION = OF_A_REQUEST | {"client", "product", "user", "model", "source", "tokens"}
+OF_WHOM = {"client", "product", "user", "model"}
+OF_A_COMPLETION = OF_A_REQUEST | OF_WHOM | {"source", "tokens"}
 
 
 @pytest.fixture
@@ -83,16 +84,42 @@ async def test_a_charge_that_is_counted_in_a_thread_is_waited_for(service: Servi
 
 
 @pytest.mark.parametrize(
-    ("fields", "outcome", "status"),
-    [({"question": ""}, "invalid_request", 400), ({"question": "a " * 9000}, "prompt_too_long", 400)],
+    ("fields", "outcome", "param", "known"),
+    [
+        ({"question": ""}, "invalid_request", "question", set()),
+        ({"question": "a " * 9000}, "prompt_too_long", "question", OF_WHOM),
+    ],
 )
-async def test_what_was_refused_before_its_hold_is_a_line_without_a_charge(service, lines, fields, outcome, status):
+async def test_what_was_refused_before_its_hold_is_a_line_without_a_charge(
+    service: Service, lines, fields, outcome, param, known
+):
     async with service.ask(**fields) as response:
         await response.read()
 
     [line] = lines()
-    assert line.keys() == USUAL | OF_A_REQUEST
-    assert (line["outcome"], line["status"]) == (outcome, status)
+    assert line.keys() == USUAL | OF_A_REQUEST | {"param"} | known
+    assert (line["outcome"], line["param"], line["status"]) == (outcome, param, 400)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "param", "known"),
+    [
+        ({"model": "gpt-9"}, "model_not_found", "model", {"client", "product"}),
+        ({"n": 2}, "invalid_request", "n", {"client", "product"}),
+        ({"messages": [{"role": "user", "content": "a " * 9000}]}, "prompt_too_long", "messages", OF_WHOM),
+    ],
+)
+async def test_an_openai_client_s_refusal_is_a_line_with_whose_it_was(
+    service: Service, lines, fields, outcome, param, known
+):
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "user": "u9"} | fields
+    who = {"X-Client-Id": "c9", "X-Product-Id": "p9"}
+    async with service.session.post(f"{service.url}/v1/chat/completions", json=asked, headers=who) as response:
+        await response.read()
+
+    [line] = lines()
+    assert line.keys() == USUAL | OF_A_REQUEST | {"param"} | known
+    assert (line["outcome"], line["param"], line["client"], line["product"]) == (outcome, param, "c9", "p9")
 
 
 async def test_who_was_denied_is_told_by_name(serve, lines):
