@@ -159,11 +159,11 @@ class BookLoop:
             self._backoff.reset()
         except LedgerUnavailable as exc:
             self._side = side.timed_out(self._side)
-            log.warning("commit not answered", extra={"client": self.account.client_id, "fault": store.fault(exc)})
+            log.warning("commit not answered", extra={**self.account.named(), "fault": store.fault(exc)})
             await self._backoff.pause()
         except Exception:  # the loop must never stop settling
             self._side = side.timed_out(self._side)
-            log.exception("commit failed", extra={"client": self.account.client_id})
+            log.exception("commit failed", extra=self.account.named())
             await self._backoff.pause()
 
     def _learn(self, was_applied: bool, book: Book) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gptdock.errors import InvalidRequest, PromptTooLong
+from gptdock.quota import Account
 
 ROLES = ("user", "assistant", "system")
 MOST_MESSAGES = 1000
@@ -57,6 +58,11 @@ class ChatRequest:
             stream=_stream(fields.get("stream", False)),
             history=_history(fields.get("history", [])),
         )
+
+    @property
+    def account(self) -> Account:
+        """Whose quota it is."""
+        return Account(self.client_id, self.product_id)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

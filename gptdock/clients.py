@@ -162,9 +162,4 @@ def _book_to_json(period: str, book: Book) -> dict[str, Any]:
 
 
 def _who(account: Account, period: str, receipt: Receipt) -> dict[str, str]:
-    return {
-        "client": account.client_id,
-        "product": account.product_id,
-        "period": period,
-        "operator": receipt.user,
-    }
+    return {**account.named(), "period": period, "operator": receipt.user}

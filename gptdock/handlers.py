@@ -47,8 +47,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = ChatRequest.from_json(body)
-        who = {"client": asked.client_id, "product": asked.product_id, "user": asked.user_id}
-        requestlog.current().note(**who, model=request.app[SETTINGS].openai_model)
+        model = request.app[SETTINGS].openai_model
+        requestlog.current().note(**asked.account.named(), user=asked.user_id, model=model)
         prompt = await _assemble(request.app, asked, len(body))
         return await relay(request, _completion(request, asked, prompt))
 
@@ -66,7 +66,7 @@ async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prom
 def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Completion:
     settings = request.app[SETTINGS]
     claim = Claim(
-        account=Account(asked.client_id, asked.product_id),
+        account=asked.account,
         user=asked.user_id,
         model=settings.openai_model,
         request_id=request[REQUEST_ID],
@@ -90,5 +90,5 @@ def account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
     names = ("client_id", "product_id")
     account = Account(*(chat.identity_given_once(request.query.getall(name, []), name) for name in names))
-    requestlog.current().note(client=account.client_id, product=account.product_id)
+    requestlog.current().note(**account.named())
     return account

@@ -3,6 +3,7 @@
 Names follow OpenTelemetry's conventions for generative AI where one exists, else they begin with `gptdock_`.
 """
 
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -61,10 +62,13 @@ class Timer:
 
 @contextmanager
 def timed(histogram: Histogram, *labels: str) -> Iterator[Timer]:
-    """Time what is within; the last label is the outcome: as set, or `ok`, or the class of what was raised."""
+    """Time what is within; its last label is the outcome: as set, `ok`, `cancelled`, or what class was raised."""
     timer, began = Timer(), monotonic()
     try:
         yield timer
+    except CancelledError:
+        timer.outcome = "cancelled"
+        raise
     except BaseException as exc:
         timer.outcome = timer.outcome or type(exc).__name__
         raise

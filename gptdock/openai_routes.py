@@ -18,7 +18,7 @@ NOBODY = "-"  # the user on a receipt, where no request names one
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the request as it is, for a client whose quota can pay for it."""
     account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
-    requestlog.current().note(client=account.client_id, product=account.product_id)
+    requestlog.current().note(**account.named())
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = CompletionRequest.from_json(body, models(request.app))

@@ -49,6 +49,10 @@ class Account(NamedTuple):
     client_id: str
     product_id: str
 
+    def named(self) -> dict[str, str]:
+        """As logs name it."""
+        return {"client": self.client_id, "product": self.product_id}
+
 
 class Client(NamedTuple):
     """An account with its standing quota in tokens; books that are new begin with it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Self
 
-from gptdock import quota, store
+from gptdock import metrics, quota, store
 from gptdock.errors import LedgerUnavailable
 from gptdock.quota import Account, Book, Lease
 from gptdock.settings import Settings
@@ -56,7 +56,7 @@ class Sweeper:
         try:
             await self.sweep(account, period, book)
         except LedgerUnavailable as exc:
-            log.warning("lease not swept yet", extra={"client": account.client_id, "fault": store.fault(exc)})
+            log.warning("lease not swept yet", extra={**account.named(), "fault": store.fault(exc)})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
         ended = quota.expired(book, int(self._clock()), self._grace_seconds)
@@ -66,7 +66,8 @@ class Sweeper:
         write = quota.sweep(process, lease, int(self._clock()), self._retain_seconds)
         answer = await self._store.send(account, period, write)
         if answer.applied:
-            who = {"client": account.client_id, "process_id": process}
+            metrics.TOKENS_CHARGED.labels("lost").inc(lease.will)
+            who = {**account.named(), "period": period, "process_id": process}
             log.warning("lease swept", extra={**who, "held": lease.held, "charged": lease.will})
         book = answer.book or book
         await self._put(account, period, book.leases.get(process, lease))

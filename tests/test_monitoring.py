@@ -24,7 +24,7 @@ DASHBOARD = json.loads((ROOT / "supervisor/grafana.json").read_text())
 Kind = TypeVar("Kind", bound=Expr)
 FROM_PROMETHEUS = {"job", "instance"}  # what it adds to all that it scrapes
 FROM_GRAFANA = {"$__rate_interval": "5m", "$max_streams": "1000"}
-OUTCOMES = {"ok", "refused", "complete", "caller_left", LedgerUnavailable.__name__}
+OUTCOMES = {"ok", "refused", "cancelled", "complete", "caller_left", LedgerUnavailable.__name__}
 
 
 class Query(NamedTuple):

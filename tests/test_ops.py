@@ -8,9 +8,12 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gptdock.dev.script import Script
+from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
+from gptdock.quota import Account, Lease, Write
+from gptdock.store import Store
 from tests.hostile import start_drain
+from tests.service import Service
 
 
 def free_port() -> int:
@@ -126,6 +129,43 @@ async def test_a_refusal_of_the_upstream_is_counted_by_what_it_means(serve, oper
 
     assert by[f"gptdock_upstream_seconds_count{{outcome={outcome}}}"] >= 1
     assert by[f"gptdock_requests_total{{outcome={outcome},route=/v1/ask}}"] == 1
+
+
+async def test_a_try_that_nobody_waits_for_any_more_is_cancelled(serve, operations: Operations):
+    async with serve(ops_port=operations.port) as service:
+        service.openai.script = Script(stall_at=BEFORE_HEAD)
+        before = await operations.samples()
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(_read(service))
+            await service.openai.journal.arrived()
+            asking.cancel()
+        await service.openai.journal.left()
+        await service.ledger.settled()
+
+        by = await grown(operations, before)
+
+    assert [name for name in by if name.startswith("gptdock_upstream_seconds_count")] == [
+        "gptdock_upstream_seconds_count{outcome=cancelled}"
+    ]
+
+
+async def _read(service: Service) -> None:
+    async with service.ask() as response:
+        await response.read()
+
+
+async def test_what_a_lost_process_had_used_is_charged_as_lost(serve, tables: Store, operations: Operations):
+    account = Account("c1", "p1")
+    await tables.open_book(account, "all", 1000, "now")
+    write = Write("commit", "gone", None, Lease(300, 120, 1, 1), left_by=-300)
+    assert (await tables.send(account, "all", write)).applied
+    async with serve(ops_port=operations.port) as service:
+        before = await operations.samples()
+        assert (await service.info())["quota_used"] == 120
+
+        by = await grown(operations, before)
+
+    assert by["gptdock_tokens_charged_total{source=lost}"] == 120
 
 
 async def test_an_unknown_route_adds_no_series(serve, operations: Operations):
