@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from gptdock import requestlog, telemetry
 from gptdock.errors import APIError, InternalError, InvalidRequest
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
@@ -100,9 +101,14 @@ class Connection(web.RequestHandler):
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """aiohttp's answer to what is no HTTP quotes what was sent; ours does not."""
-        super().handle_error(request, status, exc, message)  # logs it, and tells whether an answer was begun
-        error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
         request_id = uuid.uuid4().hex
+        telemetry.request_id.set(request_id)
+        error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
+        if status >= 500 or request.writer.output_size:
+            super().handle_error(request, status, exc, message)  # logs a fault, and raises if an answer was begun
+        line = requestlog.begin("-", "-")
+        line.note(status=error.status, fault=type(exc).__name__)
+        line.answered(error.code)
         response = web.json_response(
             error.to_json(request_id), status=error.status, headers={"X-Request-Id": request_id}
         )

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gptdock import errors, metrics, telemetry
 from gptdock.errors import APIError
 from gptdock.settings import Settings
+from tests.hostile import connect
 from tests.processes import dev, run
 from tests.service import sse_data
 
@@ -270,8 +271,11 @@ async def test_every_field_of_a_request_s_line_is_in_the_readme(service, caplog)
     for question in ("Who are you?", ""):
         async with service.ask(question=question, stream=True) as response:
             await response.read()
+    async with connect(service) as connection:
+        connection.send(b"no HTTP\r\n\r\n")
+        await connection.rest()
     await service.ledger.settled()
 
-    answered, refused = [vars(each) for each in caplog.records if each.message == "request ended"]
-    fields = (answered.keys() | refused.keys()) - telemetry.STANDARD_FIELDS
+    lines = [vars(each).keys() for each in caplog.records if each.message == "request ended"]
+    fields = set[str]().union(*lines) - telemetry.STANDARD_FIELDS
     assert {name for row in table("Each request has one line") for name in words_in_backticks(row[0])} == fields

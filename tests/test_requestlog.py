@@ -10,6 +10,7 @@ import pytest
 
 from gptdock import telemetry
 from gptdock.dev.script import Script
+from tests.hostile import connect
 from tests.service import QUESTION, Service
 
 USUAL = {"time", "level", "logger", "message", "request_id"}
@@ -157,6 +158,23 @@ async def test_every_other_request_is_a_line_too(service: Service, lines, path, 
 
     [line] = lines()
     assert (line["route"], line["status"], line["outcome"], line.get("client")) == expected
+
+
+async def test_what_is_no_http_is_a_line_too_and_no_fault_of_ours(service: Service, lines, caplog):
+    async with connect(service) as connection:
+        connection.send(b"GET /v1/health HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n")
+        _, headers, _ = await connection.answer()
+
+    [line] = lines()
+    assert line.keys() == USUAL | OF_A_REQUEST | {"fault"}
+    assert line["request_id"] == headers["x-request-id"]
+    assert (line["route"], line["status"], line["outcome"], line["fault"]) == (
+        "-",
+        400,
+        "invalid_request",
+        "LineTooLong",
+    )
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_caller_who_leaves_before_its_hold_is_a_line_without_a_status(serve, proxy, lines):
