@@ -46,16 +46,18 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
         response.close()
     error = content.get("error") if isinstance(content, dict) else None
     code, param = (error.get("code"), error.get("param")) if isinstance(error, dict) else (None, None)
-    log.warning("upstream refused", extra={"status": response.status, "code": str(code)[:100]})
+    field = field_name(param)
+    told = {"status": response.status, "code": None if code is None else str(code)[:100], "field": field}
+    log.warning("upstream refused", extra={name: value for name, value in told.items() if value is not None})
     after = retry.retry_after(response.headers, datetime.now(UTC))
-    ours = to_error(response.status, code, after, param)
+    ours = to_error(response.status, code, after, field)
     return Refusal(
         ours, not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers), after
     )
 
 
-def to_error(status: int, code: object, after: float | None = None, param: object = None) -> APIError:
-    """The upstream's error in our words: by its status and its code."""
+def to_error(status: int, code: object, after: float | None = None, field: str | None = None) -> APIError:
+    """The upstream's error in our words: by its status, its code, and the field that it names."""
     if code == "insufficient_quota":
         return UpstreamQuota()
     if code == "context_length_exceeded":
@@ -63,8 +65,13 @@ def to_error(status: int, code: object, after: float | None = None, param: objec
     if status == 429 or code == "rate_limit_exceeded":
         return RateLimited(retry_after=max(1, math.ceil(after or 1)))
     if status == 400:
-        return UpstreamRefused(param if isinstance(param, str) and _NAME.fullmatch(param) else None)
+        return UpstreamRefused(field)
     return UpstreamError()
+
+
+def field_name(param: object) -> str | None:
+    """What the upstream says was wrong, if it looks like the name of a field."""
+    return param if isinstance(param, str) and _NAME.fullmatch(param) else None
 
 
 async def read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -156,11 +156,18 @@ async def test_what_is_not_accepted_after_a_try_that_broke_off_is_charged_under_
     assert (receipt["source"], receipt["outcome"]) == ("counted", "invalid_request")
 
 
-async def test_on_ask_the_same_is_a_fault_of_ours(service: Service):
+async def test_on_ask_the_same_is_a_fault_of_ours_and_the_log_names_the_field(service: Service, caplog):
     service.openai.script = Script(status=400, error={"param": "n"})
 
     async with service.ask() as response:
         assert await fault_of(response) == Fault(502, "upstream_error")
+
+    [record] = [vars(each) for each in caplog.records if each.message == "upstream refused"]
+    assert {name: record.get(name) for name in ("status", "field", "code")} == {
+        "status": 400,
+        "field": "n",
+        "code": None,
+    }
 
 
 async def test_a_prompt_over_the_limit_is_refused(serve):
