@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except LedgerUnavailable as exc:
-        sys.stderr.write(f"gptdock: DynamoDB cannot be used: {fault(exc)}\n")
+        hint = "; run `gptdock tables`" if fault(exc) == "ResourceNotFoundException" else ""
+        sys.stderr.write(f"gptdock: DynamoDB cannot be used: {fault(exc)}{hint}\n")
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit

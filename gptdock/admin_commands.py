@@ -51,8 +51,8 @@ def _verb(
     return parser
 
 
-async def run(parsed: argparse.Namespace, settings: Settings) -> int:
-    """Do what was parsed. Raises ClientNotFound, LedgerUnavailable."""
+async def run(parsed: argparse.Namespace, settings: Settings, sudo_user: str | None) -> int:
+    """Do what was parsed; `sudo_user` is who ran it, if by sudo. Raises ClientNotFound, LedgerUnavailable."""
     async with store.connect(settings) as tables:
         known = Clients(tables, settings)
         if parsed.command == "usage":
@@ -60,15 +60,15 @@ async def run(parsed: argparse.Namespace, settings: Settings) -> int:
         elif parsed.verb == "list":
             await _list(known.all(), as_json=parsed.json)
         else:
-            _show(await _overview(known, parsed), as_json=parsed.json)
+            operator = Operator(f"cli:{sudo_user or _user()}", uuid.uuid4().hex)
+            _show(await _overview(known, parsed, operator), as_json=parsed.json)
     return 0
 
 
-async def _overview(known: Clients, parsed: argparse.Namespace) -> Overview:
+async def _overview(known: Clients, parsed: argparse.Namespace, operator: Operator) -> Overview:
     account = Account(parsed.client_id, parsed.product_id)
     if parsed.verb == "show":
         return await known.look(account)
-    operator = Operator(f"cli:{_user()}", uuid.uuid4().hex)
     if parsed.verb == "reset":
         return await known.reset(account, operator)
     return await known.set_quota(account, parsed.max_quota, operator)

@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     telemetry.configure(settings.log_level, settings.log_format)
     if parsed.command in ("client", "usage"):
         telemetry.configure("WARNING", settings.log_format)  # what was done is on stdout
-        return asyncio.run(admin_commands.run(parsed, settings))
+        return asyncio.run(admin_commands.run(parsed, settings, environ.get("SUDO_USER")))
     if parsed.command == "tables":
         return asyncio.run(_tables(settings))
     if parsed.command == "audit":

@@ -69,6 +69,14 @@ async def test_a_client_is_made_shown_changed_and_listed(gptdock, tables: Store)
     assert cells(await gptdock("audit"))[-1][-1] == "0"
 
 
+async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: str, tables: Store):
+    env = environment(dynamodb, SUDO_USER="alice")
+    finished = await run("client", "set-quota", "1234", "demo", "5", cwd=tmp_path, env=env)
+
+    assert finished.code == 0
+    assert [each["user"] for each in await read_receipts(tables, ACCOUNT)] == ["cli:alice"]
+
+
 async def test_a_reset_is_shown_and_the_audit_agrees(gptdock, tables: Store):
     await charge(tables, RECEIPT)
 
@@ -153,6 +161,15 @@ async def test_without_a_dynamodb_a_command_says_so(tmp_path):
 
     assert finished.code == 1
     assert finished.err.startswith("gptdock: DynamoDB cannot be used: ")
+    assert finished.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("client", "list"), ("client", "show", "1", "p"), ("usage", "1", "p"), ("audit",)])
+async def test_without_the_tables_a_command_says_what_makes_them(tmp_path, dynamodb: str, command):
+    finished = await run(*command, cwd=tmp_path, env=environment(dynamodb))
+
+    assert finished.code == 1
+    assert "gptdock tables" in finished.err
     assert finished.err.count("\n") == 1
 
 
