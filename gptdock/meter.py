@@ -105,18 +105,18 @@ class Meter:
         self._pending_bytes = 0
 
     def read(self, event: Event) -> bool:
-        """Note what `event` tells; true if the caller is to see it."""
+        """Note what `event` tells; true if the caller is to see it: nothing, from an error on."""
         data = event.data
         if data is None or self.done:
             return False
         if _is_done(data):
-            self.done = True
-            return True
+            self.done = self.error is None
+            return self.done
         # The hot path: an event that can only carry more text is kept unparsed.
         if self.text_seen and self.usage is None and not _TELLING.search(data):
             self._keep(data)
-            return True
-        return self._look_into(data)
+            return self.error is None
+        return self._look_into(data) and self.error is None
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is the answer as it came."""

@@ -30,6 +30,7 @@ from tests.hostile import (
 from tests.service import Service, sse_data
 
 RECORDED = (Path(__file__).parent / "data/ask_stream.sse").read_bytes()
+TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
 USAGE_OF_5 = b'data: {"choices":[],"usage":{"total_tokens":5}}\n\n'
 CUTS: list[Cut] = ["close", "rst", "mid_chunk", "after_finish", "clean_no_done", "close_delimited"]
 
@@ -443,6 +444,19 @@ async def test_an_error_in_the_stream_is_told_in_our_words_and_counted(service: 
     assert json.loads(sse_data(body)[-1])["error"]["code"] == "upstream_error"
     assert b"secret words" not in body
     await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+@pytest.mark.parametrize("after", [b"data: [DONE]\n\n", TEXT + b"data: [DONE]\n\n"])
+async def test_nothing_that_comes_with_an_error_and_after_it_is_shown(service: Service, after: bytes):
+    service.openai.script = Script(raw=TEXT + b'data: {"error":{"message":"boom"}}\n\n' + after, tokens=0)
+
+    async with service.ask(stream=True) as response:
+        first, error = sse_data(await response.read())
+
+    assert b"data: " + first + b"\n\n" == TEXT
+    assert json.loads(error)["error"]["code"] == "upstream_error"
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "upstream_error")
 
 
 @pytest.mark.parametrize("stream", [True, False])
