@@ -50,7 +50,7 @@ def create(settings: Settings) -> web.Application:
         client_max_size=settings.max_body_bytes,
     )
     app[SETTINGS] = settings
-    app[CONNECTIONS] = Connections(settings.head_timeout)
+    app[CONNECTIONS] = Connections(settings.head_timeout, settings.write_timeout)
     app[GATE] = Gate(settings.max_streams, settings.request_timeout)
     app.add_routes(ROUTES + ADMIN_ROUTES if settings.admin_key else ROUTES)
     app.on_response_prepare.append(middlewares.on_prepare)

@@ -1,18 +1,15 @@
 """The one who asked: writes an answer to the connection, and drops it where that fails."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 
+from gptdock.connections import cut
 from gptdock.errors import CallerGone
 from gptdock.keys import SETTINGS
-
-_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class Caller:
@@ -37,7 +34,7 @@ class Caller:
     def cut_unless_ended(self) -> None:
         """Drop the connection in the middle of an answer: nothing else may follow on it."""
         if self._response.prepared and not self._ends:
-            self._cut()
+            cut(self._request.transport)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
@@ -46,11 +43,5 @@ class Caller:
                 await self._response.prepare(self._request)  # does nothing but the first time
                 yield
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
-            self._cut()
+            cut(self._request.transport)
             raise CallerGone from exc
-
-    def _cut(self) -> None:
-        if transport := self._request.transport:
-            # By a reset: to a caller who does not read, the kernel would offer megabytes for another minute.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-            transport.abort()

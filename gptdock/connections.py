@@ -7,6 +7,8 @@ an idle connection. So a connection that has not sent its first head in HEAD_TIM
 """
 
 import asyncio
+import socket
+import struct
 import uuid
 from typing import Any
 
@@ -17,13 +19,15 @@ from gptdock import requestlog, telemetry
 from gptdock.errors import APIError, InternalError, InvalidRequest
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
+_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class Connections:
     """All that are open."""
 
-    def __init__(self, head_timeout: float) -> None:
-        self.draining = False
+    def __init__(self, head_timeout: float, write_timeout: float) -> None:
+        self.draining = False  # true from the signal on, before `drain`
+        self.write_timeout = write_timeout
         self._head_timeout = head_timeout
         self._fresh: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         self._busy: set[web.RequestHandler] = set()
@@ -57,8 +61,6 @@ class Connections:
 
         A connection whose request is still on its way here is none of aiohttp's to close: it would not read on.
         """
-        self.draining = True
-        await asyncio.sleep(0)  # let requests that are here already begin: they are told that this process drains
         for connection, timer in self._fresh.items():
             timer.cancel()
             self._fresh[connection] = _close_in(FRESH_SECONDS, connection)
@@ -97,6 +99,21 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
         self._connections.lost(self)
 
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write what the handler did not write itself, within WRITE_TIMEOUT."""
+        try:
+            async with asyncio.timeout(self._connections.write_timeout):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            cut(self.transport)
+            return resp, True
+
+    def _pause_reading_for_buffer(self) -> None:
+        # aiohttp stops reading once 32 requests wait, and would not notice any more that the caller leaves.
+        cut(self.transport)
+
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -114,6 +131,13 @@ class Connection(web.RequestHandler):
         )
         response.force_close()
         return response
+
+
+def cut(transport: asyncio.BaseTransport | None) -> None:
+    """Drop a connection, at once, by a reset: to a caller who does not read, the kernel would offer megabytes."""
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        transport.abort()
 
 
 def _close_in(seconds: float, connection: web.RequestHandler) -> asyncio.TimerHandle:

@@ -7,7 +7,7 @@ import re
 import uuid
 from hashlib import sha256
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from gptdock import errors, requestlog, telemetry
@@ -91,8 +91,10 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     """Put on every answer what every answer has."""
     # aiohttp answers some requests before they come to a middleware: `Expect: junk`.
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
-    # The last trailer of a chunked body becomes a header of the next request on its connection (aiohttp 3.14.5).
-    if request.app[CONNECTIONS].draining or "Transfer-Encoding" in request.headers:
+    # The last trailer of a chunked body becomes a header of the next request on its connection (aiohttp 3.14.5). To
+    # HTTP/1.0 a stream has no other end than its connection's.
+    is_old, is_chunked = request.version < HttpVersion11, "Transfer-Encoding" in request.headers
+    if is_old or is_chunked or request.app[CONNECTIONS].draining:
         response.force_close()
         response.headers["Connection"] = "close"  # aiohttp decided on it before it came here
 

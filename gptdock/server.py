@@ -28,6 +28,7 @@ BACKLOG = 1024
 CUT_SECONDS = 3.0  # to tell callers that their stream is cut
 CANCEL_SECONDS = 1.0  # for what did not end by then
 SETTLE_SECONDS = 10.0  # a settle's back-off is at most 2 s
+ACCEPT_TURNS = 3  # of the loop, from an accept to a connection: asyncio's task for it, and its two callbacks
 ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own, after an accept for which no file descriptor was left
 
 
@@ -80,10 +81,22 @@ async def serve(
             ready()
             log.info("serving", extra={"process_id": app[LEDGER].process})
             await stop.wait()
-            listener.close()
+            app[CONNECTIONS].draining = True
+            await _stop_accepting(listener, sock)
             return await _drain(app)
         finally:
             await runner.cleanup()
+
+
+async def _stop_accepting(listener: asyncio.Server, sock: socket.socket) -> None:
+    """Close the listener, once what was accepted is a connection: asyncio would forget one that is none yet.
+
+    Requests that are here already begin meanwhile, and are told that this process drains.
+    """
+    asyncio.get_running_loop().remove_reader(sock)
+    for _ in range(ACCEPT_TURNS):
+        await asyncio.sleep(0)
+    listener.close()
 
 
 def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.RequestHandler]:

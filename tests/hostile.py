@@ -75,13 +75,19 @@ async def connect(service: Service) -> AsyncIterator[Connection]:
 
 async def deaf_caller(service: Service, **fields: Any) -> socket.socket:
     """A caller who asks and then does not read, with little room for what comes."""
+    sock = await deaf_connection(service)
+    await asyncio.get_running_loop().sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(**fields)))
+    return sock
+
+
+async def deaf_connection(service: Service) -> socket.socket:
+    """A connection of somebody who does not read, with little room for what comes."""
     host, port = service.url.removeprefix("http://").split(":")
     sock, loop = socket.socket(), asyncio.get_running_loop()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # over loopback it would take megabytes, at 64 KB each
     sock.setblocking(False)
     await loop.sock_connect(sock, (host, int(port)))
-    await loop.sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(**fields)))
     return sock
 
 

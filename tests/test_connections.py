@@ -1,23 +1,28 @@
 """Connections of callers: the deadline of their first head, and what a drain does to each."""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 
 import pytest
 
 from gptdock import connections, server
 from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.keys import CONNECTIONS
 from tests.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
     Fault,
     check_nothing_is_left,
     connect,
+    deaf_connection,
     question,
     read_fault,
     request,
     start_drain,
 )
-from tests.service import sse_data
+from tests.service import Service, sse_data
 
 HEALTH = request("GET", "/v1/health", headers={})
 NOWHERE = request("GET", "/nowhere")
@@ -84,6 +89,51 @@ async def test_pipelined_requests_are_answered_in_order(service):
         statuses = [(await connection.answer())[0] for _ in range(3)]
 
     assert statuses == [200, 404, 200]
+
+
+async def test_an_answer_to_http_1_0_ends_with_its_connection(service):
+    asked = request("POST", "/v1/ask", AUTHORIZED | {"Connection": "keep-alive"}, question(stream=True))
+    async with connect(service) as connection:
+        connection.send(asked.replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+        assert (await connection.rest()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_caller_who_does_not_read_what_is_no_completion_is_cut_too(serve):
+    async with serve(write_timeout=0.2, drain_seconds=60) as service:
+        with await deaf_connection(service) as deaf:
+            await _fill(service, deaf)
+            service.stop.set()
+
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await service.served
+
+
+async def _fill(service: Service, deaf: socket.socket) -> None:
+    """Ask until an answer cannot be written any more, as nobody reads."""
+    for _ in range(100):
+        await asyncio.get_running_loop().sock_sendall(deaf, request("GET", "/v1/openapi.json") * 10)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        if any(connection.writing_paused for connection in service.app[CONNECTIONS]._idle):
+            return
+    raise AssertionError("everything could be written")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_caller_who_pipelines_much_and_leaves_is_noticed(service, stream, reset):
+    service.openai.script = Script(tokens=50, stall_at=9)
+    async with connect(service) as connection:
+        connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=stream)))
+        await service.openai.journal.sent(9)
+        connection.send(HEALTH * 2000)
+        sock = connection.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+        connection.writer.close()
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await service.openai.journal.left()
 
 
 async def test_many_silent_connections_keep_nobody_waiting(serve):
@@ -173,6 +223,22 @@ async def test_an_answer_of_a_process_that_drains_says_that_it_is_the_connection
 
         head, _, _ = (await fresh.rest()).lower().partition(b"\r\n\r\n")
     assert b"\r\nconnection: close" in head
+
+
+@pytest.mark.parametrize("ticks", range(5))
+async def test_a_connection_that_comes_with_the_signal_is_served_or_refused(service, ticks):
+    """Never accepted and forgotten: its caller would wait for an answer until this process is gone."""
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as sock:
+        sock.send(HEALTH)
+        sock.setblocking(False)
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        service.stop.set()
+        assert await service.served
+
+        with suppress(ConnectionResetError):
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_fresh_connection_s_answer_is_cut_with_all_others(serve, monkeypatch):

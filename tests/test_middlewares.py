@@ -425,7 +425,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
         raise RuntimeError("hush-hush")
 
     app = web.Application(middlewares=[middlewares.request_middleware, middlewares.error_middleware])
-    app[CONNECTIONS] = Connections(head_timeout=1)
+    app[CONNECTIONS] = Connections(head_timeout=1, write_timeout=1)
     app.router.add_get("/", break_down)
     app.on_response_prepare.append(middlewares.on_prepare)
     client = await aiohttp_client(app)
