@@ -194,9 +194,16 @@ def _holding(side: Side, ends: tuple[int, ...]) -> list[Request]:
 
 def _held(side: Side, asks: Mapping[int, int], ends: tuple[int, ...], allowance: int) -> tuple[int, int]:
     """Tokens held with `asks` in, and what to charge for them if this process is never heard of again."""
-    holds = [(r.held, r.receipt.tokens if r.receipt else r.seen + allowance) for r in _holding(side, ends)]
+    holds = [_share(request, allowance) for request in _holding(side, ends)]
     holds += [(tokens, side.requests[i].seen + allowance) for i, tokens in asks.items()]
     return sum(held for held, _ in holds), sum(min(held, used) for held, used in holds)
+
+
+def _share(request: Request, allowance: int) -> tuple[int, int]:
+    """What a request holds, and used; one whose receipt waits for room holds no more than it costs."""
+    if request.receipt is None:
+        return request.held, request.seen + allowance
+    return min(request.held, request.receipt.tokens), request.receipt.tokens
 
 
 def _landed(side: Side, lease: Lease | None, fence: int = -1) -> Side:

@@ -263,6 +263,18 @@ async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, tables:
         assert await numbers(ledger, tables) == (940, 0, 60, 60)
 
 
+async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start, tables: Store, proxy: Proxy):
+    """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
+    throttled: list[Fault] = ["throttle"] * 1000
+    proxy.strike(*throttled, operation="BatchWriteItem")
+    async with start() as ledger:
+        for _ in range(60):
+            await spend(ledger, 1)
+        proxy.faults.clear()
+
+        assert await numbers(ledger, tables) == (940, 0, 60, 60)
+
+
 async def test_a_killed_process_is_charged_by_its_will(
     start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
 ):
