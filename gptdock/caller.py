@@ -18,7 +18,7 @@ class Caller:
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._request, self._response = request, response
         self._timeout = request.app[SETTINGS].write_timeout
-        self._ends = False
+        self.ends = False
 
     async def write(self, data: bytes) -> None:
         """Send `data`, after the head if this is the first. Raises CallerGone."""
@@ -26,14 +26,20 @@ class Caller:
             await self._response.write(data)
 
     async def end(self, data: bytes = b"") -> None:
-        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone."""
-        self._ends = True
+        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone.
+
+        Once an end is on its way nothing can follow it: a second one cuts the connection.
+        """
+        if self.ends:
+            cut(self._request.transport)
+            return
+        self.ends = True
         async with self._writing():
             await self._response.write_eof(data)
 
     def cut_unless_ended(self) -> None:
         """Drop the connection in the middle of an answer: nothing else may follow on it."""
-        if self._response.prepared and not self._ends:
+        if self._response.prepared and not self.ends:
             cut(self._request.transport)
 
     @asynccontextmanager

@@ -157,7 +157,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
         except APIError as exc:
             if not response.prepared:
                 raise
-            bill.outcome = _outcome(exc, bill.meter.done)
+            bill.outcome = "complete" if caller.ends else exc.code
             await caller.end(_error_event(exc, request[REQUEST_ID]))
     except CallerGone as exc:
         bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)

@@ -266,6 +266,17 @@ async def test_a_caller_who_does_not_read_is_cut(serve):
         await check_nothing_is_left(service, used=receipt["tokens"])
 
 
+async def test_an_answer_whose_end_could_not_be_written_in_time_is_not_complete(serve):
+    raw = TEXT.replace(b"Hi", b"y" * 3700) * 50 + USAGE_OF_5 + b"data: [DONE]\n\n"
+    async with serve(request_timeout=0.5, write_timeout=0.5) as service:
+        service.openai.script = Script(raw=raw)
+        with await deaf_caller(service, stream=True):
+            await service.openai.journal.ended()
+
+            [receipt] = await service.receipts()
+        assert (receipt["tokens"], receipt["outcome"]) == (5, "upstream_timeout")
+
+
 async def _read_all(sock: socket.socket) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await asyncio.get_running_loop().sock_recv(sock, 2**20):
