@@ -16,7 +16,7 @@ from gptdock.errors import APIError, ContextLengthExceeded, RateLimited, Upstrea
 log = logging.getLogger(__name__)
 
 MOST_ERROR_BYTES = 64 * 2**10
-_NAME = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)  # of a field; anything else might quote the request
+_NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
 ERROR_SECONDS = 5.0  # to read the body of a refusal
 
 
@@ -46,9 +46,8 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
         response.close()
     error = content.get("error") if isinstance(content, dict) else None
     code, param = (error.get("code"), error.get("param")) if isinstance(error, dict) else (None, None)
-    field = field_name(param)
-    told = {"status": response.status, "code": None if code is None else str(code)[:100], "field": field}
-    log.warning("upstream refused", extra={name: value for name, value in told.items() if value is not None})
+    field, told = name(param), {"status": response.status, "code": name(code), "field": name(param)}
+    log.warning("upstream refused", extra={key: value for key, value in told.items() if value is not None})
     after = retry.retry_after(response.headers, datetime.now(UTC))
     ours = to_error(response.status, code, after, field)
     return Refusal(
@@ -69,9 +68,9 @@ def to_error(status: int, code: object, after: float | None = None, field: str |
     return UpstreamError()
 
 
-def field_name(param: object) -> str | None:
-    """What the upstream says was wrong, if it looks like the name of a field."""
-    return param if isinstance(param, str) and _NAME.fullmatch(param) else None
+def name(value: object) -> str | None:
+    """The upstream's word for something, if it looks like a name: of a field, a code, a type."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
 
 async def read(response: aiohttp.ClientResponse, most: int) -> bytes:

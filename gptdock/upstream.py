@@ -27,7 +27,8 @@ from gptdock.sse import Event, EventSplitter, EventTooLarge
 log = logging.getLogger(__name__)
 
 MOST_ANSWER_BYTES = 16 * 2**20
-REST_SECONDS = 0.5  # for what follows [DONE], so that the connection can be used again
+MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose head is not understood is charged to nobody
+REST_SECONDS = 0.1  # for what follows [DONE], so that the connection can be used again
 
 
 class Exchange:
@@ -220,7 +221,7 @@ def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Excha
         return response
     response.close()
     exchange.refused()
-    log.error("upstream sent another content type", extra={"content_type": response.content_type})
+    log.error("upstream sent another content type", extra={"content_type": refusals.name(response.content_type)})
     raise UpstreamError
 
 
@@ -235,6 +236,7 @@ async def connect(settings: Settings) -> AsyncIterator[Upstream]:
             "Accept-Encoding": "identity",
         },
         auto_decompress=False,
+        max_field_size=MOST_FIELD_BYTES,
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Upstream(session, settings)

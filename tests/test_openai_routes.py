@@ -157,7 +157,7 @@ async def test_what_is_not_accepted_after_a_try_that_broke_off_is_charged_under_
 
 
 async def test_on_ask_the_same_is_a_fault_of_ours_and_the_log_names_the_field(service: Service, caplog):
-    service.openai.script = Script(status=400, error={"param": "n"})
+    service.openai.script = Script(status=400, error={"param": "n", "code": {"you wrote": "Who are you?"}})
 
     async with service.ask() as response:
         assert await fault_of(response) == Fault(502, "upstream_error")

@@ -46,7 +46,7 @@ def test_an_error_is_told_by_its_code_and_else_by_its_status(status, code, error
     ],
 )
 def test_a_field_is_named_if_it_can_be_a_field_s_name(param, field):
-    assert refusals.field_name(param) == field
+    assert refusals.name(param) == field
 
 
 @pytest.mark.parametrize(("after", "told"), [(None, 1), (0.0, 1), (0.2, 1), (1.0, 1), (1.2, 2), (3600.0, 3600)])

@@ -528,6 +528,20 @@ async def _stream(session, url):
         return sse_data(await response.read())[-1]
 
 
+async def test_a_head_that_is_long_is_no_reason_to_lose_an_answer(serve):
+    async def answer(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Trace: %b\r\n\r\n" % (b"x" * 30_000))
+        writer.write(WHOLE)
+        writer.close()
+
+    async with raw_upstream(answer) as url, serve(openai_base_url=url) as service:
+        async with service.ask() as response:
+            assert response.status == 200
+
+        assert (await service.info())["quota_used"] == 7
+
+
 @both_ways
 async def test_the_upstream_is_asked_with_our_key_and_for_no_compression(serve, stream):
     heads: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue()
