@@ -6,7 +6,7 @@ answers at once, and parts of a message or an answer that are neither text nor i
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
@@ -59,7 +59,8 @@ class CompletionRequest:
         messages = _messages(fields.get("messages"))
         limit_name, most_tokens = _limit(fields)
         options = _optional(fields, "stream_options", dict) or {}
-        user, besides = fields.get("user"), tuple(_read_besides(fields))
+        written = {name: _json(value) for name, value in fields.items() if name not in OURS}  # once: 256 KB take 15 ms
+        user, besides = fields.get("user"), _read_besides(fields, written)
         return cls(
             model=_model(fields.get("model"), models),
             user_id=None if user is None else identity(user, "user"),
@@ -68,11 +69,11 @@ class CompletionRequest:
             most_tokens=most_tokens,
             limit_name=limit_name,
             stream_options=options,
-            passed=_passed(fields),
+            passed=_utf8(_object(written, written)),
             messages=len(messages),
             images=sum(map(_images, messages)),
-            texts=(*(text for message in messages for text in _texts(message)), *besides),
-            listed=sum(text.count(",") for text in besides),
+            texts=(*(text for message in messages for text in _texts(message)), besides),
+            listed=besides.count(","),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -170,13 +171,16 @@ def _is_part(part: object) -> bool:
     return kind == "image_url" or (kind in ("text", "refusal") and isinstance(part.get(kind), str))
 
 
-def _passed(fields: Mapping[str, Any]) -> str:
-    passed = _json({name: value for name, value in fields.items() if name not in OURS})
+def _object(written: Mapping[str, str], names: Iterable[str]) -> str:
+    return f"{{{','.join(f'{_json(name)}:{written[name]}' for name in names)}}}"
+
+
+def _utf8(text: str) -> str:
     try:
-        passed.encode()
+        text.encode()
     except UnicodeEncodeError as exc:
         raise InvalidRequest("The body must not hold half a surrogate pair.", param="body") from exc
-    return passed
+    return text
 
 
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
@@ -195,8 +199,9 @@ def _others(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
         yield _json(others)
 
 
-def _read_besides(fields: Mapping[str, Any]) -> Iterator[str]:
-    yield from _others({name: fields.get(name) for name in READ_BY_THE_MODEL})
+def _read_besides(fields: Mapping[str, Any], written: Mapping[str, str]) -> str:
+    read = [name for name in READ_BY_THE_MODEL if fields.get(name) is not None]
+    return _object(written, read) if read else ""
 
 
 def _images(message: Mapping[str, Any]) -> int:

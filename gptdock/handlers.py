@@ -46,7 +46,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     """Answer one question, whole or as a stream."""
     body = await read_body(request)
     async with request.app[GATE].passed():
-        asked = ChatRequest.from_json(body)
+        asked = await request.app[TOKENS].run(len(body), ChatRequest.from_json, body)
         model = request.app[SETTINGS].openai_model
         requestlog.current().note(**asked.account.named(), user=asked.user_id, model=model)
         prompt = await _assemble(request.app, asked, len(body))

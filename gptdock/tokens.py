@@ -63,7 +63,7 @@ class Tokens:
         return [encoding.decode_single_token_bytes(token).decode(errors="replace") for token in tokens]
 
     async def run(self, size: int, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """What `function` returns, called in a thread if it counts more than a little: `size` bytes of text."""
+        """What `function` returns, called in a thread if it reads or counts much: `size` bytes of text."""
         if size <= INLINE_BYTES:
             return function(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

@@ -20,6 +20,8 @@ from tests.service import make_settings, running
 MOST_SECONDS = 0.05
 PATIENCE_SECONDS = 60
 USED = 7
+NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
+WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 WHOLE = b'{"choices": [], "usage": {"total_tokens": %d}}' % USED
 SPACIOUS = {"max_body_bytes": 4_000_000, "max_prompt_tokens": 2_000_000, "default_token_quota": 10**9}
 # aiohttp warns of bodies over 1 MiB that are sent at once; that it takes no time is what is claimed here.
@@ -77,6 +79,23 @@ async def test_a_long_text_blocks_nobody(dynamodb, openai, fields):
 
         assert status_line.startswith(b"HTTP/1.1 200 ")
         assert (await service.info())["quota_used"] == USED
+    assert turns.worst_seconds < MOST_SECONDS
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "ask"])
+async def test_a_body_of_many_small_things_blocks_nobody(dynamodb, openai, path):
+    things = b",".join([b'{"":1.1}'] * 100_000)
+    body = b'{"model": "gpt-4o-mini", "messages": [], "tools": [%b]}' % things
+    async with (
+        running(make_settings(dynamodb, NOBODY, **SPACIOUS), openai) as service,
+        connect(service) as connection,
+        watched() as turns,
+    ):
+        connection.send(request("POST", f"/v1/{path}", AUTHORIZED | WHO, body))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            status_line = await connection.reader.readline()
+
+    assert status_line.startswith(b"HTTP/1.1 400 ")
     assert turns.worst_seconds < MOST_SECONDS
 
 
