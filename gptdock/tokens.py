@@ -9,6 +9,7 @@ beside it was late by 2.4 ms. A whole MiB of spaces makes tiktoken's regular exp
 """
 
 import asyncio
+import functools
 import gzip
 import hashlib
 import os
@@ -82,8 +83,9 @@ def encoding_name(model: str) -> str:
     return name if name in SHA256 else "o200k_base"
 
 
+@functools.cache
 def load(name: str) -> tiktoken.Encoding:
-    """The encoding from our own file, or SettingsError if that is missing or not what it should be."""
+    """The encoding from our own file, once a process; SettingsError if that is missing or not what it should be."""
     try:
         content = gzip.decompress((DATA / f"{name}.tiktoken.gz").read_bytes())
     except (OSError, EOFError, zlib.error) as exc:

@@ -22,7 +22,7 @@ def test_no_schedule_breaks_a_promise(seed: int):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, monkeypatch: pytest.MonkeyPatch):
-    """What ended and finds no room in its lease's outbox stays held, and in the will."""
+    """The charge of what ended and finds no room in its lease's outbox stays held, and in the will."""
     monkeypatch.setattr(side, "MOST_RECEIPTS", 1)
 
     assert walk(seed, STEPS) == ("", [])

@@ -36,7 +36,15 @@ def cl100k():
 
 
 @pytest.fixture
-def data(monkeypatch, tmp_path):
+def anew():
+    """What is loaded is loaded for this test."""
+    tokens.load.cache_clear()
+    yield
+    tokens.load.cache_clear()
+
+
+@pytest.fixture
+def data(anew, monkeypatch, tmp_path):
     """A copy of the package's files, for a test to break."""
     folder = tmp_path / "data"
     shutil.copytree(tokens.DATA, folder)
@@ -45,7 +53,7 @@ def data(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def unloaded(monkeypatch):
+def unloaded(anew, monkeypatch):
     """tiktoken as in a new process, without a network."""
 
     def refuse(*args, **kwargs):
