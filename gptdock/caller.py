@@ -18,7 +18,7 @@ class Caller:
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._request, self._response = request, response
         self._timeout = request.app[SETTINGS].write_timeout
-        self.ends = False
+        self._ends = self.ended = False
 
     async def write(self, data: bytes) -> None:
         """Send `data`, after the head if this is the first. Raises CallerGone."""
@@ -26,21 +26,20 @@ class Caller:
             await self._response.write(data)
 
     async def end(self, data: bytes = b"") -> None:
-        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone.
-
-        Once an end is on its way nothing can follow it: a second one cuts the connection.
-        """
-        if self.ends:
-            cut(self._request.transport)
-            return
-        self.ends = True
+        """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone."""
+        self._ends = True
         async with self._writing():
             await self._response.write_eof(data)
+        self.ended = True
 
     def cut_unless_ended(self) -> None:
-        """Drop the connection in the middle of an answer: nothing else may follow on it."""
-        if self._response.prepared and not self.ends:
-            cut(self._request.transport)
+        """Drop the connection in the middle of an answer: nothing else may follow on it. An end is left to arrive."""
+        if self._response.prepared and not self._ends:
+            self.cut()
+
+    def cut(self) -> None:
+        """Drop the connection."""
+        cut(self._request.transport)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
@@ -49,5 +48,5 @@ class Caller:
                 await self._response.prepare(self._request)  # does nothing but the first time
                 yield
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
-            cut(self._request.transport)
+            self.cut()
             raise CallerGone from exc

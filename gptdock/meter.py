@@ -21,8 +21,8 @@ FOLD_BYTES = 64 * 1024
 # Only an event that matches is parsed: 0.7 us instead of 6. JSON escapes every quote inside a string, so these can only
 # be keys; possessive, or `: null` would match by giving its space back.
 _TELLING = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
-# Whose first word is also the first that they generate; a tuned or dated one's name has more around it.
-_WRITES_AT_ONCE = re.compile(r"gpt-(?:3\.5|4)|chatgpt-4o")
+# Whose first word is also the first that they generate; a tuned one's name has ft: in front, another's its maker.
+_WRITES_AT_ONCE = re.compile(r"(?:ft:|.*/)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
 _ODD_SHAPES = (KeyError, TypeError, AttributeError)
 
 
@@ -63,7 +63,7 @@ def unseen_tokens(seconds: float) -> int:
 
 def may_think(model: str) -> bool:
     """Whether `model` may generate what it never shows before it shows a word: all do that we do not know better."""
-    return not _WRITES_AT_ONCE.search(model)
+    return not _WRITES_AT_ONCE.match(model)
 
 
 def sane_usage(value: object) -> Usage | None:

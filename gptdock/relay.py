@@ -28,7 +28,7 @@ from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
 from gptdock.sse import Event
 from gptdock.tokens import INLINE_BYTES, Tokens
-from gptdock.upstream import Exchange, Stream
+from gptdock.upstream import Answer, Exchange, Stream
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Bill:
 
     def __init__(self, hold: Hold, tokens: Tokens, meter: Meter) -> None:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
-        self.outcome = ""
+        self.outcome, self.done_shown = "", False
         self._tokens = tokens
         self._counted_tokens = self._counted_length = self._thought_tokens = 0
         self._began, self._shown = time.monotonic(), False
@@ -101,15 +101,25 @@ class Bill:
         """Note what these events tell, and return those that the caller is to see."""
         began = self.meter.text_seen
         shown = b"".join([event.raw for event in events if self.meter.read(event)])
-        if self.meter.text_seen and not began and meter.may_think(self.hold.claim.model):
-            self._thought_tokens = meter.unseen_tokens(self.exchange.seconds)
+        if self.meter.text_seen and not began:
+            self._text_begins()
         return shown
 
+    def read_answer(self, answer: Answer) -> None:
+        """Note what a whole answer tells."""
+        self.meter.read_answer(answer.content, answer.raw)
+        self._text_begins()
+
     def shows(self) -> None:
-        """An event is about to go out to the caller."""
+        """What was read is about to go out to the caller."""
+        self.done_shown = self.meter.done
         if not self._shown:
             self._shown = True
             metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(requestlog.current().first_event())
+
+    def _text_begins(self) -> None:
+        if meter.may_think(self.hold.claim.model):
+            self._thought_tokens = meter.unseen_tokens(self.exchange.seconds)
 
     async def _count(self, seconds: float) -> Charge:
         prompt_tokens = self.hold.claim.prompt_tokens
@@ -137,7 +147,7 @@ class Bill:
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
     async with request.app[GATE].deadline():
         answer = await request.app[UPSTREAM].complete(body, bill.exchange)
-    bill.meter.read_answer(answer.content, answer.raw)
+    bill.read_answer(answer)
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
     caller = Caller(request, response)
     with suppress(CallerGone):
@@ -157,8 +167,11 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
         except APIError as exc:
             if not response.prepared:
                 raise
-            bill.outcome = "complete" if caller.ends else exc.code
-            await caller.end(_error_event(exc, request[REQUEST_ID]))
+            bill.outcome = "complete" if caller.ended else exc.code
+            if not bill.done_shown:
+                await caller.end(_error_event(exc, request[REQUEST_ID]))
+            elif not caller.ended:  # [DONE], or the end behind it, is on its way: nothing may follow
+                caller.cut()
     except CallerGone as exc:
         bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)
     finally:

@@ -454,6 +454,8 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
         ("o4-mini", True),
         ("gpt-5-nano", True),
         ("a-model-of-tomorrow", True),
+        ("ft:o4-mini-2025-04-16:gpt-4-team::x", True),
+        ("my-gpt-4-successor", True),
     ],
 )
 def test_a_model_may_think_unless_it_is_known_not_to(model, may):

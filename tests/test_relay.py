@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gptdock import upstream
+from gptdock.caller import Caller
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Meter
 from gptdock.quota import Account
@@ -122,6 +124,16 @@ async def test_however_a_caller_hangs_up_the_silent_upstream_is_closed(service: 
     assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
     assert 0 <= record.spent - receipt["tokens"] <= 1
     await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came(serve):
+    async with serve(openai_model="o4-mini") as service:
+        service.openai.script = Script(tokens=20, first_event_seconds=0.2, usage=False)
+        async with service.ask() as response:
+            assert response.status == 200
+
+        [receipt] = await service.receipts()
+        assert receipt["completion_tokens"] >= 20 + 0.2 * UNSEEN_TOKENS_PER_SECOND
 
 
 @pytest.mark.parametrize(("model", "thinks"), [("o4-mini", True), ("gpt-4o-mini", False)])
@@ -275,6 +287,49 @@ async def test_an_answer_whose_end_could_not_be_written_in_time_is_not_complete(
 
             [receipt] = await service.receipts()
         assert (receipt["tokens"], receipt["outcome"]) == (5, "upstream_timeout")
+
+
+async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: pytest.MonkeyPatch):
+    write = Caller.write
+
+    async def stuck(caller: Caller, data: bytes) -> None:
+        await write(caller, data)
+        if b"[DONE]" in data:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Caller, "write", stuck)
+    async with serve(request_timeout=0.3) as service, service.ask(stream=True) as response:
+        body = bytearray()
+        with suppress(aiohttp.ClientError):
+            async for piece in response.content.iter_any():
+                body += piece
+
+        [receipt] = await service.receipts()
+    assert sse_data(bytes(body))[-1] == b"[DONE]"
+    assert (receipt["source"], receipt["outcome"]) == ("upstream", "upstream_timeout")
+
+
+async def test_a_deadline_that_comes_after_the_end_of_an_answer_is_none(serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(upstream, "REST_SECONDS", PATIENCE_SECONDS)
+
+    async def never_end(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + TEXT + USAGE_OF_5)
+        writer.write(b"data: [DONE]\n\n")
+        await reader.read()
+
+    async with (
+        raw_upstream(never_end) as url,
+        serve(openai_base_url=url, request_timeout=0.3) as service,
+        connect(service) as connection,
+    ):
+        connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
+        await connection.reader.readuntil(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        [receipt] = await service.receipts()
+        connection.send(request("GET", "/v1/health"))
+
+        assert (await connection.answer())[0] == 200
+    assert (receipt["tokens"], receipt["outcome"]) == (5, "complete")
 
 
 async def _read_all(sock: socket.socket) -> None:
