@@ -121,11 +121,12 @@ class Connection(web.RequestHandler):
         request_id = uuid.uuid4().hex
         telemetry.request_id.set(request_id)
         error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
-        if status >= 500 or request.writer.output_size:
-            super().handle_error(request, status, exc, message)  # logs a fault, and raises if an answer was begun
-        line = requestlog.begin("-", "-")
-        line.note(status=error.status, fault=type(exc).__name__)
-        line.answered(error.code)
+        if status >= 500:
+            super().handle_error(request, status, exc, message)  # logs the fault, and raises if an answer was begun
+        else:
+            line = requestlog.begin("-", "-")  # it came to no middleware
+            line.note(status=error.status, fault=type(exc).__name__)
+            line.answered(error.code)
         response = web.json_response(
             error.to_json(request_id), status=error.status, headers={"X-Request-Id": request_id}
         )

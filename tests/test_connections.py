@@ -13,6 +13,7 @@ from gptdock.keys import CONNECTIONS
 from tests.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
+    Connection,
     Fault,
     check_nothing_is_left,
     connect,
@@ -107,6 +108,13 @@ async def test_a_caller_who_does_not_read_what_is_no_completion_is_cut_too(serve
 
             async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await service.served
+                with pytest.raises(ConnectionResetError):  # the kernel keeps nothing for it
+                    await _read_all(deaf)
+
+
+async def _read_all(deaf: socket.socket) -> None:
+    while await asyncio.get_running_loop().sock_recv(deaf, 2**20):
+        continue
 
 
 async def _fill(service: Service, deaf: socket.socket) -> None:
@@ -118,6 +126,22 @@ async def _fill(service: Service, deaf: socket.socket) -> None:
         if any(connection.writing_paused for connection in service.app[CONNECTIONS]._idle):
             return
     raise AssertionError("everything could be written")
+
+
+@pytest.mark.parametrize("count", [31, 32])
+async def test_more_than_31_requests_that_wait_end_their_connection(service, count):
+    async with connect(service) as connection:
+        connection.send(HEALTH * count)
+
+        answers = [await connection.answer() for _ in range(count)] if count < 32 else await _nothing(connection)
+
+    assert [status for status, *_ in answers] == [200] * (count if count < 32 else 0)
+
+
+async def _nothing(connection: Connection) -> list[tuple[int, dict[str, str], bytes]]:
+    with suppress(ConnectionResetError):
+        assert await connection.rest() == b""
+    return []
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -225,20 +249,24 @@ async def test_an_answer_of_a_process_that_drains_says_that_it_is_the_connection
     assert b"\r\nconnection: close" in head
 
 
-@pytest.mark.parametrize("ticks", range(5))
-async def test_a_connection_that_comes_with_the_signal_is_served_or_refused(service, ticks):
+@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("after", range(5))
+async def test_a_connection_that_comes_with_the_signal_is_served_or_refused(service, before, after):
     """Never accepted and forgotten: its caller would wait for an answer until this process is gone."""
     host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as sock:
+    if after:
+        service.stop.set()
+    for _ in range(after):
+        await asyncio.sleep(0)
+    with suppress(ConnectionRefusedError, ConnectionResetError), socket.create_connection((host, int(port))) as sock:
         sock.send(HEALTH)
         sock.setblocking(False)
-        for _ in range(ticks):
+        for _ in range(before):
             await asyncio.sleep(0)
         service.stop.set()
         assert await service.served
 
-        with suppress(ConnectionResetError):
-            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_fresh_connection_s_answer_is_cut_with_all_others(serve, monkeypatch):
