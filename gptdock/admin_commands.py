@@ -11,6 +11,7 @@ import re
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from io import TextIOWrapper
 from typing import Any
 
 from gptdock import chat, clients, periods, reports, store, usage
@@ -103,6 +104,8 @@ async def _usage(known: Clients, parsed: argparse.Namespace) -> None:
     report = Report(account, parsed.period or known.period(), parsed.by)
     found = usage.rows(counted(known.receipts(account, report.period)), report.by)
     if parsed.csv or parsed.json:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever the terminal can show
         pieces = usage.as_csv(report, found) if parsed.csv else usage.as_json(report, found)
         async for chunk in usage.chunks(pieces):
             sys.stdout.write(chunk)

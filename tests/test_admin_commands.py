@@ -120,6 +120,16 @@ async def test_usage_is_a_table_json_or_csv(gptdock, tables: Store):
     ]
 
 
+async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb: str, tables: Store):
+    await charge(tables, RECEIPT._replace(user="zoë"))
+
+    env = environment(dynamodb, PYTHONIOENCODING="ascii:strict")
+    finished = await run("usage", "1234", "demo", "--by", "user", "--csv", cwd=tmp_path, env=env)
+
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.splitlines()[1].startswith("zoë,1,")
+
+
 @pytest.mark.parametrize("command", [("client", "show"), ("client", "reset"), ("usage",)])
 async def test_an_unknown_client_is_one_line(tmp_path, dynamodb: str, tables: Store, command: tuple[str, ...]):
     finished = await run(*command, "1234", "nothing", cwd=tmp_path, env=environment(dynamodb))
