@@ -249,8 +249,7 @@ async def test_an_answer_of_a_process_that_drains_says_that_it_is_the_connection
     assert b"\r\nconnection: close" in head
 
 
-@pytest.mark.parametrize("before", range(5))
-@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize(("before", "after"), [*((turns, 0) for turns in range(5)), *((0, 1 + n) for n in range(4))])
 async def test_a_connection_that_comes_with_the_signal_is_served_or_refused(service, before, after):
     """Never accepted and forgotten: its caller would wait for an answer until this process is gone."""
     host, port = service.url.removeprefix("http://").split(":")
