@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send these bytes, at once."""
         self.writer.write(data)
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Close the connection, by a FIN if all that came was read; or by a reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+        self.writer.transport.abort()
 
     async def line(self) -> bytes:
         """The next line that comes."""

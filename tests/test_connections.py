@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 from contextlib import suppress
 
 import pytest
@@ -152,9 +151,7 @@ async def test_a_caller_who_pipelines_much_and_leaves_is_noticed(service, stream
         connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=stream)))
         await service.openai.journal.sent(9)
         connection.send(HEALTH * 2000)
-        sock = connection.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
-        connection.writer.close()
+        connection.hang_up(reset=reset)
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             await service.openai.journal.left()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -113,9 +112,7 @@ async def test_however_a_caller_hangs_up_the_silent_upstream_is_closed(service: 
         connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
         for _ in range(9):  # all of it is read: the kernel makes a reset of a close before that
             await connection.reader.readuntil(b"\n\n")
-        sock = connection.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
-        connection.writer.transport.abort()
+        connection.hang_up(reset=reset)
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             [record] = await service.openai.journal.left()
