@@ -3,7 +3,6 @@
 import random
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from tests.world import ALLOWANCE, Process, World, actions, start
@@ -57,7 +56,7 @@ def _unput(process: Process) -> bool:
 def calm(world: World) -> tuple[str, list[str]]:
     """From here without faults all ends well: the broken promise, if any, and the way there."""
     path: list[str] = []
-    world = replace(world, faults={})
+    world = world._replace(faults={})
     for _ in range(400):
         if bad := wrong(world):
             return bad, path
@@ -68,7 +67,7 @@ def calm(world: World) -> tuple[str, list[str]]:
         elif quiet(world) and not world.book.leases:
             return "", path
         else:
-            world = replace(world, now=world.now + 2)
+            world = world._replace(now=world.now + 2)
     return "stuck: never comes to rest", path[:20]
 
 
@@ -104,7 +103,7 @@ def walk(seed: int, steps: int, guards: frozenset[str] | None = None) -> tuple[s
     rng, done = random.Random(seed), 0
     while done < steps:
         world = _random_start(rng)
-        world = replace(world, guards=guards) if guards is not None else world
+        world = world._replace(guards=guards) if guards is not None else world
         path = []
         for _ in range(rng.randint(20, 160)):
             choices = list(actions(world))

@@ -12,7 +12,9 @@ from tests import world
 from tests.promises import search, walk
 from tests.world import GUARDS, World, start
 
-STEPS = 6_000  # of each random walk
+STEPS = 6_000  # of each random walk that must find nothing
+STEPS_TO_A_FAULT = 2_000  # of each that must find something
+SEEDS = range(24)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -121,25 +123,25 @@ def _fences_stay_down(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(quota, "remove", remove)
 
 
-RULES = [
-    _numbers_from_the_lease,
-    _no_resolving,
-    _no_outbox,
-    _no_revival,
-    _empty_leases_go,
-    _no_wills,
-    _a_sweep_leaves_no_mark,
-    _fences_stay_down,
-]
+RULES = {  # each with the seed that shows it today, which is tried first
+    _numbers_from_the_lease: 1,
+    _no_resolving: 17,
+    _no_outbox: 0,
+    _no_revival: 0,
+    _empty_leases_go: 12,
+    _no_wills: 7,
+    _a_sweep_leaves_no_mark: 0,
+    _fences_stay_down: 4,
+}
 
 
-@pytest.mark.parametrize("break_it", RULES, ids=lambda rule: rule.__name__.strip("_"))
-def test_without_a_rule_a_promise_breaks(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch):
+@pytest.mark.parametrize(("break_it", "first"), RULES.items(), ids=[rule.__name__.strip("_") for rule in RULES])
+def test_without_a_rule_a_promise_breaks(break_it: Callable[[pytest.MonkeyPatch], None], first: int, monkeypatch):
     break_it(monkeypatch)
 
-    assert any(walk(seed, STEPS)[0] for seed in range(8))
+    assert any(walk(seed, STEPS_TO_A_FAULT)[0] for seed in (first, *SEEDS))
 
 
 @pytest.mark.parametrize("guard", sorted(GUARDS))
 def test_without_a_condition_of_the_store_a_promise_breaks(guard: str):
-    assert any(walk(seed, STEPS, GUARDS - {guard})[0] for seed in range(8))
+    assert any(walk(seed, STEPS_TO_A_FAULT, GUARDS - {guard})[0] for seed in SEEDS)

@@ -6,8 +6,8 @@ cut off. `wrong` names the first broken promise. Faults are counted budgets, by 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from gptdock import quota, side
 from gptdock.quota import Ask, Book, Change, Receipt, Terms, Write
@@ -15,11 +15,11 @@ from gptdock.side import Side, State
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and a swept one is kept: both end at the next tick
+NOTHING: Mapping[Any, Any] = {}
 GUARDS = frozenset({"seen", "needed", "fence", "receipt"})  # conditions of the store; without one it is broken
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     side: Side
     wants: tuple[Ask, ...]
     truth: tuple[int, ...]  # tokens that the upstream generated, by request
@@ -27,18 +27,17 @@ class Process:
     number: int = 0
     asked: int = 0
     put: frozenset[str] = frozenset()
-    levels: Mapping[int, Mapping[int, int]] = field(default_factory=dict)  # by commit: what each request had used
-    base: Mapping[int, int] = field(default_factory=dict)  # the same, of the last commit applied
+    levels: Mapping[int, Mapping[int, int]] = NOTHING  # by commit: what each request had used
+    base: Mapping[int, int] = NOTHING  # the same, of the last commit applied
     stale: bool = False  # died with more generated than its last applied commit covered
     away: bool = False  # was away until its swept lease was removed
 
 
-@dataclass(frozen=True)
-class World:
+class World(NamedTuple):
     book: Book
     processes: tuple[Process, ...]
     faults: Mapping[str, int]
-    usage: Mapping[str, Receipt] = field(default_factory=dict)
+    usage: Mapping[str, Receipt] = NOTHING
     ghosts: tuple[Write | Change, ...] = ()
     now: int = 0
     peak: int = 0
@@ -84,15 +83,15 @@ def stored(world: World, write: Write) -> tuple[World, bool]:
     if not holds(world.book, write, world.guards):
         return world, False
     before = world.book
-    world = replace(world, book=apply(before, write))
+    world = world._replace(book=apply(before, write))
     if write.asks and world.book.left < 0:
-        world = replace(world, bad="left < 0 by a hold")
+        world = world._replace(bad="left < 0 by a hold")
     if write.used_by < 0 and write.verb != "revive":
-        world = replace(world, bad="used fell")
+        world = world._replace(bad="used fell")
     p = int(write.process[1:])
     process = world.processes[p]
     if write.verb == "sweep" and (process.up or process.stale):
-        world = replace(world, slack=world.slack + max(0, write.left_by))
+        world = world._replace(slack=world.slack + max(0, write.left_by))
     if write.verb == "remove":
         away = process.away or (before.leases[write.process].number < 0 and process.up)
         return swap(world, p, away=away), True
@@ -112,8 +111,8 @@ def changed(world: World, change: Change) -> World:
     book = replace(book, max=top, left=book.left + change.left_by, used=book.used + change.used_by)
     usage = {**world.usage, change.receipt.key: change.receipt}
     forgiven = world.forgiven - change.used_by
-    world = replace(world, book=book, usage=usage, peak=max(world.peak, top), forgiven=forgiven)
-    return replace(world, bad="a change was applied twice") if again else world
+    world = world._replace(book=book, usage=usage, peak=max(world.peak, top), forgiven=forgiven)
+    return world._replace(bad="a change was applied twice") if again else world
 
 
 # -- what can happen --------------------------------------------------------------------------------------------------
@@ -127,16 +126,16 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
                 stale = any(_uncovered(process, i) for i in process.side.requests)
                 yield f"P{p} dies", swap(after, p, up=False, stale=stale, side=Side(f"P{p}"))
     for i, ghost in enumerate(world.ghosts):
-        after = replace(world, ghosts=world.ghosts[:i] + world.ghosts[i + 1 :])
+        after = world._replace(ghosts=world.ghosts[:i] + world.ghosts[i + 1 :])
         done = stored(after, ghost)[0] if isinstance(ghost, Write) else changed(after, ghost)
         yield f"late arrival: {ghost}", done
     yield from _sweeps(world)
     if after := spend(world, "tick"):
-        yield "the clock runs past every expiry", replace(after, now=world.now + 2 * SECONDS)
+        yield "the clock runs past every expiry", after._replace(now=world.now + 2 * SECONDS)
     if after := spend(world, "change"):
         for name, change in _changes(world):
             twice = (*world.ghosts, change, change)
-            yield f"operator: {name}, sent twice", replace(after, ghosts=twice, changes=world.changes + 1)
+            yield f"operator: {name}, sent twice", after._replace(ghosts=twice, changes=world.changes + 1)
 
 
 def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
@@ -153,7 +152,7 @@ def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, Wor
                 yield f"P{p} upstream generates for {i}", swap(world, p, truth=_plus(process.truth, i, 1))
             yield f"P{p} request {i} ends at {truth}", _ended(world, p, i, truth)
             if after := spend(world, "over"):
-                after = replace(after, slack=after.slack + request.held + 1 - truth)
+                after = after._replace(slack=after.slack + request.held + 1 - truth)
                 yield f"P{p} request {i} overruns", _ended(after, p, i, request.held + 1)
 
 
@@ -178,7 +177,7 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
         after, applied = stored(world, write)
         yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
         if lost := spend(world, "timeout"):
-            lost = replace(lost, ghosts=(*lost.ghosts, write))
+            lost = lost._replace(ghosts=(*lost.ghosts, write))
             yield f"P{p} is not answered", swap(lost, p, side=side.timed_out(process.side))
     receipts = process.side.lease.receipts if process.side.lease else ()
     if missing := [receipt for receipt in receipts if receipt.key not in process.put]:
@@ -194,7 +193,7 @@ def _learned(world: World, p: int, *, applied: bool) -> World:
     try:
         new = side.refused(process.side, world.book, _terms(world, process), process.put)
     except ValueError as exc:
-        return replace(world, bad=str(exc))
+        return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.side.requests.items() if r.state is State.OPEN)
     world = swap(world, p, side=replace(new, flying=None), away=process.away or (gone and new.lease is None))
     return _launched(world, p, new.flying) if new.flying else world
@@ -245,7 +244,7 @@ def _sweeps(world: World) -> Iterator[tuple[str, World]]:
             continue
         yield f"{write.verb} of {name}", stored(after, write)[0]
         if stray := spend(after, "stray"):
-            yield f"{write.verb} of {name} is read and sent", replace(stray, ghosts=(*world.ghosts, write))
+            yield f"{write.verb} of {name} is read and sent", stray._replace(ghosts=(*world.ghosts, write))
 
 
 def _changes(world: World) -> Iterator[tuple[str, Change]]:
@@ -260,7 +259,7 @@ def _terms(world: World, process: Process) -> Terms:
 
 
 def _put(world: World, receipts: list[Receipt]) -> World:
-    return replace(world, usage={**world.usage, **{receipt.key: receipt for receipt in receipts}})
+    return world._replace(usage={**world.usage, **{receipt.key: receipt for receipt in receipts}})
 
 
 def _plus(values: tuple[int, ...], i: int, by: int) -> tuple[int, ...]:
@@ -275,11 +274,11 @@ def _uncovered(process: Process, i: int) -> bool:
 
 def swap(world: World, p: int, **changes: Any) -> World:
     """The world with one process changed."""
-    new = replace(world.processes[p], **changes)
-    return replace(world, processes=(*world.processes[:p], new, *world.processes[p + 1 :]))
+    new = world.processes[p]._replace(**changes)
+    return world._replace(processes=(*world.processes[:p], new, *world.processes[p + 1 :]))
 
 
 def spend(world: World, kind: str) -> World | None:
     """The world with one fault of this kind less to come, if any is left."""
     left = world.faults.get(kind, 0)
-    return replace(world, faults={**world.faults, kind: left - 1}) if left else None
+    return world._replace(faults={**world.faults, kind: left - 1}) if left else None
