@@ -1,20 +1,26 @@
 """What all tests share: real servers on loopback, one set a test."""
 
+import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from gptdock import store
+from gptdock import __main__, store
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.store import Store
 from gptdock.tokens import Tokens
+from tests.processes import Finished
 from tests.proxy import Proxy, proxied
-from tests.service import Service, drop_tables, make_settings, running
+from tests.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
 
-NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since tests wait for a fifth of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +32,51 @@ def tokens():
 
 
 @pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Puts back what `telemetry.configure` changed."""
+    loggers = [logging.getLogger(name) for name in (None, "gptdock", "aiohttp.server")]
+    before = [(each.level, list(each.handlers), list(each.filters)) for each in loggers]
+    yield
+    for each, (level, handlers, filters) in zip(loggers, before, strict=True):
+        each.setLevel(level)
+        each.handlers, each.filters = handlers, filters
+
+
+@pytest.fixture
+def gptdock(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], logging_as_it_was: None
+) -> Callable[..., Awaitable[Finished]]:
+    """Runs `gptdock` with these arguments in an environment, and gives what it left.
+
+    It runs in a thread, since a process takes a second to start.
+    """
+
+    async def finish(env: dict[str, str], *arguments: str) -> Finished:
+        monkeypatch.setattr(__main__, "_environment", lambda: env)
+        try:
+            code = await asyncio.to_thread(__main__.main, arguments)
+        except SystemExit as exc:
+            code = int(str(exc))
+        return Finished(code, *capsys.readouterr())
+
+    return finish
+
+
+@pytest.fixture
 async def dynamodb() -> AsyncIterator[str]:
-    """The URL of an empty DynamoDB: moto's, or another one that `make conformance` names."""
+    """The URL of a DynamoDB with empty tables: moto's, or another one that `make conformance` names."""
     other = os.environ.get("CONFORMANCE_ENDPOINT")
     if other:
-        await drop_tables(other)
+        await make_tables_anew(other)
         yield other
         return
+    async with serve_tables() as url:
+        yield url
+
+
+@pytest.fixture
+async def without_tables() -> AsyncIterator[str]:
+    """The URL of a DynamoDB that has no tables."""
     async with serve_dynamodb() as url:
         yield url
 
@@ -46,9 +90,8 @@ async def openai(tokens: Tokens) -> AsyncIterator[SimulatedOpenAI]:
 
 @pytest.fixture
 async def tables(dynamodb: str) -> AsyncIterator[Store]:
-    """A store with its tables."""
+    """A store on the tables of `dynamodb`."""
     async with store.connect(make_settings(dynamodb, NOBODY)) as tables:
-        await tables.create_tables()
         yield tables
 
 

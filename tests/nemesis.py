@@ -19,7 +19,6 @@ import aiohttp
 
 from gptdock import store
 from gptdock.audit import Finding, audit
-from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.journal import Record
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
@@ -29,7 +28,7 @@ from gptdock.store import Store
 from gptdock.sweeper import Sweeper
 from gptdock.tokens import Tokens
 from tests.proxy import Fault, Proxy, proxied
-from tests.service import KEY, make_settings
+from tests.service import KEY, make_settings, serve_tables
 
 PROCESSES = 3
 TOKEN_SECONDS = 0.02  # 50 tokens a second: a quarter of what a will allows for
@@ -239,7 +238,7 @@ async def battlefield() -> AsyncIterator[Nemesis]:
     tokens = Tokens("gpt-4o-mini")
     script = Script(token_seconds=TOKEN_SECONDS, tokens=40)
     async with AsyncExitStack() as stack:
-        dynamodb = await stack.enter_async_context(serve_dynamodb())
+        dynamodb = await stack.enter_async_context(serve_tables())
         proxy = await stack.enter_async_context(proxied(dynamodb))
         openai = await stack.enter_async_context(serve_openai(pieces=tokens.pieces, script=script))
         environ = (
@@ -256,7 +255,6 @@ async def battlefield() -> AsyncIterator[Nemesis]:
             }
         )
         tables = await stack.enter_async_context(store.connect(make_settings(dynamodb, openai.url)))
-        await tables.create_tables()
         connector = aiohttp.TCPConnector(limit=0)
         headers = {"Authorization": f"Bearer {KEY}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))

@@ -23,10 +23,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gptdock import store
-from gptdock.dev.dynamodb import serve_dynamodb
 from tests.processes import Running, end, environment, serving
-from tests.service import KEY, QUESTION, make_settings
+from tests.service import KEY, QUESTION, serve_tables
 
 EVENTS_PER_SECOND = 20
 GOOD_SECONDS = 45
@@ -35,7 +33,6 @@ AFTER_SECONDS = 5.0
 ASKING_SECONDS = 5.0  # in which the stalled ones ask, one after the other
 WRITE_TIMEOUT = 12  # longer than that, so that all are stalled at the same time for a while
 PHASES = ("alone", "while the others ask", "while they stall, until all are cut", "after")
-NOBODY = "http://127.0.0.1:1/v1"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -185,9 +182,7 @@ async def _measure(stalled: int, good: int) -> None:
 @asynccontextmanager
 async def _gptdock(openai: str) -> AsyncIterator[Running]:
     with TemporaryDirectory() as folder:
-        async with serve_dynamodb() as dynamodb:
-            async with store.connect(make_settings(dynamodb, NOBODY)) as tables:
-                await tables.create_tables()
+        async with serve_tables() as dynamodb:
             settings = {"WRITE_TIMEOUT": str(WRITE_TIMEOUT), "RESERVE_TIMEOUT": "20", "DEFAULT_TOKEN_QUOTA": "10000000"}
             async with serving(Path(folder), environment(dynamodb, openai, **settings)) as running:
                 logs = asyncio.create_task(_discard_logs(running))

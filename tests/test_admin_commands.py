@@ -1,4 +1,7 @@
-"""The commands of an operator, as real processes on a DynamoDB."""
+"""The commands of an operator on a DynamoDB.
+
+Most run in a thread, since a process takes a second to start; those that depend on how it was started, in a process.
+"""
 
 import asyncio
 import csv
@@ -21,15 +24,15 @@ RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "
 
 
 @pytest.fixture
-def gptdock(tmp_path, dynamodb: str, tables: Store):
+def printed(gptdock, dynamodb: str):
     """Runs a command that must be well, and gives what it prints."""
 
-    async def printed(*arguments: str) -> str:
-        finished = await run(*arguments, cwd=tmp_path, env=environment(dynamodb))
+    async def output(*arguments: str) -> str:
+        finished = await gptdock(environment(dynamodb), *arguments)
         assert (finished.code, finished.err) == (0, "")
         return finished.out
 
-    return printed
+    return output
 
 
 async def charge(tables: Store, *receipts: Receipt) -> None:
@@ -45,11 +48,11 @@ def cells(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-async def test_a_client_is_made_shown_changed_and_listed(gptdock, tables: Store):
-    made = await gptdock("client", "set-quota", "1234", "demo", "750000")
-    shown = await gptdock("client", "show", "1234", "demo")
-    changed = json.loads(await gptdock("client", "set-quota", "1234", "demo", "0", "--json"))
-    listed = await gptdock("client", "list")
+async def test_a_client_is_made_shown_changed_and_listed(printed, tables: Store):
+    made = await printed("client", "set-quota", "1234", "demo", "750000")
+    shown = await printed("client", "show", "1234", "demo")
+    changed = json.loads(await printed("client", "set-quota", "1234", "demo", "0", "--json"))
+    listed = await printed("client", "list")
 
     assert made == shown
     assert all(head in README for head in (shown.splitlines()[0], shown.splitlines()[3]))
@@ -66,7 +69,7 @@ async def test_a_client_is_made_shown_changed_and_listed(gptdock, tables: Store)
     user = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
     receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(tables, ACCOUNT)]
     assert receipts == [(user, "set_quota", "750000 -> 750000"), (user, "set_quota", "750000 -> 0")]
-    assert cells(await gptdock("audit"))[-1][-1] == "0"
+    assert cells(await printed("audit"))[-1][-1] == "0"
 
 
 async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: str, tables: Store):
@@ -77,32 +80,32 @@ async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: 
     assert [each["user"] for each in await read_receipts(tables, ACCOUNT)] == ["cli:alice"]
 
 
-async def test_a_reset_is_shown_and_the_audit_agrees(gptdock, tables: Store):
+async def test_a_reset_is_shown_and_the_audit_agrees(printed, tables: Store):
     await charge(tables, RECEIPT)
 
-    shown = await gptdock("client", "reset", "1234", "demo")
+    shown = await printed("client", "reset", "1234", "demo")
 
     assert cells(shown)[-1] == ["all", "500", "500", "0", "0", "never"]
     assert [each["tokens"] for each in await read_receipts(tables, ACCOUNT)] == [12, -12]
-    assert cells(await gptdock("audit"))[-1][-1] == "0"
+    assert cells(await printed("audit"))[-1][-1] == "0"
 
 
-async def test_a_list_for_programs_is_what_the_api_answers(gptdock, tables: Store):
+async def test_a_list_for_programs_is_what_the_api_answers(printed, tables: Store):
     await tables.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
 
-    listed = json.loads(await gptdock("client", "list", "--json"))
+    listed = json.loads(await printed("client", "list", "--json"))
 
     client = {"client_id": "1234", "product_id": "demo", "max_quota": 500, "created_at": "2026-11-23T02:13:20.000Z"}
     assert listed == {"clients": [client], "next_cursor": None}
 
 
-async def test_usage_is_a_table_json_or_csv(gptdock, tables: Store):
+async def test_usage_is_a_table_json_or_csv(printed, tables: Store):
     later = RECEIPT._replace(key="2026-12-01T00:00:00.000Z#r2#p.2", tokens=30)
     await charge(tables, RECEIPT, later)
 
-    by_user = await gptdock("usage", "1234", "demo", "--by", "user")
-    november = json.loads(await gptdock("usage", "1234", "demo", "--period", "2026-11", "--json"))
-    each = await gptdock("usage", "1234", "demo", "--by", "request", "--csv")
+    by_user = await printed("usage", "1234", "demo", "--by", "user")
+    november = json.loads(await printed("usage", "1234", "demo", "--period", "2026-11", "--json"))
+    each = await printed("usage", "1234", "demo", "--by", "request", "--csv")
 
     assert by_user.splitlines()[0] in README
     assert cells(by_user) == [
@@ -131,8 +134,8 @@ async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb
 
 
 @pytest.mark.parametrize("command", [("client", "show"), ("client", "reset"), ("usage",)])
-async def test_an_unknown_client_is_one_line(tmp_path, dynamodb: str, tables: Store, command: tuple[str, ...]):
-    finished = await run(*command, "1234", "nothing", cwd=tmp_path, env=environment(dynamodb))
+async def test_an_unknown_client_is_one_line(gptdock, dynamodb: str, command: tuple[str, ...]):
+    finished = await gptdock(environment(dynamodb), *command, "1234", "nothing")
 
     assert finished == Finished(1, "", "gptdock: This client is not known for this product.\n")
 
@@ -153,21 +156,21 @@ async def test_an_unknown_client_is_one_line(tmp_path, dynamodb: str, tables: St
         f"usage {'x' * 256} demo",
     ],
 )
-async def test_what_is_not_understood_is_told_before_anything_is_done(tmp_path, arguments: str):
-    finished = await run(*arguments.split(), cwd=tmp_path, env={})
+async def test_what_is_not_understood_is_told_before_anything_is_done(gptdock, arguments: str):
+    finished = await gptdock({}, *arguments.split())
 
     assert (finished.code, finished.out) == (2, "")
     assert "gptdock" in finished.err.splitlines()[-1]
 
 
-async def test_an_id_may_look_like_a_number_below_zero(gptdock, tables: Store):
-    await gptdock("client", "set-quota", "-7", "demo", "5")
+async def test_an_id_may_look_like_a_number_below_zero(printed, tables: Store):
+    await printed("client", "set-quota", "-7", "demo", "5")
 
     assert await tables.read_max(Account("-7", "demo")) == 5
 
 
-async def test_without_a_dynamodb_a_command_says_so(tmp_path):
-    finished = await run("client", "list", cwd=tmp_path, env=environment())
+async def test_without_a_dynamodb_a_command_says_so(gptdock):
+    finished = await gptdock(environment(), "client", "list")
 
     assert finished.code == 1
     assert finished.err.startswith("gptdock: DynamoDB cannot be used: ")
@@ -175,8 +178,8 @@ async def test_without_a_dynamodb_a_command_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("command", [("client", "list"), ("client", "show", "1", "p"), ("usage", "1", "p"), ("audit",)])
-async def test_without_the_tables_a_command_says_what_makes_them(tmp_path, dynamodb: str, command):
-    finished = await run(*command, cwd=tmp_path, env=environment(dynamodb))
+async def test_without_the_tables_a_command_says_what_makes_them(gptdock, without_tables: str, command):
+    finished = await gptdock(environment(without_tables), *command)
 
     assert finished.code == 1
     assert "gptdock tables" in finished.err
@@ -201,7 +204,7 @@ async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, t
 
 async def test_a_terminal_that_cannot_show_an_id_is_shown_its_escapes(tmp_path, dynamodb: str, tables: Store):
     ascii_only = environment(dynamodb, PYTHONIOENCODING="ascii")
-    await run("client", "set-quota", "zoë", "🦆", "1", cwd=tmp_path, env=environment(dynamodb))
+    await tables.open_book(Account("zoë", "🦆"), "all", 1, "now")
 
     for command in (("client", "list"), ("client", "show", "zoë", "🦆"), ("audit",)):
         finished = await run(*command, cwd=tmp_path, env=ascii_only)

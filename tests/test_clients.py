@@ -14,7 +14,7 @@ from gptdock.quota import Account, Book, Lease, Receipt, Write
 from gptdock.store import Store
 from gptdock.sweeper import Sweeper
 from tests.proxy import Proxy
-from tests.service import make_settings, read_receipts
+from tests.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 ANNA = Operator("cli:anna", "r1")
@@ -24,7 +24,7 @@ RECEIPT = Receipt("2026-11-23T02:13:19.000Z#r#p.1", 12, 5, 7, "u1", "model", "up
 
 
 def operate(store: Store, clock: Callable[[], float] = lambda: NOW, **changes: object) -> Clients:
-    return Clients(store, make_settings("http://127.0.0.1:1", "http://127.0.0.1:1/v1", **changes), clock=clock)
+    return Clients(store, make_settings("http://127.0.0.1:1", NOBODY, **changes), clock=clock)
 
 
 async def charge(tables: Store, period: str, *receipts: Receipt, lease: Lease | None = None, most: int = 100) -> None:

@@ -43,8 +43,8 @@ def assert_refused(finished: Finished, *words: str) -> None:
         ({"AWS_SECRET_ACCESS_KEY": ""}, ["AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together"]),
     ],
 )
-async def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path, wrong, words):
-    finished = await run("serve", cwd=tmp_path, env=environment() | wrong)
+async def test_a_wrong_setting_stops_the_start_with_one_line(gptdock, wrong, words):
+    finished = await gptdock(environment() | wrong, "serve")
 
     assert_refused(finished, *words)
 
@@ -58,8 +58,8 @@ async def test_a_port_in_use_stops_the_start_with_one_line(tmp_path):
     assert_refused(finished, "PORT", port, "Address already in use")
 
 
-async def test_a_missing_table_stops_the_start_with_one_line(tmp_path, dynamodb: str):
-    finished = await run("serve", cwd=tmp_path, env=environment(dynamodb, PORT="0"))
+async def test_a_missing_table_stops_the_start_with_one_line(tmp_path, without_tables: str):
+    finished = await run("serve", cwd=tmp_path, env=environment(without_tables, PORT="0"))
 
     assert_refused(finished, "gptdock_quota", "run `gptdock tables`")
 
@@ -111,25 +111,25 @@ async def test_a_descriptor_that_is_no_socket_stops_the_start_with_one_line(tmp_
     assert_refused(finished, "socket")
 
 
-async def test_an_unknown_command_is_not_understood(tmp_path):
-    finished = await run("server", cwd=tmp_path, env=environment())
+async def test_an_unknown_command_is_not_understood(gptdock):
+    finished = await gptdock(environment(), "server")
 
     assert finished.code == 2
     assert "invalid choice: 'server'" in finished.err
 
 
-async def test_tables_may_be_made_twice(tmp_path, dynamodb: str):
-    first = await run("tables", cwd=tmp_path, env=environment(dynamodb))
-    second = await run("tables", cwd=tmp_path, env=environment(dynamodb))
+async def test_tables_may_be_made_twice(tmp_path, without_tables: str):
+    first = await run("tables", cwd=tmp_path, env=environment(without_tables))
+    second = await run("tables", cwd=tmp_path, env=environment(without_tables))
 
     assert first == second == (0, "", "")
-    async with serving(tmp_path, environment(dynamodb)) as running:
+    async with serving(tmp_path, environment(without_tables)) as running:
         running.terminate()
         assert await running.ended() == 0
 
 
-async def test_tables_without_a_dynamodb_fails_with_one_line(tmp_path):
-    finished = await run("tables", cwd=tmp_path, env=environment())
+async def test_tables_without_a_dynamodb_fails_with_one_line(gptdock):
+    finished = await gptdock(environment(), "tables")
 
     assert_refused(finished)
 

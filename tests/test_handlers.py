@@ -250,8 +250,8 @@ async def test_an_answer_is_cut_to_what_is_left_down_to_sixteen_tokens(serve, an
     prompt_tokens = service.openai.journal[0].prompt_tokens
     quota = prompt_tokens + MARGIN_TOKENS + answer_tokens
 
-    async with serve(default_token_quota=quota, dynamodb_table_prefix="other_", **PLAIN) as service:
-        async with service.ask() as response:
+    async with serve(default_token_quota=quota, **PLAIN) as service:
+        async with service.ask(client_id="c2") as response:
             assert response.status == status
             left = response.headers.get("X-Quota-Left")
         asked = [record.request["max_completion_tokens"] for record in service.openai.journal[1:]]

@@ -15,7 +15,7 @@ from gptdock.quota import Account, Lease
 from gptdock.side import MOST_RECEIPTS
 from gptdock.store import Store
 from tests.proxy import Fault, Proxy, proxied
-from tests.service import make_settings, read_receipts
+from tests.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 NOON = 1795435200.0  # 2026-11-23T12:00:00Z
@@ -44,7 +44,7 @@ def start(behind: Store, clock: Clock) -> Start:
     async def start(
         *, settled: bool = True, store: Store = behind, clock: Clock = clock, **changes: object
     ) -> AsyncIterator[Ledger]:
-        settings = make_settings("http://127.0.0.1:1", "http://127.0.0.1:1/v1", default_token_quota=1000, **changes)
+        settings = make_settings("http://127.0.0.1:1", NOBODY, default_token_quota=1000, **changes)
         async with Ledger(store, settings, clock).running() as ledger:
             yield ledger
             if settled:
@@ -64,7 +64,7 @@ async def doom(dynamodb: str) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def doomed(doom: Proxy, tables: Store) -> AsyncIterator[Store]:
     """The store of the process that is killed."""
-    async with store.connect(make_settings(doom.url, "http://127.0.0.1:1/v1")) as doomed:
+    async with store.connect(make_settings(doom.url, NOBODY)) as doomed:
         yield doomed
 
 

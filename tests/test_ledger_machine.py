@@ -26,7 +26,7 @@ from gptdock.meter import Charge
 from gptdock.quota import Account, Book, Lease, Receipt
 from gptdock.store import Store
 from tests.memory_store import Applied, Call, Key, MemoryStore, Tables
-from tests.service import make_settings
+from tests.service import NOBODY, make_settings
 
 NOON = 1795435200  # 2026-11-23T12:00:00Z
 ACCOUNT = Account("c1", "p1")
@@ -119,7 +119,7 @@ class Process:
     def __init__(self, tables: Tables, default_max: int, clock: Callable[[], float]) -> None:
         settings = make_settings(
             "http://127.0.0.1:1",
-            "http://127.0.0.1:1/v1",
+            NOBODY,
             default_token_quota=default_max,
             quota_period="day",
             progress_seconds=ALLOWANCE / 200,

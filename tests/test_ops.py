@@ -204,7 +204,7 @@ async def test_it_is_not_ready_without_dynamodb(serve, proxy, operations: Operat
 
 
 async def test_it_is_not_ready_before_it_serves(serve, tables, proxy, operations: Operations):
-    proxy.strike("pass", "pass", "hole", operation="DescribeTable")  # the third is GPTDock's own
+    proxy.strike("hole", operation="DescribeTable")
 
     async def wait_until_listening() -> tuple[int, str]:
         await proxy.struck.wait()

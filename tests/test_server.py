@@ -10,7 +10,6 @@ import pytest
 
 from gptdock import app as application
 from gptdock import server
-from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
 from gptdock.quota import Account
@@ -26,7 +25,7 @@ from tests.hostile import (
     request,
     start_drain,
 )
-from tests.service import make_settings, read_receipts, running, sse_data
+from tests.service import make_settings, read_receipts, running, serve_tables, sse_data
 
 ACCOUNT = Account("c1", "p1")
 NOBODY = "http://127.0.0.1:1"
@@ -57,8 +56,8 @@ def test_a_free_port_is_listened_on_at_once(host):
         socket.create_connection((address, sock.getsockname()[1])).close()
 
 
-async def test_without_its_tables_it_does_not_start(dynamodb):
-    app = application.create(make_settings(dynamodb, NOBODY))
+async def test_without_its_tables_it_does_not_start(without_tables):
+    app = application.create(make_settings(without_tables, NOBODY))
     with bound_socket() as sock, pytest.raises(SettingsError, match=r"^[^\n]*gptdock_quota[^\n]*$"):
         await server.serve(app, sock, asyncio.Event())
 
@@ -287,7 +286,7 @@ async def test_what_could_not_be_settled_is_told(openai, monkeypatch):
 
 async def _lose_dynamodb_within_a_stream(openai):
     async with AsyncExitStack() as dynamodb:
-        url = await dynamodb.enter_async_context(serve_dynamodb())
+        url = await dynamodb.enter_async_context(serve_tables())
         async with running(make_settings(url, openai.url), openai) as service:
             openai.script = Script(hold_at=3)
             async with service.ask(stream=True) as response:

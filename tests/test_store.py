@@ -9,7 +9,7 @@ from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.quota import Account, Lease, Receipt, Write
 from gptdock.store import Store
 from tests.proxy import Proxy
-from tests.service import make_settings, read_receipts
+from tests.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 FIRST = Write("commit", "a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, asks={1: 5})
@@ -24,10 +24,18 @@ async def test_creating_tables_again_changes_nothing(tables: Store):
     await tables.check()
 
 
-async def test_a_missing_table_is_named(dynamodb: str):
-    async with store.connect(make_settings(dynamodb, "http://127.0.0.1:1/v1")) as empty:
+async def test_a_missing_table_is_named(without_tables: str):
+    async with store.connect(make_settings(without_tables, NOBODY)) as empty:
         with pytest.raises(SettingsError, match="gptdock_quota"):
             await empty.check()
+
+
+async def test_another_prefix_is_for_other_tables(tables: Store, dynamodb: str):
+    async with store.connect(make_settings(dynamodb, NOBODY, dynamodb_table_prefix="other_")) as other:
+        await other.create_tables()
+        await other.open_book(ACCOUNT, "all", 100, "now")
+
+    assert await tables.read_max(ACCOUNT) is None
 
 
 async def test_a_write_to_a_book_that_is_not_there_says_so(tables: Store):

@@ -10,21 +10,12 @@ from aiohttp import web
 from gptdock import telemetry
 
 log = logging.getLogger("gptdock.test")
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 class FullDisk(io.StringIO):
     def write(self, text):
         raise OSError(28, "No space left on device")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    loggers = [logging.getLogger(name) for name in (None, "gptdock", "aiohttp.server")]
-    before = [(each.level, list(each.handlers), list(each.filters)) for each in loggers]
-    yield
-    for each, (level, handlers, filters) in zip(loggers, before, strict=True):
-        each.setLevel(level)
-        each.handlers, each.filters = handlers, filters
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 moto has no locks: of 100 conditional writes at once, of which one may win, several win. So every call goes through
 one thread beside the event loop, which makes each call atomic, a transaction too. moto keeps its tables in a global;
-here each server has its own, so it starts empty and no two of them ever meet.
+here each server has its own, and no two of them ever meet.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ _ANSWER_HEADERS = ("content-type", "x-amzn-requestid", "x-amz-crc32")
 
 
 @asynccontextmanager
-async def serve_dynamodb(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """An empty DynamoDB for as long as the context is open; yields its endpoint URL."""
-    tables = _Tables()
+async def serve_dynamodb(host: str = "127.0.0.1", port: int = 0, tables: "Tables | None" = None) -> AsyncIterator[str]:
+    """A DynamoDB, empty or with these tables, for as long as the context is open; yields its endpoint URL."""
+    tables = Tables() if tables is None else tables
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb") as one_at_a_time:
 
         async def handle(request: web.BaseRequest) -> web.Response:
@@ -39,7 +39,7 @@ async def serve_dynamodb(host: str = "127.0.0.1", port: int = 0) -> AsyncIterato
             await runner.cleanup()
 
 
-def _answer(tables: "_Tables", request: web.BaseRequest, body: bytes) -> web.Response:
+def _answer(tables: "Tables", request: web.BaseRequest, body: bytes) -> web.Response:
     moto_request = Request.from_primitives(request.method, str(request.url), request.headers, body)
     handler = _Handler(tables)
     handler.setup_class(moto_request, moto_request.raw_url, moto_request.headers)
@@ -49,8 +49,8 @@ def _answer(tables: "_Tables", request: web.BaseRequest, body: bytes) -> web.Res
     return web.Response(status=int(status), headers=kept, body=text.encode() if isinstance(text, str) else text)
 
 
-class _Tables(dict[str, DynamoDBBackend]):
-    """The tables of each region."""
+class Tables(dict[str, DynamoDBBackend]):
+    """What a DynamoDB has, by region."""
 
     def __missing__(self, region: str) -> DynamoDBBackend:
         self[region] = DynamoDBBackend(region, DEFAULT_ACCOUNT_ID)
@@ -58,7 +58,7 @@ class _Tables(dict[str, DynamoDBBackend]):
 
 
 class _Handler(DynamoHandler):
-    def __init__(self, tables: _Tables) -> None:
+    def __init__(self, tables: Tables) -> None:
         super().__init__()
         self._tables = tables
 
