@@ -15,16 +15,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import aiohttp
-
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
 from tests.hostile import raw_upstream, read_request
-from tests.processes import PATIENCE_SECONDS, Finished, dev, end
+from tests.processes import PATIENCE_SECONDS, Finished, end
+from tests.service import Service, make_settings, running, serve_tables
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-AUTHORIZED = {"Authorization": "Bearer dev-key"}
-ACCOUNT = {"client_id": "1234", "product_id": "demo"}
+KEY = "dev-key"
 ANSWER = "Straße, 東京, 🙂: each word by itself."
 TWO_EVENTS = b"""HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
 data: {"choices": [{"delta": {"content": "Half"}}]}
@@ -72,66 +70,65 @@ async def finished(process: Process) -> Finished:
 
 
 @asynccontextmanager
-async def served(folder: Path, openai: SimulatedOpenAI, **settings: str) -> AsyncIterator[str]:
-    """The address of what `make run` runs, in front of this simulated OpenAI."""
-    ours = {"OPEN_AI_KEY": "sk-simulated", "OPENAI_BASE_URL": openai.url}
-    async with dev(folder, **ours, **settings) as lines:
-        [address] = set(re.findall(r"http://[0-9.]+:[0-9]+(?=/v1/ask)", "\n".join(lines)))
-        yield address
+async def served(openai: SimulatedOpenAI, **settings: object) -> AsyncIterator[Service]:
+    """GPTDock with the key of `make run`, in front of this simulated OpenAI."""
+    async with (
+        serve_tables() as dynamodb,
+        running(make_settings(dynamodb, openai.url, pre_shared_key=KEY, **settings), openai, key=KEY) as service,
+    ):
+        yield service
 
 
-async def shows_the_whole_answer(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+async def shows_the_whole_answer(place: Place, program: str, openai: SimulatedOpenAI) -> None:
     """Also after a refusal that asks to be tried again."""
     refusal = Script(status=429, headers={"x-should-retry": "false"})  # or GPTDock itself would try again
     openai.next(refusal, Script(answer=ANSWER))
-    async with served(folder, openai) as url:
-        left = await place.run(program, url)
+    async with served(openai) as service:
+        left = await place.run(program, service.url)
 
     assert left == (0, f"{ANSWER}\n", "")
     assert [record.status for record in openai.journal] == [429, 200]
 
 
-async def tells_that_the_quota_is_used_up(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: SimulatedOpenAI) -> None:
     """OpenAI is not asked."""
-    async with served(folder, openai, DEFAULT_TOKEN_QUOTA="5") as url:
-        left = await place.run(program, url)
+    async with served(openai, default_token_quota=5) as service:
+        left = await place.run(program, service.url)
 
     assert left == (1, "", "Your quota is used up.\n")
     assert openai.requests == 0
 
 
-async def tells_that_an_answer_is_not_whole(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+async def tells_that_an_answer_is_not_whole(place: Place, program: str, openai: SimulatedOpenAI) -> None:
     """What came by then is shown."""
     openai.next(Script(tokens=20, cut="close", cut_at=9))
-    async with served(folder, openai) as url:
-        left = await place.run(program, url)
+    async with served(openai) as service:
+        left = await place.run(program, service.url)
 
     assert (left.code, left.err) == (1, "\nThis answer is not whole: The upstream broke off.\n")
     assert left.out
     assert openai.requests == 1
 
 
-async def stops_openai_when_its_user_leaves(place: Place, program: str, folder: Path, openai: SimulatedOpenAI) -> None:
+async def stops_openai_when_its_user_leaves(place: Place, program: str, openai: SimulatedOpenAI) -> None:
     """And the client is charged for what came."""
     openai.next(Script(hold_at=9))
-    async with served(folder, openai) as url, place.running(program, url) as process:
+    async with served(openai) as service, place.running(program, service.url) as process:
         await openai.journal.sent(9)
         assert process.stdout
         await process.stdout.read(1)
         process.send_signal(signal.SIGINT)
         [record] = await openai.journal.left()
         await finished(process)
-        assert await charged(url) >= record.spent > 0
+        assert await charged(service) >= record.spent > 0
 
 
-async def charged(url: str) -> int:
-    """What the client was charged, once nothing is held."""
-    async with aiohttp.ClientSession(headers=AUTHORIZED) as session, asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            async with session.get(f"{url}/v1/client/info", params=ACCOUNT) as response:
-                info = await response.json()
-            if not info["quota_held"]:
-                return int(info["quota_used"])
+async def charged(service: Service) -> int:
+    """What the client of the programs was charged, once nothing is held."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (info := await service.info("1234", "demo"))["quota_held"]:
+            continue
+    return int(info["quota_used"])
 
 
 async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: str) -> None:
@@ -149,7 +146,7 @@ async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: st
     assert left == (1, "Half", "\nThis answer is not whole.\n")
 
 
-CLAIMS: tuple[Callable[[Place, str, Path, SimulatedOpenAI], Awaitable[None]], ...] = (
+CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
     shows_the_whole_answer,
     tells_that_the_quota_is_used_up,
     tells_that_an_answer_is_not_whole,
@@ -167,7 +164,7 @@ async def _main() -> None:
         for name, program in {"fetch": by_hand, "openai": by_openai}.items():
             for claim in CLAIMS:
                 async with serve_openai() as openai:
-                    await claim(node, program, folder, openai)
+                    await claim(node, program, openai)
                 print(f"{name} {claim.__name__}")
         await does_not_take_a_clean_end_for_a_whole_answer(node, by_hand)
         print(f"fetch {does_not_take_a_clean_end_for_a_whole_answer.__name__}")

@@ -18,8 +18,8 @@ def place(tmp_path):
 
 @pytest.mark.parametrize("program", [OPENAI, AIOHTTP], ids=["openai", "aiohttp"])
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
-async def test_each_program_of_the_readme(place, claim, program, tmp_path, openai):
-    await claim(place, program, tmp_path, openai)
+async def test_each_program_of_the_readme(place, claim, program, openai):
+    await claim(place, program, openai)
 
 
 async def test_a_program_that_reads_events_itself_does_not_take_a_clean_end_for_a_whole_answer(place):
