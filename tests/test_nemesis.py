@@ -2,7 +2,7 @@
 
 from tests.nemesis import fight
 
-SEEDS = range(30)
+SEEDS = range(18)
 
 
 async def test_no_seed_makes_a_book_wrong():
@@ -10,5 +10,5 @@ async def test_no_seed_makes_a_book_wrong():
 
     assert report.failures == []
     assert (report.overspend, report.undercharge, report.held, report.drift) == (0, 0, 0, 0)
-    assert report.kills == report.stops == 5
-    assert report.generated > 10_000
+    assert report.kills == report.stops == 3
+    assert report.generated > 5_000
