@@ -7,9 +7,9 @@ where that says too little (`all`, or a month if a day was asked), to the time i
 
 import csv
 import io
+import operator
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Literal
 
 from gptdock.quota import Receipt
@@ -18,6 +18,7 @@ By = Literal["day", "user", "request"]
 Row = tuple[Any, ...]  # texts and numbers as COLUMNS names them; the last is tokens
 
 _SUMS = ("requests", "prompt_tokens", "completion_tokens", "tokens")
+_NOTHING = (0,) * len(_SUMS)
 COLUMNS: dict[By, tuple[str, ...]] = {
     "day": ("day", *_SUMS),
     "user": ("user", *_SUMS),
@@ -40,21 +41,23 @@ class Sums:
 
     def __init__(self, by: By) -> None:
         self._by = by
-        self._sums: dict[str, list[int]] = {}
+        self._sums: dict[str, tuple[int, ...]] = {}  # tuples of numbers, which the garbage collector leaves alone
 
     def add(self, period: str, receipt: Receipt) -> None:
         """Count this receipt, of this period."""
         name = receipt.user if self._by == "user" else _label(period, receipt, len("2026-11-23"))[:10]
-        sums = self._sums.setdefault(name, [0] * len(_SUMS))
         requests = receipt.source not in _OF_NO_REQUEST
-        for index, count in enumerate((requests, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)):
-            sums[index] += count
+        counts = (requests, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)
+        self._sums[name] = tuple(map(operator.add, self._sums.get(name, _NOTHING), counts))
 
     def runs(self) -> Iterator[list[Row]]:
-        """A row for each, a few at a time and these in order; users may be too many to sort them at once."""
-        rows = ((name, *sums) for name, sums in self._sums.items())
-        while run := sorted(islice(rows, RUN), key=self.place):
-            yield run
+        """A row for each, a few at a time and these in order; users may be too many to sort them at once.
+
+        Nothing is counted any more after it.
+        """
+        while self._sums:
+            items = (self._sums.popitem() for _ in range(min(RUN, len(self._sums))))
+            yield sorted(((name, *sums) for name, sums in items), key=self.place)
 
     def place(self, row: Row) -> tuple[int, str]:
         """Where it comes: days in their order, users with most tokens first."""

