@@ -2,6 +2,7 @@
 
 `python -m tests.stalled 500 50`: so many stalled callers beside so many good ones, who alone are measured first. The
 upstream, the stalled and the good have processes of their own, so that GPTDock's process does nothing but its work.
+They ask slowly, and are answered slowly, or the good ones would notice that others ask at all: that is no stalling.
 """
 
 import asyncio
@@ -27,11 +28,11 @@ from tests.processes import Running, end, environment, serving
 from tests.service import KEY, QUESTION, serve_tables
 
 EVENTS_PER_SECOND = 20
-GOOD_SECONDS = 45
+GOOD_SECONDS = 85
 ALONE_SECONDS = 10.0
 AFTER_SECONDS = 5.0
-ASKING_SECONDS = 5.0  # in which the stalled ones ask, one after the other
-WRITE_TIMEOUT = 12  # longer than that, so that all are stalled at the same time for a while
+ASKING_SECONDS = 20.0  # in which the stalled ones ask, one after the other
+WRITE_TIMEOUT = 25  # longer than that, so that all are stalled at the same time for a while
 PHASES = ("alone", "while the others ask", "while they stall, until all are cut", "after")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
@@ -40,7 +41,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def _upstream() -> None:
-    """Answers the stalled ones without end, with 640 KB/s until nobody takes it; the good ones 20 events a second."""
+    """Answers the stalled ones without end, with 64 KB/s until nobody takes it; the good ones 20 events a second."""
     application = web.Application()
     application.router.add_post("/v1/chat/completions", _complete)
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
@@ -58,7 +59,7 @@ async def _complete(request: web.Request) -> web.StreamResponse:
         while True:
             # OpenAI pads events, too. It is not text, which GPTDock would keep until it is counted.
             await response.write(_event({"choices": [_choice("a")], "obfuscation": "x" * 32_000}))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
     await _pace(response)
     usage = {"total_tokens": 1, "prompt_tokens": 1, "completion_tokens": 0}
     await response.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
