@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, handlers, metrics, middlewares, openai_routes, store, upstream, watchdog
+from gptdock import admin, completions, handlers, metrics, middlewares, openai_routes, store, upstream, watchdog
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
-from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, SETTINGS, STORE, TOKENS, UPSTREAM
+from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.ledger import Ledger
 from gptdock.settings import Settings
 from gptdock.tokens import Tokens
@@ -63,6 +63,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
         app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model, *settings.openai_models)))
+        app[PARAMS_TOKENS] = completions.count_besides(settings.openai_params, app[TOKENS].count)
         tables = await stack.enter_async_context(store.connect(settings))
         try:
             await tables.check()

@@ -46,8 +46,8 @@ class CompletionRequest:
     passed: str  # the rest of the body, as JSON
     messages: int
     images: int
-    texts: tuple[str, ...]  # all that the model reads
-    listed: int  # of what it reads besides messages, in things with a comma behind them
+    texts: tuple[str, ...]  # of the messages
+    besides: str  # what else the model reads, as JSON
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str]) -> Self:
@@ -72,14 +72,14 @@ class CompletionRequest:
             passed=_utf8(_object(written, written)),
             messages=len(messages),
             images=sum(map(_images, messages)),
-            texts=(*(text for message in messages for text in _texts(message)), besides),
-            listed=besides.count(","),
+            texts=tuple(text for message in messages for text in _texts(message)),
+            besides=besides,
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
-        return Cost(text + self.listed * LISTED_TOKENS, self.images * _image_tokens(self.model))
+        return Cost(text + _count_besides(self.besides, count), self.images * _image_tokens(self.model))
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most so many tokens."""
@@ -97,6 +97,15 @@ def price(request: CompletionRequest, *, max_prompt_tokens: int, count: Callable
     if cost.text > max_prompt_tokens:
         raise PromptTooLong("The messages are too long.", param="messages")
     return cost.text + cost.images
+
+
+def count_besides(fields: Mapping[str, Any], count: Callable[[str], int]) -> int:
+    """Tokens that the model reads of these fields, at most; `messages` and images aside."""
+    return _count_besides(_read_besides(fields, {name: _json(value) for name, value in fields.items()}), count)
+
+
+def _count_besides(besides: str, count: Callable[[str], int]) -> int:
+    return count(besides) + besides.count(",") * LISTED_TOKENS
 
 
 def _model(value: object, models: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from aiohttp import web
 from gptdock import chat, openapi, periods, requestlog
 from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
-from gptdock.keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
 from gptdock.relay import Completion, relay
@@ -70,7 +70,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
         user=asked.user_id,
         model=settings.openai_model,
         request_id=request[REQUEST_ID],
-        prompt_tokens=prompt.tokens,
+        prompt_tokens=prompt.tokens + request.app[PARAMS_TOKENS],
         completion_tokens=settings.max_completion_tokens,
     )
 

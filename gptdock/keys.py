@@ -15,6 +15,7 @@ SETTINGS = web.AppKey("settings", Settings)
 CONNECTIONS = web.AppKey("connections", Connections)
 GATE = web.AppKey("gate", Gate)
 TOKENS = web.AppKey("tokens", Tokens)
+PARAMS_TOKENS = web.AppKey("params_tokens", int)  # what OPENAI_PARAMS costs in each question's prompt
 CLIENTS = web.AppKey("clients", Clients)
 STORE = web.AppKey("store", Store)
 LEDGER = web.AppKey("ledger", Ledger)

@@ -243,6 +243,24 @@ async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
     assert service.openai.requests == 0
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_the_model_reads_of_openai_params_is_held_and_charged(serve, stream):
+    shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [f"word {n}" for n in range(200)]}}}
+    left, used = [], []
+    for params in ({"temperature": 0.5}, {"temperature": 0.5, "response_format": shape}):
+        async with serve(openai_params=json.dumps(params), **PLAIN) as service:
+            client = f"c{len(left)}"
+            service.openai.next(Script(tokens=20, cut="close", cut_at=9))
+            async with service.ask(stream=stream, client_id=client) as response:
+                await response.read()
+            used.append((await service.info(client))["quota_used"])
+            async with service.ask(client_id=f"{client}-whole") as response:
+                left.append(int(response.headers["X-Quota-Left"]))
+
+    assert left[0] - left[1] >= 800
+    assert used[1] - used[0] >= 800
+
+
 @pytest.mark.parametrize(("answer_tokens", "status"), [(100, 200), (16, 200), (15, 402)])
 async def test_an_answer_is_cut_to_what_is_left_down_to_sixteen_tokens(serve, answer_tokens, status):
     async with serve(**PLAIN) as service, service.ask() as response:
