@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
+from gptdock import images
 from gptdock.chat import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS, identity, parse_object
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 
@@ -19,10 +20,6 @@ OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_token
 # for lists: a value of an enum costs 3 beside its text (chat.py names the cookbook), of which its comma is one.
 LISTED_TOKENS = 2
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
-# The dearest image that OpenAI's documentation allows (https://platform.openai.com/docs/guides/images-vision):
-# gpt-4o-mini pays 2833 and 5667 for each of up to 8 tiles; all others stay below 1536 patches x 2.46.
-IMAGE_TOKENS: Mapping[str, int] = {"gpt-4o-mini": 48_169}
-OTHER_IMAGE_TOKENS = 3_779
 
 
 class Cost(NamedTuple):
@@ -45,7 +42,7 @@ class CompletionRequest:
     stream_options: Mapping[str, Any]
     passed: str  # the rest of the body, as JSON
     messages: int
-    images: int
+    images: tuple[Any, ...]  # the detail of each
     texts: tuple[str, ...]  # of the messages
     besides: str  # what else the model reads, as JSON
 
@@ -71,7 +68,7 @@ class CompletionRequest:
             stream_options=options,
             passed=_utf8(_object(written, written)),
             messages=len(messages),
-            images=sum(map(_images, messages)),
+            images=tuple(detail for message in messages for detail in _images(message)),
             texts=tuple(text for message in messages for text in _texts(message)),
             besides=besides,
         )
@@ -79,7 +76,8 @@ class CompletionRequest:
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
-        return Cost(text + _count_besides(self.besides, count), self.images * _image_tokens(self.model))
+        pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
+        return Cost(text + _count_besides(self.besides, count), pictures)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most so many tokens."""
@@ -95,7 +93,7 @@ def price(request: CompletionRequest, *, max_prompt_tokens: int, count: Callable
     """Tokens of the prompt at most; raises PromptTooLong if its text, images aside, is over the limit."""
     cost = request.cost(count)
     if cost.text > max_prompt_tokens:
-        raise PromptTooLong("The messages are too long.", param="messages")
+        raise PromptTooLong("The messages are too long, with tools and formats.", param="messages")
     return cost.text + cost.images
 
 
@@ -114,11 +112,6 @@ def _model(value: object, models: Collection[str]) -> str:
     if value not in models:
         raise ModelNotFound(param="model")
     return value
-
-
-def _image_tokens(model: str) -> int:
-    # A model has other names, too: with its date, tuned (ft:gpt-4o-mini-2024-07-18:acme::x), with its maker's in front.
-    return next((tokens for name, tokens in IMAGE_TOKENS.items() if name in model), OTHER_IMAGE_TOKENS)
 
 
 def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_completion_tokens"], int | None]:
@@ -213,9 +206,11 @@ def _read_besides(fields: Mapping[str, Any], written: Mapping[str, str]) -> str:
     return _object(written, read) if read else ""
 
 
-def _images(message: Mapping[str, Any]) -> int:
+def _images(message: Mapping[str, Any]) -> Iterator[Any]:
     content = message.get("content")
-    return sum(_is_image(part) for part in content) if isinstance(content, list) else 0
+    for part in filter(_is_image, content if isinstance(content, list) else ()):
+        image = part.get("image_url")
+        yield image.get("detail") if isinstance(image, dict) else None
 
 
 def _is_image(part: Mapping[str, Any]) -> bool:

@@ -36,7 +36,7 @@ LINES = [
     (1, "aws openapi refusals requestlog"),
     (1, "metrics"),
     (0, "completions"),
-    (0, "chat items meter reports retry settings side"),
+    (0, "chat images items meter reports retry settings side"),
     (0, "errors periods quota sse"),
 ]
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}

@@ -11,8 +11,8 @@ from gptdock import completions
 from gptdock.completions import CompletionRequest, Cost
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 
-TUNED = "ft:gpt-4o-mini-2024-07-18:acme::x"
-MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4o-mini-2024-07-18", TUNED)
+NEWEST = "gpt-6"
+MODELS = ("gpt-4o-mini", "gpt-4o", NEWEST)
 MESSAGES = [{"role": "user", "content": "Why?"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
@@ -199,11 +199,12 @@ def test_a_tool_s_choices_cost_what_openai_counts_for_them(tokens, values):
 
 
 @pytest.mark.parametrize(
-    ("model", "tokens"),
-    [("gpt-4o-mini", 48_169), ("gpt-4o-mini-2024-07-18", 48_169), (TUNED, 48_169), ("gpt-4o", 3_779)],
+    ("image", "tokens"),
+    [({"url": "a", "detail": "low"}, 3_779), ({"url": "a"}, 30_000), ("a", 30_000), (None, 30_000)],
 )
-def test_an_image_costs_what_it_may_cost_at_most(model, tokens):
-    asked = read(model=model, messages=[{"role": "user", "content": [IMAGE, IMAGE]}])
+def test_an_image_costs_what_it_may_cost_at_most(image, tokens):
+    part = {"type": "image_url", "image_url": image}
+    asked = read(model=NEWEST, messages=[{"role": "user", "content": [part, part]}])
 
     assert asked.cost(words) == Cost(3 + 3 + 1, 2 * tokens)
 

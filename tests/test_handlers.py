@@ -246,7 +246,8 @@ async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_the_model_reads_of_openai_params_is_held_and_charged(serve, stream):
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [f"word {n}" for n in range(200)]}}}
-    left, used = [], []
+    left: list[int] = []
+    used: list[int] = []
     for params in ({"temperature": 0.5}, {"temperature": 0.5, "response_format": shape}):
         async with serve(openai_params=json.dumps(params), **PLAIN) as service:
             client = f"c{len(left)}"
