@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from gptdock.items import receipts_expire_at
 from gptdock.quota import Account, Book
 from gptdock.store import Store
 from gptdock.sweeper import Sweeper
@@ -11,19 +12,24 @@ TRIES = 3  # to see a book that nobody changes meanwhile
 
 
 class Finding(NamedTuple):
-    """One book beside the sum of its receipts, put or still in it; `busy`: it changed while it was read."""
+    """One book beside the sum of its receipts, put or still in it.
+
+    `busy`: it changed while it was read. `expired`: receipts of its period may be deleted by now.
+    """
 
     account: Account
     period: str
     book: Book
     receipts: int
     busy: bool
+    expired: bool
 
     @property
     def drift(self) -> int:
         """Tokens by which the book is off, in itself or from its receipts."""
         book = self.book
-        return abs(book.max - book.left - book.held - book.used) + abs(book.used - self.receipts)
+        missing = 0 if self.expired else abs(book.used - self.receipts)
+        return abs(book.max - book.left - book.held - book.used) + missing
 
     @property
     def balances(self) -> bool:
@@ -35,10 +41,11 @@ async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) ->
     """A finding for each book, of one client or of all; lost leases are swept first. Raises LedgerUnavailable."""
     async for account, period, book in store.books(client_id):
         await sweeper.sweep(account, period, book)
-        yield await _look(store, account, period)
+        expires_at = receipts_expire_at(period)
+        yield await _look(store, account, period, expired=expires_at is not None and expires_at <= sweeper.now)
 
 
-async def _look(store: Store, account: Account, period: str) -> Finding:
+async def _look(store: Store, account: Account, period: str, *, expired: bool) -> Finding:
     for _ in range(TRIES):
         book = await store.read(account, period)
         assert book is not None
@@ -46,7 +53,7 @@ async def _look(store: Store, account: Account, period: str) -> Finding:
         for lease in book.leases.values():
             receipts |= {receipt.key: receipt.tokens for receipt in lease.receipts}
         busy = book != await store.read(account, period)
-        finding = Finding(account, period, book, sum(receipts.values()), busy)
+        finding = Finding(account, period, book, sum(receipts.values()), busy, expired)
         if not busy:
             break
     return finding

@@ -54,8 +54,8 @@ async def _audit(settings: Settings, client_id: str | None) -> int:
     async with store.connect(settings) as tables:
         async for finding in audit(tables, Sweeper.of(tables, "", time.time, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
-            tokens = (book.max, book.left, book.held, book.used, finding.receipts, drift)
-            table.row(*finding.account, finding.period, *tokens)
+            receipts = "expired" if finding.expired else finding.receipts
+            table.row(*finding.account, finding.period, book.max, book.left, book.held, book.used, receipts, drift)
             found, balanced = found + 1, balanced + finding.balances
     return 0 if found == balanced and (found or client_id is None) else 1
 

@@ -142,9 +142,15 @@ def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
     item["receipt"] = item.pop("key")
     item["account"] = usage_key(account)
     item["period"] = {"S": period}
-    if ends_at := periods.end(period):
-        item["expires_at"] = number(int(ends_at.timestamp()) + RETAIN_RECEIPTS_SECONDS)
+    if (expires_at := receipts_expire_at(period)) is not None:
+        item["expires_at"] = number(expires_at)
     return item
+
+
+def receipts_expire_at(period: str) -> int | None:
+    """When DynamoDB may delete the receipts of this period, in Unix seconds; None if never."""
+    ends_at = periods.end(period)
+    return int(ends_at.timestamp()) + RETAIN_RECEIPTS_SECONDS if ends_at else None
 
 
 def _from_lease(lease: Lease) -> Item:

@@ -32,6 +32,11 @@ class Sweeper:
         """A sweeper as the settings have it."""
         return cls(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
 
+    @property
+    def now(self) -> int:
+        """The time by its clock, in Unix seconds."""
+        return int(self._clock())
+
     def saw(self, account: Account, period: str, book: Book) -> None:
         """Sweep this book in the background, if a lease on it ended."""
         if any(self._ended(book)) and (account, period) not in self._busy:
@@ -59,11 +64,11 @@ class Sweeper:
             log.warning("lease not swept yet", extra={**account.named(), "fault": store.fault(exc)})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
-        ended = quota.expired(book, int(self._clock()), self._grace_seconds)
+        ended = quota.expired(book, self.now, self._grace_seconds)
         return [(process, lease) for process, lease in ended if process != self._process]
 
     async def _sweep(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
-        write = quota.sweep(process, lease, int(self._clock()), self._retain_seconds)
+        write = quota.sweep(process, lease, self.now, self._retain_seconds)
         answer = await self._store.send(account, period, write)
         if answer.applied:
             metrics.TOKENS_CHARGED.labels("lost").inc(lease.will)

@@ -11,6 +11,7 @@ from gptdock.sweeper import Sweeper
 ACCOUNT = Account("c1", "p1")
 RECEIPT = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "a", 1)
 NOW = 1_000_000
+MARCH_8_2026 = 1_772_928_000  # 400 days after January 2025
 
 
 async def look(tables: Store, client_id: str | None = None) -> list[Finding]:
@@ -39,6 +40,19 @@ async def test_a_receipt_in_both_places_counts_once(tables: Store):
     [finding] = await look(tables)
 
     assert (finding.receipts, finding.drift) == (12, 0)
+
+
+@pytest.mark.parametrize(("period", "expired"), [("2025-01", True), ("2025-02", False), ("all", False)])
+async def test_receipts_that_expired_are_not_missed(tables: Store, period: str, expired: bool):
+    """Those of a period are deleted from 400 days after its end on; books stay."""
+    await tables.open_book(ACCOUNT, period, 100, "now")
+    write = Write("commit", "a", None, Lease(0, 0, 1, NOW), left_by=-13, used_by=13)
+    assert (await tables.send(ACCOUNT, period, write)).applied
+    sweeper = Sweeper(tables, "auditor", lambda: MARCH_8_2026, grace=10, retain=3600)
+
+    [finding] = [finding async for finding in audit(tables, sweeper)]
+
+    assert (finding.expired, finding.balances) == (expired, expired)
 
 
 async def test_used_tokens_without_a_receipt_are_drift(tables: Store):
