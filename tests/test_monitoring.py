@@ -179,6 +179,22 @@ def test_every_metric_of_ours_is_on_the_dashboard():
     assert [name for name in names if name not in text] == []
 
 
+def test_what_openai_failed_is_measured_against_what_it_answered_or_failed():
+    """Not against those who were refused before, of whom there may be many."""
+    [query] = [each for each in alerts() if each.text.startswith("OpenAI fails")]
+
+    failed, reached = (set(outcomes.split("|")) for outcomes in re.findall(r'outcome=~"([^"]*)"', query.expr))
+    assert reached == failed | {"complete"}
+
+
+def test_a_call_that_fails_is_measured_against_those_that_do_the_same():
+    """Receipts alone may fail: among many commits that do not, they are few."""
+    [query] = [each for each in alerts() if each.text.startswith("Quotas cannot")]
+
+    groups = [set(each.modifier.labels) for each in found(parsed(query), AggregateExpr) if each.modifier]
+    assert groups.count({"instance", "operation"}) == 2
+
+
 def test_every_5xx_is_among_the_refusals():
     [query] = [each for each in panels() if each.text.startswith("5xx")]
 
@@ -209,7 +225,7 @@ def test_the_dashboard_knows_how_many_answers_may_be_open():
 
 def test_prometheus_finds_every_process_of_the_shipped_configuration():
     program = shipped()[PROGRAM]
-    [port] = re.findall(r'OPS_PORT="(\d+)%', program["environment"])
+    [first] = re.findall(r'OPS_PORT="(\d+)%\(process_num\)02d"', program["environment"])  # up to 100 processes
 
-    expected = [f"127.0.0.1:{port}{number}" for number in range(int(program["numprocs"]))]
+    expected = [f"127.0.0.1:{first}{number:02}" for number in range(int(program["numprocs"]))]
     assert [target for each in scrape()["static_configs"] for target in each["targets"]] == expected
