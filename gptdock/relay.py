@@ -22,13 +22,14 @@ from aiohttp import web
 from gptdock import meter, metrics, requestlog
 from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
+from gptdock.exchange import Exchange
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.ledger import Claim, Hold
 from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
 from gptdock.sse import Event
 from gptdock.tokens import INLINE_BYTES, Tokens
-from gptdock.upstream import Answer, Exchange, Stream
+from gptdock.upstream import Answer, Stream
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,7 @@
 """Calls OpenAI's chat completions: deadlines, retries, and its faults made our errors.
 
-What came of a request is noted in its `Exchange`, on every way out: whether the upstream may have generated, and for
-how long it could without our seeing it. A refusal generates nothing; a connection that breaks after the request was
-sent may have.
+What came of a request is noted in its `Exchange`, on every way out. A refusal generates nothing; a connection that
+breaks after the request was sent may have.
 """
 
 import asyncio
@@ -10,16 +9,15 @@ import errno
 import json
 import logging
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 
 from gptdock import meter, metrics, refusals, retry
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
+from gptdock.exchange import Body, Exchange
 from gptdock.refusals import Refusal
 from gptdock.settings import Settings
 from gptdock.sse import Event, EventSplitter, EventTooLarge
@@ -29,49 +27,6 @@ log = logging.getLogger(__name__)
 MOST_ANSWER_BYTES = 16 * 2**20
 MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose head is not understood is charged to nobody
 REST_SECONDS = 0.1  # for what follows [DONE], so that the connection can be used again
-
-
-class Exchange:
-    """What one request may have made the upstream generate, over all its tries."""
-
-    def __init__(self) -> None:
-        self._lost = False
-        self._seconds = 0.0
-        self._since: float | None = None
-
-    @property
-    def may_have_generated(self) -> bool:
-        """Whether a try is under way, or was lost."""
-        return self._lost or self._since is not None
-
-    @property
-    def seconds(self) -> float:
-        """How long the upstream may have generated without our seeing it."""
-        return self._seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
-
-    def begin(self) -> None:
-        """A try is being sent."""
-        self._since = time.monotonic()
-
-    def refused(self) -> None:
-        """The try was not sent, or answered by a refusal: nothing was generated."""
-        self._since = None
-
-    def lost(self) -> None:
-        """The try broke off unanswered, after it was sent or before."""
-        self._seconds, self._lost, self._since = self.seconds, self.may_have_generated, None
-
-
-class _Body(aiohttp.BytesPayload):
-    """The body of a try. Before aiohttp has a connection to write it to, nothing can be generated."""
-
-    def __init__(self, value: bytes, exchange: Exchange) -> None:
-        super().__init__(value, content_type="application/json")
-        self._exchange = exchange
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._exchange.begin()
-        await super().write_with_length(writer, content_length)
 
 
 class Answer(NamedTuple):
@@ -200,7 +155,7 @@ class Upstream:
 
     async def _try(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
         try:
-            response = await self._session.post(self._url, data=_Body(body, exchange), allow_redirects=False)
+            response = await self._session.post(self._url, data=Body(body, exchange), allow_redirects=False)
         except aiohttp.ClientConnectorError as exc:
             exchange.refused()
             return refusals.failed(exc, UpstreamError(), again=exc.errno in (errno.ECONNREFUSED, errno.ECONNRESET))

@@ -33,7 +33,7 @@ LINES = [
     (2, "bookloop"),
     (2, "outbox sweeper"),
     (1, "backoff store telemetry tokens upstream watchdog"),
-    (1, "aws openapi refusals requestlog"),
+    (1, "aws exchange openapi refusals requestlog"),
     (1, "metrics"),
     (0, "completions"),
     (0, "chat images items meter reports retry settings side"),
@@ -47,7 +47,7 @@ ABOUT_HTTP = "admin app bodies caller connections dev.* handlers keys middleware
 # Who may import a library; one that is not here may be imported by no room that is pure.
 OWNERS = {
     "aiobotocore": "aws",
-    "aiohttp": f"{ABOUT_HTTP} refusals upstream",
+    "aiohttp": f"{ABOUT_HTTP} exchange refusals upstream",
     "aiohttp.web": ABOUT_HTTP,
     "botocore": "aws",
     "dotenv": "__main__",
