@@ -11,9 +11,11 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from gptdock import meter, metrics, refusals, retry
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
@@ -59,7 +61,7 @@ class Stream:
     async def begin(self, exchange: Exchange) -> None:
         """Wait for the first event. Raises UpstreamError if what comes is no stream."""
         self._first = await self._next()
-        data = next((event.data for event in self._first if event.data is not None), None)
+        data = next((event.data for event in self._first if event.data), None)
         if not meter.is_chunk(data):
             exchange.refused()
             raise UpstreamError
@@ -86,7 +88,7 @@ class Stream:
         try:
             while data := await self._content.readany():
                 events = self._splitter.feed(data)
-                if any(event.data is not None for event in events):  # comments do not count as a sign of life
+                if any(event.data for event in events):  # comments do not count as a sign of life
                     return events
         except (aiohttp.ClientError, OSError, EventTooLarge) as exc:
             if events := self.received():
@@ -102,6 +104,7 @@ class Upstream:
         self._session, self._settings = session, settings
         self._url = f"{settings.openai_base_url}/chat/completions"
         self._budget = retry.Budget()
+        self._bodies: dict[ResponseHandler, aiohttp.StreamReader] = {}  # the last of each connection
 
     @asynccontextmanager
     async def open_stream(self, body: bytes, exchange: Exchange) -> AsyncIterator[Stream]:
@@ -163,20 +166,39 @@ class Upstream:
             exchange.lost()
             return refusals.failed(exc, UpstreamLost(), again=True)
         except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that is no HTTP
-            exchange.refused()
+            exchange.lost()
             return refusals.failed(exc, UpstreamError(), again=False)
         if response.status == 200:
+            self._watch(response)
             return response
         exchange.refused()
         return await refusals.refusal(response)
 
+    def _watch(self, response: aiohttp.ClientResponse) -> None:
+        """See that the body ends with its connection: if its framing is wrong, aiohttp closes that and tells nobody."""
+        protocol = response.connection.protocol if response.connection is not None else None
+        if protocol is None or protocol.closed is None:  # it came whole, with its head
+            return
+        if protocol not in self._bodies:
+            protocol.closed.add_done_callback(partial(self._closed, protocol))
+        self._bodies[protocol] = response.content
+
+    def _closed(self, protocol: ResponseHandler, closed: "asyncio.Future[None]") -> None:
+        if not closed.cancelled():
+            closed.exception()  # or asyncio would complain that nobody asked
+        content = self._bodies.pop(protocol)
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
+
 
 def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Exchange) -> aiohttp.ClientResponse:
-    if response.content_type == content_type:
+    # Not `response.content_type`: aiohttp reads that with email's parser, which takes seconds for some headers.
+    sent = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if sent == content_type:
         return response
     response.close()
     exchange.refused()
-    log.error("upstream sent another content type", extra={"content_type": refusals.name(response.content_type)})
+    log.error("upstream sent another content type", extra={"content_type": refusals.name(sent)})
     raise UpstreamError
 
 

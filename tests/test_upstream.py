@@ -68,6 +68,13 @@ async def check_upstream_down(service):
     assert await service.receipts() == []
 
 
+async def check_broken_answer_counted(service):
+    """It had the request, so what it sent may have been an answer: one receipt, and nothing held."""
+    [receipt] = await service.receipts()
+    info = await service.info()
+    assert (receipt["source"], info["quota_used"], info["quota_held"]) == ("counted", receipt["tokens"], 0)
+
+
 # --- not reached
 
 
@@ -121,7 +128,79 @@ async def test_an_upstream_that_speaks_no_http_is_tried_once(serve, caplog, stre
         fault = await ask_for_fault(service, stream)
 
         assert (fault, tries_that_failed(caplog)) == (BROKEN, 1)
-        await check_upstream_down(service)
+        await check_broken_answer_counted(service)
+
+
+TURNS_TO_READ = 20
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+WORDS = b'data: {"choices":[{"delta":{"content":" word"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("stream", "parts"),
+    [
+        (True, (chunk(WORDS), b"ZZ\r\n")),
+        (True, (chunk(WORDS), b"5\r\nabcdeXX5\r\n")),
+        (True, (b"ZZ\r\n",)),
+        (False, (chunk(WHOLE[:20]), b"ZZ\r\n")),
+    ],
+)
+async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, parts):
+    """At once, and not at a deadline: aiohttp closes the connection, and does not tell who reads the body."""
+
+    async def break_off(reader, writer):
+        await read_request(reader)
+        kind = b"text/event-stream" if stream else b"application/json"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind)
+        for part in parts:
+            writer.write(part)
+            for _ in range(TURNS_TO_READ):  # or they came in one segment, of which aiohttp would read nothing
+                await asyncio.sleep(0)
+        await reader.read()
+
+    deadlines = {"event_timeout": 5, "first_event_timeout": 5, "request_timeout": 5}
+    async with raw_upstream(break_off) as url, serve(openai_base_url=url, **deadlines) as service:
+        async with service.ask(stream=stream) as response:
+            body = await response.read()
+
+        assert b"upstream_error" in body
+        assert b"upstream_timeout" not in body
+        await check_broken_answer_counted(service)
+
+
+async def test_an_answer_that_cannot_be_read_is_charged_by_count_and_not_asked_for_again(serve):
+    async def answer(reader, writer):
+        await read_request(reader)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % (len(WHOLE) - 1) + WHOLE)
+
+    async with raw_upstream(answer) as url, serve(openai_base_url=url) as service:
+        async with service.ask() as response:
+            assert (await fault_of(response), response.headers["x-should-retry"]) == (BROKEN, "false")
+
+        await check_broken_answer_counted(service)
+
+
+async def test_a_content_type_that_takes_long_to_read_is_read_as_far_as_it_matters(serve):
+    async def answer(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: Application/JSON ;%s\r\n\r\n" % (b"(" * 4000) + WHOLE)
+        writer.close()
+
+    async with raw_upstream(answer) as url, serve(openai_base_url=url) as service, service.ask() as response:
+        assert await response.read() == WHOLE
+
+
+async def test_a_stream_may_begin_with_an_event_without_data(service):
+    service.openai.script = Script(raw=b"data:\n\ndata: {}\n\ndata: [DONE]\n\n")
+
+    async with service.ask(stream=True) as response:
+        assert sse_data(await response.read())[-2:] == [b"{}", b"[DONE]"]
 
 
 # --- broken off
