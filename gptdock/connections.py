@@ -103,6 +103,8 @@ class Connection(web.RequestHandler):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Write what the handler did not write itself, within WRITE_TIMEOUT."""
+        if isinstance(resp, web.HTTPExpectationFailed):  # it came to no middleware, and quotes the header
+            resp = self.handle_error(request, resp.status, resp)
         try:
             async with asyncio.timeout(self._connections.write_timeout):
                 return await super().finish_response(request, resp, start_time)
@@ -110,9 +112,15 @@ class Connection(web.RequestHandler):
             cut(self.transport)
             return resp, True
 
+    def pause_reading(self) -> None:
+        """A body comes faster than it is read; if its request waits, so that nobody will, the connection is cut."""
+        if self._current_request is not None and self._messages:
+            cut(self.transport)  # aiohttp would not notice any more that the caller leaves
+        else:
+            super().pause_reading()
+
     def _pause_reading_for_buffer(self) -> None:
-        # aiohttp stops reading once 32 requests wait, and would not notice any more that the caller leaves.
-        cut(self.transport)
+        cut(self.transport)  # 32 requests wait, and the same holds
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -157,6 +157,21 @@ async def test_a_caller_who_pipelines_much_and_leaves_is_noticed(service, stream
             await service.openai.journal.left()
 
 
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_whose_next_body_waits_and_who_leaves_is_noticed(serve, stream, reset):
+    """aiohttp stops reading what nobody reads on, and would not see the end of the connection."""
+    async with serve(max_body_bytes=4_000_000) as service, connect(service) as connection:
+        service.openai.script = Script(tokens=50, stall_at=9)
+        connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=stream)))
+        await service.openai.journal.sent(9)
+        connection.send(request("POST", "/v1/ask", AUTHORIZED | {"Content-Length": "2500000"}) + b"x" * 700_000)
+        connection.hang_up(reset=reset)
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await service.openai.journal.left()
+
+
 async def test_many_silent_connections_keep_nobody_waiting(serve):
     async with serve(head_timeout=0.5) as service:
         silent = [await asyncio.open_connection(*_address(service)) for _ in range(200)]

@@ -10,6 +10,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 
@@ -106,6 +107,20 @@ async def test_a_body_of_many_small_things_blocks_nobody(dynamodb, openai, path)
         async def ask():
             async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
                 connection.send(request("POST", f"/v1/{path}", AUTHORIZED | WHO, body))
+                assert (await connection.reader.readline()).startswith(b"HTTP/1.1 400 ")
+
+        await blocks_nobody(ask)
+
+
+@pytest.mark.parametrize("content_type", ["a/b;" + ";" * 8000, "a/b;" + "(" * 8000, "a/b" + "; a=b" * 1600])
+async def test_a_content_type_blocks_nobody(dynamodb, openai, content_type):
+    others = count()  # each time another, since aiohttp remembers those that it has read
+    async with running(make_settings(dynamodb, NOBODY), openai) as service:
+
+        async def ask():
+            async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
+                headers = AUTHORIZED | WHO | {"Content-Type": f"{content_type}{next(others)}"}
+                connection.send(request("POST", "/v1/chat/completions", headers, b"{}"))
                 assert (await connection.reader.readline()).startswith(b"HTTP/1.1 400 ")
 
         await blocks_nobody(ask)
