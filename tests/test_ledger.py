@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 
 from gptdock import backoff, store, telemetry
+from gptdock.bookloop import COUNTED_AT_ONCE
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import Claim, Hold, Ledger
 from gptdock.meter import Charge
@@ -436,6 +438,31 @@ async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, pro
             logging.getLogger("gptdock.bookloop").removeHandler(listener)
 
     assert heard == [("commit not answered", "")]
+
+
+async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
+    def seen(number: int) -> int:
+        counted.add(number)
+        begun.set()
+        if len(counted) == most:
+            done.set()
+        return 0
+
+    counted: set[int] = set()
+    most, begun, done = 3 * COUNTED_AT_ONCE, asyncio.Event(), asyncio.Event()
+    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
+        for number in range(most):
+            hold = await holds.enter_async_context(ledger.hold(claim(1)))
+            hold.seen = partial(seen, number)
+        counted.clear()
+        begun.clear()
+        done.clear()
+        await begun.wait()
+
+        async with ledger.hold(claim(1)):
+            assert len(counted) <= COUNTED_AT_ONCE + 1
+        async with asyncio.timeout(10):
+            await done.wait()  # the others' turn comes
 
 
 async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
