@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gptdock import chat, clients, handlers, periods, store, usage
+from gptdock import chat, clients, handlers, periods, requestlog, store, usage
 from gptdock.bodies import read_body
 from gptdock.caller import Caller
 from gptdock.clients import MOST_TOKENS, Operator
@@ -78,10 +78,12 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
         await caller.end()
     except CallerGone:
         log.info("report not read to its end")
+        requestlog.current().note(outcome="caller_left")
     except LedgerUnavailable as exc:
         if not response.prepared:
             raise
         log.warning("report broken off", extra={"fault": store.fault(exc)})
+        requestlog.current().note(outcome=exc.code)
     finally:
         caller.cut_unless_ended()
     return response

@@ -44,8 +44,8 @@ def _verb(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what)
     if whose:
-        parser.add_argument("client_id", metavar="CLIENT", type=_identity)
-        parser.add_argument("product_id", metavar="PRODUCT", type=_identity)
+        parser.add_argument("client_id", metavar="CLIENT", type=identity)
+        parser.add_argument("product_id", metavar="PRODUCT", type=identity)
     group = parser.add_mutually_exclusive_group()
     for form in forms:
         group.add_argument(f"--{form}", action="store_true", help=f"{form.upper()} instead of a table")
@@ -102,7 +102,9 @@ async def _usage(known: Clients, parsed: argparse.Namespace) -> None:
     account = Account(parsed.client_id, parsed.product_id)
     await known.look(account)
     report = Report(account, parsed.period or known.period(), parsed.by)
-    found = usage.rows(counted(known.receipts(account, report.period)), report.by)
+    receipts = known.receipts(account, report.period)
+    shown_at_once = report.by == "request" and sys.stdout.isatty()  # a count would be written between the rows
+    found = usage.rows(receipts if shown_at_once else counted(receipts), report.by)
     if parsed.csv or parsed.json:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever the terminal can show
@@ -132,7 +134,8 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _identity(text: str) -> str:
+def identity(text: str) -> str:
+    """An id as the API takes it, for argparse; raises its ArgumentTypeError."""
     try:
         return chat.identity(text, "it")
     except InvalidRequest as exc:

@@ -108,11 +108,11 @@ async def _translated(seconds: float) -> AsyncIterator[None]:
 
 
 def fault(error: LedgerUnavailable) -> str:
-    """What was wrong, in one word: DynamoDB's own code, or the class of what failed. For the log, not for callers."""
+    """What was wrong: DynamoDB's own code, the class of what failed, or what the error says. For the log."""
     cause = error.__cause__
     if isinstance(cause, ClientError):
         return str(cause.response.get("Error", {}).get("Code", ""))
-    return type(cause).__name__
+    return type(cause).__name__ if cause else str(error)
 
 
 def _is_refusal(exc: ClientError) -> bool:

@@ -157,6 +157,8 @@ def _messages(value: object) -> tuple[dict[str, Any], ...]:
 def _check_message(message: object, param: str) -> None:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{param} must be an object with a role.", param=param)
+    if message.get("audio") is not None:
+        raise InvalidRequest(f"{param}.audio must not be given: nobody knows its price.", param=f"{param}.audio")
     content = message.get("content")
     if not isinstance(content, str | list | None):
         raise InvalidRequest(f"{param}.content must be a string or an array.", param=f"{param}.content")

@@ -52,7 +52,7 @@ class APIError(GPTDockError):
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "Something went wrong."
     retry_after: int | None = None
-    should_retry = True  # False: clients that repeat a request by themselves shall not, since it was charged
+    should_retry = True  # False: clients that repeat a request by themselves shall not, mostly since it was charged
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -220,3 +220,4 @@ class UpstreamQuota(Unavailable):
 
     code, message = "upstream_quota", "The upstream account is out of quota."
     retry_after = 60
+    should_retry = False  # a person must pay first; nothing was charged

@@ -33,9 +33,10 @@ ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own, after an accept for which no file d
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket that is bound to HOST and PORT. Raises SettingsError if it cannot be."""
+    """A socket that is bound to HOST and PORT; `::` means IPv4 as well. Raises SettingsError if it cannot be."""
+    address, both = (settings.host, settings.port), settings.host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((settings.host, settings.port), family=_family(settings.host), backlog=BACKLOG)
+        return socket.create_server(address, family=_family(settings.host), backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as exc:
         raise SettingsError(f"PORT: {settings.host}:{settings.port} cannot be listened on: {exc.strerror}") from exc
 

@@ -96,7 +96,7 @@ class Store:
         puts = [{"PutRequest": {"Item": items.receipt_item(*receipt)}} for receipt in receipts]
         answer = await aws.call(self._client, "batch_write_item", RequestItems={self._usage: puts})
         if answer.get("UnprocessedItems"):
-            raise LedgerUnavailable
+            raise LedgerUnavailable("UnprocessedItems")
 
     async def change(self, account: Account, period: str, change: Change) -> bool:
         """Apply an operator's change with its receipt, once; False if the book was not as it must be.

@@ -433,6 +433,7 @@ async def test_a_report_that_cannot_be_begun_has_a_status(proxy, openai, by: str
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "gptdock")
     monkeypatch.setattr("gptdock.store.PAGE", 20)
     monkeypatch.setattr("gptdock.usage.CHUNK", 1000)
     async with running(make_settings(proxy.url, openai.url), openai) as service:
@@ -446,9 +447,17 @@ async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, m
 
     [record] = [record for record in caplog.records if record.getMessage() == "report broken off"]
     assert record.levelno == logging.WARNING
+    assert ended(caplog) == ("ledger_unavailable", 200)
 
 
-async def test_an_operator_who_does_not_read_is_cut(serve, tables):
+def ended(caplog) -> tuple[str, int]:
+    """Outcome and status on the line of the last report."""
+    line = [record for record in caplog.records if getattr(record, "route", "") == "/v1/admin/client/usage"][-1]
+    return line.outcome, line.status
+
+
+async def test_an_operator_who_does_not_read_is_cut(serve, tables, caplog):
+    caplog.set_level(logging.INFO, "gptdock")
     receipt = Receipt("", 12, 5, 7, "u1", "m", "upstream", "x" * 300_000, "p", 1)
     async with serve(write_timeout=0.3) as service:
         await set_quota(service, 100)
@@ -464,6 +473,7 @@ async def test_an_operator_who_does_not_read_is_cut(serve, tables):
                     await heard.wait()
 
         assert await overview(service)
+    assert ended(caplog) == ("caller_left", 200)
 
 
 @contextmanager

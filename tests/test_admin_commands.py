@@ -154,6 +154,7 @@ async def test_an_unknown_client_is_one_line(gptdock, dynamodb: str, command: tu
         "usage 1234 demo --by client",
         "usage 1234 demo --json --csv",
         f"usage {'x' * 256} demo",
+        f"audit --client {'x' * 256}",
     ],
 )
 async def test_what_is_not_understood_is_told_before_anything_is_done(gptdock, arguments: str):

@@ -99,6 +99,7 @@ def test_a_whole_answer_s_options_are_the_upstream_s_to_refuse():
         ({"messages": [{"role": 7, "content": "Why?"}]}, "messages[0]"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": {"type": "text"}}]}, "messages[0].content"),
+        ({"messages": [*MESSAGES, {"role": "assistant", "audio": {"id": "a"}}]}, "messages[1].audio"),
         ({"messages": [{"role": "user", "content": [IMAGE, "Why?"]}]}, "messages[0].content[1]"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),

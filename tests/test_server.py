@@ -56,6 +56,12 @@ def test_a_free_port_is_listened_on_at_once(host):
         socket.create_connection((address, sock.getsockname()[1])).close()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_every_address_is_every_address(address):
+    with server.listen(make_settings(NOBODY, NOBODY, host="::", port=0)) as sock:
+        socket.create_connection((address, sock.getsockname()[1])).close()
+
+
 async def test_without_its_tables_it_does_not_start(without_tables):
     app = application.create(make_settings(without_tables, NOBODY))
     with bound_socket() as sock, pytest.raises(SettingsError, match=r"^[^\n]*gptdock_quota[^\n]*$"):

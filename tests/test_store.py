@@ -38,6 +38,10 @@ async def test_another_prefix_is_for_other_tables(tables: Store, dynamodb: str):
     assert await tables.read_max(ACCOUNT) is None
 
 
+def test_a_fault_without_a_cause_is_what_it_says():
+    assert store.fault(LedgerUnavailable("UnprocessedItems")) == "UnprocessedItems"
+
+
 async def test_a_write_to_a_book_that_is_not_there_says_so(tables: Store):
     assert await tables.send(ACCOUNT, "all", FIRST) == store.Answer(False, None)
 

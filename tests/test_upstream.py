@@ -454,6 +454,7 @@ async def test_an_upstream_account_without_money_is_asked_once(service, stream):
 
     assert (fault, service.openai.requests) == (Fault(503, "upstream_quota"), 1)
     assert int(response.headers["Retry-After"]) > 0
+    assert response.headers["x-should-retry"] == "false"
     await check_only_released(service)
 
 

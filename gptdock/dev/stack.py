@@ -30,7 +30,8 @@ async def run(environ: Mapping[str, str]) -> int:
     stop = server.stop_on_signals()
     async with AsyncExitStack() as stack:
         given = DEFAULTS | dict(environ)
-        if not given.get("AWS_ENDPOINT_URL_DYNAMODB"):
+        in_memory = not given.get("AWS_ENDPOINT_URL_DYNAMODB")
+        if in_memory:
             given |= NOBODYS | {"AWS_ENDPOINT_URL_DYNAMODB": await stack.enter_async_context(serve_dynamodb())}
         simulated = not given.get("OPEN_AI_KEY")
         if simulated:
@@ -42,22 +43,25 @@ async def run(environ: Mapping[str, str]) -> int:
         async with store.connect(settings) as tables:
             await tables.create_tables()
         sock = server.listen(settings)
-        welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated)
+        welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated, in_memory=in_memory)
         settled = await server.serve(app.create(settings), sock, stop, lambda: print(welcome, flush=True))
         return 0 if settled else 1
 
 
-def _welcome(settings: Settings, port: int, *, simulated: bool) -> str:
+def _welcome(settings: Settings, port: int, *, simulated: bool, in_memory: bool) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
     url, key = f"http://{host}:{port}", settings.pre_shared_key[0]
     upstream = "a simulated OpenAI, since OPEN_AI_KEY is empty" if simulated else settings.openai_base_url
+    where = f"in the DynamoDB at {settings.aws_endpoint_url_dynamodb}."
+    quotas = f"Quotas live {'in memory: they are gone when it stops.' if in_memory else where}"
     headers = f"-H 'Authorization: Bearer {key}'"
     asks = f"curl -sN {url}/v1/ask {headers} -H 'Content-Type: application/json' -d"
     question = {"question": "Who are you?", "user_id": "7", "client_id": "1234", "product_id": "demo"}
     return f"""
 GPTDock serves {url} with the key {key} (for /v1/admin: {settings.admin_key[0]}), in front of
 {upstream}.
-{_where_quotas_are(settings)}
+{quotas}
 OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id.
 
 Ask a question, whole and as a stream, and see what is left:
@@ -66,9 +70,3 @@ Ask a question, whole and as a stream, and see what is left:
 {asks} '{json.dumps(question | {"stream": True})}'
 curl -s '{url}/v1/client/info?client_id=1234&product_id=demo' {headers}
 """
-
-
-def _where_quotas_are(settings: Settings) -> str:
-    if settings.aws_access_key_id == NOBODYS["AWS_ACCESS_KEY_ID"]:
-        return "Quotas live in memory: they are gone when it stops."
-    return f"Quotas live in the DynamoDB at {settings.aws_endpoint_url_dynamodb}."
