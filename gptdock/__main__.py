@@ -10,7 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from gptdock import admin_commands, commands
-from gptdock.errors import GPTDockError, LedgerUnavailable
+from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 from gptdock.store import fault
 
 
@@ -53,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
 def _environment() -> dict[str, str]:
     """`.env` of the working directory, and over it the environment; an empty value is an unset one."""
     merged: dict[str, str] = {}
-    for source in (dotenv_values(Path(".env")), os.environ):
+    try:
+        from_file = dotenv_values(Path(".env"))
+    except UnicodeDecodeError as exc:
+        raise SettingsError(".env must be UTF-8") from exc
+    for source in (from_file, os.environ):
         merged |= {name: value for name, value in source.items() if value and value.strip()}
     return merged
 

@@ -97,7 +97,7 @@ def _read_params(text: str) -> Mapping[str, Any]:
 
 TEXT = Kind("must be a text", str)
 VISIBLE = matching("must be visible ASCII characters without blanks", "[!-~]+")
-LIST = Kind("must be different, comma separated, of visible ASCII characters without blanks", _read_list)
+LIST = Kind("must be one or more different words of visible ASCII characters, comma separated", _read_list)
 URL = Kind("must be an http or https URL with a host, without user, query or fragment", _read_url)
 PARAMS = Kind(f"must be a JSON object without {', '.join(DECIDED_BY_GPTDOCK)}", _read_params)
 PORT = whole(0, 65_535)

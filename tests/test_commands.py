@@ -8,7 +8,7 @@ import sys
 import aiohttp
 import pytest
 
-from gptdock import tokens
+from gptdock import __main__, tokens
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.quota import Account
@@ -35,7 +35,7 @@ def assert_refused(finished: Finished, *words: str) -> None:
         ({"OPEN_AI_KEY": ""}, ["OPEN_AI_KEY is missing"]),
         ({"PRE_SHARED_KEY": " "}, ["PRE_SHARED_KEY is missing"]),
         ({"PORT": "http"}, ["PORT must be a whole number"]),
-        ({"PRE_SHARED_KEY": f"{KEY},{KEY}"}, ["PRE_SHARED_KEY must be different"]),
+        ({"PRE_SHARED_KEY": f"{KEY},{KEY}"}, ["PRE_SHARED_KEY must be one or more different words"]),
         ({"OPENAI_BASE_URL": "ftp://openai/v1"}, ["OPENAI_BASE_URL must be"]),
         ({"OPENAI_BASE_URL": "https://user:sk-upstream-secret@openai/v1"}, ["OPENAI_BASE_URL must be"]),
         ({"OPENAI_BASE_URL": "http://[::1/v1"}, ["OPENAI_BASE_URL must be"]),
@@ -47,6 +47,15 @@ async def test_a_wrong_setting_stops_the_start_with_one_line(gptdock, wrong, wor
     finished = await gptdock(environment() | wrong, "serve")
 
     assert_refused(finished, *words)
+
+
+def test_a_file_of_settings_that_is_not_utf_8_stops_the_start_with_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".env").write_bytes(b"PRE_SHARED_KEY=\xff\xfe")
+    monkeypatch.chdir(tmp_path)
+
+    finished = Finished(__main__.main(["tables"]), *capsys.readouterr())
+
+    assert_refused(finished, ".env", "UTF-8")
 
 
 async def test_a_port_in_use_stops_the_start_with_one_line(tmp_path):

@@ -183,8 +183,8 @@ def test_an_answer_has_room_for_a_minimal_one(value):
 
 @pytest.mark.parametrize("value", ["a,a", "a,,b", ",", "a b", "a,é", "a\tb", "a,\x00"])
 def test_keys_are_visible_ascii_without_empty_or_repeated_ones(value):
-    assert complaint_about(PRE_SHARED_KEY=value).startswith("PRE_SHARED_KEY must be different, comma separated")
-    assert complaint_about(ADMIN_KEY=value).startswith("ADMIN_KEY must be different, comma separated")
+    assert complaint_about(PRE_SHARED_KEY=value).startswith("PRE_SHARED_KEY must be one or more different words")
+    assert complaint_about(ADMIN_KEY=value).startswith("ADMIN_KEY must be one or more different words")
 
 
 @pytest.mark.parametrize(
