@@ -131,9 +131,6 @@ async def test_an_upstream_that_speaks_no_http_is_tried_once(serve, caplog, stre
         await check_broken_answer_counted(service)
 
 
-TURNS_TO_READ = 20
-
-
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
@@ -150,7 +147,8 @@ WORDS = b'data: {"choices":[{"delta":{"content":" word"}}]}\n\n'
         (False, (chunk(WHOLE[:20]), b"ZZ\r\n")),
     ],
 )
-async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, parts):
+@pytest.mark.parametrize("turns", [0, 1, 20])  # in one segment with the head, just behind it, or later
+async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, parts, turns):
     """At once, and not at a deadline: aiohttp closes the connection, and does not tell who reads the body."""
 
     async def break_off(reader, writer):
@@ -159,7 +157,7 @@ async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, par
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind)
         for part in parts:
             writer.write(part)
-            for _ in range(TURNS_TO_READ):  # or they came in one segment, of which aiohttp would read nothing
+            for _ in range(turns):
                 await asyncio.sleep(0)
         await reader.read()
 
