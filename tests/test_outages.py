@@ -27,23 +27,33 @@ both_ways = pytest.mark.parametrize("stream", [True, False])
 async def service(proxy: Proxy, tables: Store, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
     """GPTDock behind the proxy; the usual client has a book."""
     await tables.open_book(ACCOUNT, "all", 500_000, "now")
-    async with running(make_settings(proxy.url, openai.url, reserve_timeout=1), openai) as service:
+    async with running(make_settings(proxy.url, openai.url), openai) as service:
         yield service
+        proxy.always = None
+
+
+@pytest.fixture
+async def impatient(service: Service, proxy: Proxy, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
+    """Another process, in which a hold may take a second."""
+    async with running(make_settings(proxy.url, openai.url, reserve_timeout=1), openai) as impatient:
+        yield impatient
         proxy.always = None
 
 
 @every_fault
 async def test_a_hold_that_is_not_taken_is_a_503_and_never_reaches_the_upstream(
-    service: Service, proxy: Proxy, fault: Fault
+    service: Service, impatient: Service, proxy: Proxy, fault: Fault
 ):
     proxy.always = fault
 
-    async with asyncio.timeout(PATIENCE_SECONDS), service.ask() as response:
+    async with asyncio.timeout(PATIENCE_SECONDS), impatient.ask() as response:
         assert await fault_of(response) == Seen(503, "ledger_unavailable")
 
     assert response.headers["Retry-After"] == "1"
     assert service.openai.requests == 0
     await _recover(proxy)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await impatient.ledger.settled()
     await check_nothing_is_left(service, 0)
 
 
