@@ -281,16 +281,16 @@ async def test_a_connection_that_comes_with_the_signal_is_served_or_refused(serv
 
 
 async def test_a_fresh_connection_s_answer_is_cut_with_all_others(serve, monkeypatch):
-    monkeypatch.setattr(connections, "FRESH_SECONDS", 0.05)
-    monkeypatch.setattr(server, "SETTLE_SECONDS", 0.05)
-    async with serve(drain_seconds=0.5) as service, connect(service) as fresh:
+    monkeypatch.setattr(connections, "FRESH_SECONDS", 0.3)
+    monkeypatch.setattr(server, "SETTLE_SECONDS", 3)
+    async with serve(drain_seconds=1) as service, connect(service) as fresh:
         service.openai.script = Script(stall_at=3)
         await start_drain(service)
         fresh.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))
 
         answer = await fresh.rest()
 
-        assert b'"code":"draining"' in answer
+        assert b'"draining"' in answer  # as an event, or on a busy machine before the first one
         assert await service.served is True
 
 
