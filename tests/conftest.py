@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from hypothesis import settings
 
 from gptdock import __main__, store
 from gptdock.dev.dynamodb import serve_dynamodb
@@ -16,6 +17,9 @@ from gptdock.tokens import Tokens
 from tests.processes import Finished
 from tests.proxy import Proxy, proxied
 from tests.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
+
+settings.register_profile("gptdock", deadline=None)  # a machine that runs tests is busy: no example has 200 ms
+settings.load_profile("gptdock")
 
 
 def pytest_xdist_auto_num_workers() -> int:
