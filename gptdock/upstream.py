@@ -27,7 +27,7 @@ from gptdock.sse import Event, EventSplitter, EventTooLarge
 log = logging.getLogger(__name__)
 
 MOST_ANSWER_BYTES = 16 * 2**20
-MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose head is not understood is charged to nobody
+MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose head is not understood can only be charged by count
 REST_SECONDS = 0.1  # for what follows [DONE], so that the connection can be used again
 
 
@@ -177,7 +177,7 @@ class Upstream:
     def _watch(self, response: aiohttp.ClientResponse) -> None:
         """See that the body ends with its connection: if its framing is wrong, aiohttp closes that and tells nobody."""
         protocol = response.connection.protocol if response.connection is not None else None
-        if protocol is None or protocol.closed is None:  # it came whole, with its head
+        if protocol is None or protocol.closed is None:  # it came whole, with its head, or is over
             return
         if protocol not in self._bodies:
             protocol.closed.add_done_callback(partial(self._closed, protocol))

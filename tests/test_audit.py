@@ -14,14 +14,14 @@ NOW = 1_000_000
 MARCH_8_2026 = 1_772_928_000  # 400 days after January 2025
 
 
-async def look(tables: Store, client_id: str | None = None) -> list[Finding]:
-    sweeper = Sweeper(tables, "auditor", lambda: NOW, grace=10, retain=3600)
+async def look(tables: Store, client_id: str | None = None, now: int = NOW) -> list[Finding]:
+    sweeper = Sweeper(tables, "auditor", lambda: now, grace=10, retain=3600)
     return [finding async for finding in audit(tables, sweeper, client_id)]
 
 
-async def charge(tables: Store, lease: Lease, used: int, left: int) -> None:
-    await tables.open_book(ACCOUNT, "all", 100, "now")
-    answer = await tables.send(ACCOUNT, "all", Write("commit", "a", None, lease, left_by=-left, used_by=used))
+async def charge(tables: Store, lease: Lease, used: int, left: int, period: str = "all") -> None:
+    await tables.open_book(ACCOUNT, period, 100, "now")
+    answer = await tables.send(ACCOUNT, period, Write("commit", "a", None, lease, left_by=-left, used_by=used))
     assert answer.applied
 
 
@@ -45,12 +45,9 @@ async def test_a_receipt_in_both_places_counts_once(tables: Store):
 @pytest.mark.parametrize(("period", "expired"), [("2025-01", True), ("2025-02", False), ("all", False)])
 async def test_receipts_that_expired_are_not_missed(tables: Store, period: str, expired: bool):
     """Those of a period are deleted from 400 days after its end on; books stay."""
-    await tables.open_book(ACCOUNT, period, 100, "now")
-    write = Write("commit", "a", None, Lease(0, 0, 1, NOW), left_by=-13, used_by=13)
-    assert (await tables.send(ACCOUNT, period, write)).applied
-    sweeper = Sweeper(tables, "auditor", lambda: MARCH_8_2026, grace=10, retain=3600)
+    await charge(tables, Lease(0, 0, 1, NOW), used=13, left=13, period=period)
 
-    [finding] = [finding async for finding in audit(tables, sweeper)]
+    [finding] = await look(tables, now=MARCH_8_2026)
 
     assert (finding.expired, finding.balances) == (expired, expired)
 

@@ -610,7 +610,6 @@ def test_no_schedule_of_calls_and_faults_breaks_a_promise():
         settings=settings(
             max_examples=200,
             stateful_step_count=80,
-            deadline=None,
             derandomize=True,
             report_multiple_bugs=False,
             phases=[Phase.generate, Phase.shrink],
