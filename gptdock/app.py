@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, completions, handlers, metrics, middlewares, openai_routes, store, upstream, watchdog
+from gptdock import admin, completions, handlers, middlewares, openai_routes, store, upstream
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
@@ -14,6 +14,7 @@ from gptdock.gate import Gate
 from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.ledger import Ledger
 from gptdock.settings import Settings
+from gptdock.telemetry import metrics, watchdog
 from gptdock.tokens import Tokens
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import ClientError
 
-from gptdock import metrics
 from gptdock.errors import LedgerUnavailable
 from gptdock.settings import Settings
+from gptdock.telemetry import metrics
 
 CALL_SECONDS = 4.0  # connect 1 s + read 2 s, and what waiting for a pooled connection may add
 _NOT_APPLIED = {"ConditionalCheckFailed", "TransactionConflict", "None"}

@@ -11,7 +11,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gptdock import metrics, side, store
+from gptdock import side, store
 from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.outbox import Outbox
@@ -19,6 +19,7 @@ from gptdock.quota import Account, Ask, Book, Receipt, Terms, moment
 from gptdock.side import Side, State
 from gptdock.store import Store
 from gptdock.sweeper import Sweeper
+from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ import socket
 import time
 from collections.abc import Mapping
 
-from gptdock import admin_commands, app, server, store, telemetry
+from gptdock import admin_commands, app, server, store
 from gptdock.audit import audit
 from gptdock.console import Table
 from gptdock.errors import SettingsError
 from gptdock.settings import Settings
 from gptdock.sweeper import Sweeper
+from gptdock.telemetry import logs as telemetry
 
 
 def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:

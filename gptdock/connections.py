@@ -15,8 +15,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from gptdock import requestlog, telemetry
 from gptdock.errors import APIError, InternalError, InvalidRequest
+from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import request_line as requestlog
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
 _LINGER_ZERO = struct.pack("ii", 1, 0)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gptdock import metrics
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
+from gptdock.telemetry import metrics
 
 
 class Gate:

@@ -5,13 +5,14 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, openapi, periods, requestlog
+from gptdock import chat, openapi, periods
 from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
 from gptdock.keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
 from gptdock.relay import Completion, relay
+from gptdock.telemetry import request_line as requestlog
 
 
 async def health(request: web.Request) -> web.Response:

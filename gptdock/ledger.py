@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gptdock import metrics, periods, quota, requestlog
+from gptdock import periods, quota
 from gptdock.bookloop import Admission, BookLoop, Rules
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
@@ -24,6 +24,8 @@ from gptdock.quota import Account, Ask, Book, Receipt, moment
 from gptdock.settings import Settings
 from gptdock.store import Store
 from gptdock.sweeper import Sweeper
+from gptdock.telemetry import metrics
+from gptdock.telemetry import request_line as requestlog
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,11 @@ from hashlib import sha256
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
-from gptdock import errors, requestlog, telemetry
+from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
+from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import request_line as requestlog
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,14 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, completions, requestlog
+from gptdock import chat, completions
 from gptdock.bodies import read_body
 from gptdock.completions import CompletionRequest
 from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import Claim
 from gptdock.quota import Account
 from gptdock.relay import Completion, relay
+from gptdock.telemetry import request_line as requestlog
 
 NOBODY = "-"  # the user on a receipt, where no request names one
 

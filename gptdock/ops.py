@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gptdock import metrics
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.keys import CONNECTIONS, SETTINGS, STORE
+from gptdock.telemetry import metrics
 
 
 @asynccontextmanager

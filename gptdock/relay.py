@@ -19,7 +19,7 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock import meter, metrics, requestlog
+from gptdock import meter
 from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
 from gptdock.exchange import Exchange
@@ -28,6 +28,8 @@ from gptdock.ledger import Claim, Hold
 from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
 from gptdock.sse import Event
+from gptdock.telemetry import metrics
+from gptdock.telemetry import request_line as requestlog
 from gptdock.tokens import INLINE_BYTES, Tokens
 from gptdock.upstream import Answer, Stream
 

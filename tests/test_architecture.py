@@ -32,9 +32,9 @@ LINES = [
     (2, "audit clients connections gate ledger usage"),
     (2, "bookloop"),
     (2, "outbox sweeper"),
-    (1, "backoff store telemetry tokens upstream watchdog"),
-    (1, "aws exchange openapi refusals requestlog"),
-    (1, "metrics"),
+    (1, "backoff store telemetry.logs tokens upstream telemetry.watchdog"),
+    (1, "aws exchange openapi refusals telemetry.request_line"),
+    (1, "telemetry.metrics"),
     (0, "completions"),
     (0, "chat images items meter reports retry settings side"),
     (0, "errors periods quota sse"),
@@ -52,7 +52,7 @@ OWNERS = {
     "botocore": "aws",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "prometheus_client": "metrics",
+    "prometheus_client": "telemetry.metrics",
     "tiktoken": "tokens",
 }
 
@@ -103,7 +103,7 @@ def test_every_room_has_its_place_in_the_house():
 
 
 def test_a_package_is_only_a_folder():
-    assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {"gptdock", "dev"}
+    assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {"dev", "gptdock", "telemetry"}
     assert all(len(ast.parse(path.read_text()).body) == 1 for path in PACKAGE.rglob("__init__.py"))
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from gptdock import backoff, store, telemetry
+from gptdock import backoff, store
 from gptdock.bookloop import COUNTED_AT_ONCE
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import Claim, Hold, Ledger
@@ -16,6 +16,7 @@ from gptdock.meter import Charge
 from gptdock.quota import Account, Lease
 from gptdock.side import MOST_RECEIPTS
 from gptdock.store import Store
+from gptdock.telemetry import logs as telemetry
 from tests.proxy import Fault, Proxy, proxied
 from tests.service import NOBODY, make_settings, read_receipts
 

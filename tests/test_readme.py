@@ -18,9 +18,11 @@ from botocore import xform_name
 from botocore.session import get_session
 from prometheus_client.parser import text_string_to_metric_families
 
-from gptdock import errors, metrics, telemetry
+from gptdock import errors
 from gptdock.errors import APIError
 from gptdock.settings import Settings
+from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import metrics
 from tests.hostile import connect
 from tests.processes import dev, run
 from tests.service import sse_data
@@ -197,7 +199,7 @@ def all_kinds(error: type[APIError]) -> set[type[APIError]]:
 
 def test_the_log_messages_of_the_readme_are_logged():
     messages = [message for row in table("**Logs**") for message in words_in_backticks(row[0])]
-    sources = [path.read_text() for path in (ROOT / "gptdock").glob("*.py")]
+    sources = [path.read_text() for path in (ROOT / "gptdock").rglob("*.py")]
 
     assert len(messages) > 8
     assert [each for each in messages if not any(f'"{each}"' in source for source in sources)] == []

@@ -1,6 +1,6 @@
 import time
 
-from gptdock.watchdog import BLOCKED_SECONDS, TICK_SECONDS
+from gptdock.telemetry.watchdog import BLOCKED_SECONDS, TICK_SECONDS
 from tests.service import Service, sse_data
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gptdock import telemetry
 from gptdock.dev.script import Script
+from gptdock.telemetry import logs as telemetry
 from tests.hostile import connect
 from tests.service import QUESTION, Service
 
@@ -25,7 +25,7 @@ def lines():
     stream = StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(telemetry.JsonFormatter())
-    logger = logging.getLogger("gptdock.requestlog")
+    logger = logging.getLogger("gptdock.telemetry.request_line")
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -175,7 +175,7 @@ async def test_what_is_no_http_is_a_line_too_and_no_fault_of_ours(service: Servi
         "LineTooLong",
     )
     warnings = [record.name for record in caplog.records if record.levelno >= logging.WARNING]
-    assert set(warnings) <= {"gptdock.watchdog"}  # a machine that runs tests is busy
+    assert set(warnings) <= {"gptdock.telemetry.watchdog"}  # a machine that runs tests is busy
 
 
 async def test_a_caller_who_leaves_before_its_hold_is_a_line_without_a_status(serve, proxy, lines):

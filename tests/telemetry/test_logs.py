@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import web
 
-from gptdock import telemetry
+from gptdock.telemetry import logs as telemetry
 
 log = logging.getLogger("gptdock.test")
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")

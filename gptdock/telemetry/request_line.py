@@ -7,7 +7,7 @@ import logging
 import time
 from contextvars import ContextVar
 
-from gptdock import metrics
+from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

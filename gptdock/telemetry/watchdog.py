@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from gptdock import metrics
+from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
