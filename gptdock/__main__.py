@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 
 from gptdock import admin_commands, commands
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
-from gptdock.store import fault
+from gptdock.ledger.store import fault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,13 +10,14 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gptdock import chat, clients, handlers, periods, store, usage
+from gptdock import chat, clients, handlers, usage
 from gptdock.bodies import read_body
 from gptdock.caller import Caller
 from gptdock.clients import MOST_TOKENS, Operator
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
-from gptdock.quota import Account
+from gptdock.ledger import periods, store
+from gptdock.ledger.book import Account
 from gptdock.reports import COLUMNS
 from gptdock.telemetry import request_line as requestlog
 from gptdock.usage import Report

@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, completions, handlers, middlewares, openai_routes, store, upstream
+from gptdock import admin, completions, handlers, middlewares, openai_routes, upstream
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
 from gptdock.gate import Gate
 from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
-from gptdock.ledger import Ledger
+from gptdock.ledger import store
+from gptdock.ledger.holds import Ledger
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, watchdog
 from gptdock.tokens import Tokens

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from gptdock.items import receipts_expire_at
-from gptdock.quota import Account, Book
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger.book import Account, Book
+from gptdock.ledger.items import receipts_expire_at
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 
 TRIES = 3  # to see a book that nobody changes meanwhile
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.quota import Account
+from gptdock.ledger.book import Account
 
 ROLES = ("user", "assistant", "system")
 MOST_MESSAGES = 1000

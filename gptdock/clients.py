@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from gptdock import periods, quota, reports
-from gptdock.backoff import Backoff
+from gptdock import reports
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.quota import Account, Book, Client, Receipt, moment
+from gptdock.ledger import book as quota
+from gptdock.ledger import periods
+from gptdock.ledger.backoff import Backoff
+from gptdock.ledger.book import Account, Book, Client, Receipt, moment
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 

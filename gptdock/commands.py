@@ -7,12 +7,13 @@ import socket
 import time
 from collections.abc import Mapping
 
-from gptdock import admin_commands, app, server, store
+from gptdock import admin_commands, app, server
 from gptdock.audit import audit
 from gptdock.console import Table
 from gptdock.errors import SettingsError
+from gptdock.ledger import store
+from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
-from gptdock.sweeper import Sweeper
 from gptdock.telemetry import logs as telemetry
 
 

@@ -5,12 +5,13 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, openapi, periods
+from gptdock import chat, openapi
 from gptdock.bodies import read_body
 from gptdock.chat import ChatRequest, Prompt
 from gptdock.keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
-from gptdock.ledger import Claim
-from gptdock.quota import Account
+from gptdock.ledger import periods
+from gptdock.ledger.book import Account
+from gptdock.ledger.holds import Claim
 from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 

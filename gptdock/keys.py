@@ -5,9 +5,9 @@ from aiohttp import web
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.gate import Gate
-from gptdock.ledger import Ledger
+from gptdock.ledger.holds import Ledger
+from gptdock.ledger.store import Store
 from gptdock.settings import Settings
-from gptdock.store import Store
 from gptdock.tokens import Tokens
 from gptdock.upstream import Upstream
 

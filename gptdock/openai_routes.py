@@ -8,8 +8,8 @@ from gptdock import chat, completions
 from gptdock.bodies import read_body
 from gptdock.completions import CompletionRequest
 from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
-from gptdock.ledger import Claim
-from gptdock.quota import Account
+from gptdock.ledger.book import Account
+from gptdock.ledger.holds import Claim
 from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 

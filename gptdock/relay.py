@@ -24,7 +24,7 @@ from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
 from gptdock.exchange import Exchange
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
-from gptdock.ledger import Claim, Hold
+from gptdock.ledger.holds import Claim, Hold
 from gptdock.meter import Charge, Meter
 from gptdock.refusals import to_error
 from gptdock.sse import Event

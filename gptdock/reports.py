@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from gptdock.quota import Receipt
+from gptdock.ledger.book import Receipt
 
 By = Literal["day", "user", "request"]
 Row = tuple[Any, ...]  # texts and numbers as COLUMNS names them; the last is tokens

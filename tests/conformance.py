@@ -8,11 +8,11 @@ import time
 
 PORT = "4577"
 CASES = (
-    "tests/test_items.py",
-    "tests/test_store.py",
+    "tests/ledger/test_items.py",
+    "tests/ledger/test_store.py",
     "tests/test_audit.py",
     "tests/test_clients.py",
-    "tests/test_ledger.py",
+    "tests/ledger/test_holds.py",
 )
 
 

@@ -9,10 +9,11 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from hypothesis import settings
 
-from gptdock import __main__, store
+from gptdock import __main__
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
-from gptdock.store import Store
+from gptdock.ledger import store
+from gptdock.ledger.store import Store
 from gptdock.tokens import Tokens
 from tests.processes import Finished
 from tests.proxy import Proxy, proxied

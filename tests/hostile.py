@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from gptdock.dev.script import Script
-from gptdock.quota import Account, Book
+from gptdock.ledger.book import Account, Book
 from tests.service import KEY, QUESTION, Service
 
 PATIENCE_SECONDS = 5.0  # half of what aiohttp would wait where a test waits for us to be quick

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from gptdock.errors import LedgerUnavailable
-from gptdock.quota import Account, Book, Change, Receipt, Write
-from gptdock.store import BATCH, Answer
+from gptdock.ledger.book import Account, Book, Change, Receipt, Write
+from gptdock.ledger.store import BATCH, Answer
 from tests.world import apply, holds
 
 Key = tuple[Account, str]  # account, period

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from gptdock import store
 from gptdock.audit import Finding, audit
 from gptdock.dev.journal import Record
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
 from gptdock.errors import LedgerUnavailable
-from gptdock.quota import Account, Book
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger import store
+from gptdock.ledger.book import Account, Book
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from gptdock.tokens import Tokens
 from tests.proxy import Fault, Proxy, proxied
 from tests.service import KEY, make_settings, serve_tables

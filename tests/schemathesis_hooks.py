@@ -13,7 +13,7 @@ from schemathesis.openapi.checks import MissingHeaderNotRejected
 
 from gptdock.admin import to_cursor
 from gptdock.chat import MOST_ID_BYTES
-from gptdock.quota import Account
+from gptdock.ledger.book import Account
 
 
 def texts(last: str) -> st.SearchStrategy[str]:

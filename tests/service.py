@@ -12,14 +12,15 @@ import aiohttp
 from aiohttp import web, web_app
 
 from gptdock import app as application
-from gptdock import server, store
+from gptdock import server
 from gptdock.dev.dynamodb import Tables, serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.keys import LEDGER
-from gptdock.ledger import Ledger
-from gptdock.quota import Account
+from gptdock.ledger import store
+from gptdock.ledger.book import Account
+from gptdock.ledger.holds import Ledger
+from gptdock.ledger.store import Store
 from gptdock.settings import Settings
-from gptdock.store import Store
 
 KEY = "test-key"
 ADMIN_KEY = "test-admin-key"

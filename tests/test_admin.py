@@ -16,8 +16,8 @@ import pytest
 from gptdock.admin import from_cursor, to_cursor
 from gptdock.audit import audit
 from gptdock.dev.script import Script
-from gptdock.quota import Account, Lease, Receipt, Write
-from gptdock.sweeper import Sweeper
+from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.sweeper import Sweeper
 from tests.hostile import Fault, connect, fault_of, read_fault, request
 from tests.service import ADMIN_KEY, KEY, make_settings, running, sse_data
 from tests.test_middlewares import WRONG_KEYS
@@ -434,7 +434,7 @@ async def test_a_report_that_cannot_be_begun_has_a_status(proxy, openai, by: str
 @pytest.mark.parametrize("form", ["json", "csv"])
 async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "gptdock")
-    monkeypatch.setattr("gptdock.store.PAGE", 20)
+    monkeypatch.setattr("gptdock.ledger.store.PAGE", 20)
     monkeypatch.setattr("gptdock.usage.CHUNK", 1000)
     async with running(make_settings(proxy.url, openai.url), openai) as service:
         await fill(service, 50)

@@ -13,8 +13,8 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
-from gptdock.quota import Account, Lease, Receipt, Write
-from gptdock.store import Store
+from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.store import Store
 from tests.processes import GPTDOCK, Finished, environment, run
 from tests.service import read_receipts
 from tests.test_readme import README

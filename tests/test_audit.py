@@ -2,11 +2,11 @@
 
 import pytest
 
-from gptdock import quota
 from gptdock.audit import Finding, audit
-from gptdock.quota import Account, Lease, Receipt, Write
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger import book as quota
+from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 
 ACCOUNT = Account("c1", "p1")
 RECEIPT = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "a", 1)

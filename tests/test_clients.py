@@ -10,9 +10,9 @@ from gptdock import clients
 from gptdock.audit import audit
 from gptdock.clients import Clients, Operator
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.quota import Account, Book, Lease, Receipt, Write
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from tests.proxy import Proxy
 from tests.service import NOBODY, make_settings, read_receipts
 
@@ -53,7 +53,7 @@ async def book_of(tables: Store, period: str = "all") -> Book:
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 8, 1000])
 async def test_pages_hold_every_client_once(tables: Store, limit: int, monkeypatch):
-    monkeypatch.setattr("gptdock.store.PAGE", 4)  # so that a scan ends in the middle of a page, and of a client
+    monkeypatch.setattr("gptdock.ledger.store.PAGE", 4)  # so that a scan ends in the middle of a page, and of a client
     accounts = {Account(f"c{number}", product) for number in range(4) for product in ("p1", "p#2")}
     for account in accounts:
         for period in ("all", "2026-11"):
@@ -320,7 +320,7 @@ async def test_a_period_without_a_book_needs_no_reset(tables: Store):
 async def test_receipts_are_read_from_where_their_period_starts(
     tables: Store, behind: Store, proxy: Proxy, monkeypatch
 ):
-    monkeypatch.setattr("gptdock.store.PAGE", 2)
+    monkeypatch.setattr("gptdock.ledger.store.PAGE", 2)
     days = [f"2026-{month}-{day:02}" for month in ("10", "11") for day in range(10, 16)]
     receipts = [RECEIPT._replace(key=f"{day}T00:00:00.000Z#r#p") for day in days]
     await charge(tables, "all", *receipts, most=1000)

@@ -11,8 +11,8 @@ import pytest
 from gptdock import __main__, tokens
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.quota import Account
-from gptdock.store import Store
+from gptdock.ledger.book import Account
+from gptdock.ledger.store import Store
 from tests.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
 from tests.proxy import Proxy
 from tests.service import KEY, QUESTION, read_receipts, sse_data

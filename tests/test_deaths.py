@@ -15,9 +15,9 @@ import pytest
 from gptdock.audit import Finding, audit
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.quota import Account, Book
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger.book import Account, Book
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from tests.processes import PATIENCE_SECONDS, Running, environment, serving
 from tests.proxy import Fault, Proxy
 from tests.service import KEY, QUESTION, read_receipts

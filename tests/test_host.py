@@ -12,8 +12,8 @@ from typing import BinaryIO
 import aiohttp
 
 from gptdock.dev.openai import SimulatedOpenAI
-from gptdock.quota import Account
-from gptdock.store import Store
+from gptdock.ledger.book import Account
+from gptdock.ledger.store import Store
 from tests.processes import GPTDOCK, PATIENCE_SECONDS, SECRETS, Running, end, environment, serving
 from tests.service import KEY, QUESTION, sse_data
 

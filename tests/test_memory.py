@@ -7,8 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gptdock.quota import Account
-from gptdock.store import Store
+from gptdock.ledger.book import Account
+from gptdock.ledger.store import Store
 from tests.hostile import AUTHORIZED, raw_upstream, read_request, request
 from tests.processes import PATIENCE_SECONDS, Running, environment, serving
 from tests.service import KEY, QUESTION

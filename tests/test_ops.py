@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
-from gptdock.quota import Account, Lease, Write
-from gptdock.store import Store
+from gptdock.ledger.book import Account, Lease, Write
+from gptdock.ledger.store import Store
 from tests.hostile import start_drain
 from tests.service import Service
 

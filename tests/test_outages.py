@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
-from gptdock import quota
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.quota import Account, Receipt
-from gptdock.store import Store
+from gptdock.ledger import book as quota
+from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.store import Store
 from tests.hostile import PATIENCE_SECONDS, check_nothing_is_left, fault_of
 from tests.hostile import Fault as Seen
 from tests.proxy import Fault, Proxy

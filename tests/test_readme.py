@@ -222,7 +222,7 @@ def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
 
 
 def store() -> list[ast.Module]:
-    return [ast.parse((ROOT / f"gptdock/{room}.py").read_text()) for room in ("aws", "store")]
+    return [ast.parse((ROOT / f"gptdock/ledger/{room}.py").read_text()) for room in ("aws", "store")]
 
 
 SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]

@@ -13,8 +13,8 @@ import pytest
 from gptdock import upstream
 from gptdock.caller import Caller
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
+from gptdock.ledger.book import Account
 from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Meter
-from gptdock.quota import Account
 from gptdock.sse import Event, EventSplitter
 from gptdock.upstream import Stream
 from tests.hostile import (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock import reports
-from gptdock.quota import Receipt
+from gptdock.ledger.book import Receipt
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
 IN_WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9)

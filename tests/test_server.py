@@ -12,7 +12,7 @@ from gptdock import app as application
 from gptdock import server
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
-from gptdock.quota import Account
+from gptdock.ledger.book import Account
 from tests.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,

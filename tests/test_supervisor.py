@@ -16,10 +16,10 @@ from packaging.requirements import Requirement
 
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.quota import Account
+from gptdock.ledger.book import Account
+from gptdock.ledger.store import Store
 from gptdock.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
 from gptdock.settings import Settings
-from gptdock.store import Store
 from tests.processes import environment
 from tests.service import KEY, sse_data
 from tests.supervisord import PROGRAM, ROOT, WORKERS, Supervisor, shipped, supervised

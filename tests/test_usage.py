@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gptdock import usage
-from gptdock.quota import Account, Receipt
+from gptdock.ledger.book import Account, Receipt
 from gptdock.reports import By
 from gptdock.usage import Report
 

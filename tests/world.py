@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gptdock import quota, side
-from gptdock.quota import Ask, Book, Change, Receipt, Terms, Write
-from gptdock.side import Side, State
+from gptdock.ledger import book as quota
+from gptdock.ledger import lease_state as side
+from gptdock.ledger.book import Ask, Book, Change, Receipt, Terms, Write
+from gptdock.ledger.lease_state import Side, State
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and a swept one is kept: both end at the next tick

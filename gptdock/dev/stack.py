@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from gptdock import app, server, store
+from gptdock import app, server
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
+from gptdock.ledger import store
 from gptdock.settings import Settings
 from gptdock.telemetry import logs as telemetry
 from gptdock.tokens import Tokens

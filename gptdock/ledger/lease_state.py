@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from gptdock import quota
-from gptdock.quota import Ask, Book, Lease, Receipt, Terms, Write
+from gptdock.ledger import book as quota
+from gptdock.ledger.book import Ask, Book, Lease, Receipt, Terms, Write
 
 MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit (DESIGN 3)
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Self
 
-from gptdock import quota, store
 from gptdock.errors import LedgerUnavailable
-from gptdock.quota import Account, Book, Lease
+from gptdock.ledger import book as quota
+from gptdock.ledger import store
+from gptdock.ledger.book import Account, Book, Lease
+from gptdock.ledger.store import BATCH, Store
 from gptdock.settings import Settings
-from gptdock.store import BATCH, Store
 from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -15,15 +15,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gptdock import periods, quota
-from gptdock.bookloop import Admission, BookLoop, Rules
 from gptdock.errors import ClientNotFound, LedgerUnavailable
+from gptdock.ledger import book as quota
+from gptdock.ledger import periods
+from gptdock.ledger.book import Account, Ask, Book, Receipt, moment
+from gptdock.ledger.book_loop import Admission, BookLoop, Rules
+from gptdock.ledger.outbox import Outbox
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
-from gptdock.outbox import Outbox
-from gptdock.quota import Account, Ask, Book, Receipt, moment
 from gptdock.settings import Settings
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
 from gptdock.telemetry import metrics
 from gptdock.telemetry import request_line as requestlog
 

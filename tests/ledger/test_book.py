@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import quota
-from gptdock.quota import Ask, Book, Lease, Receipt
+from gptdock.ledger import book as quota
+from gptdock.ledger.book import Ask, Book, Lease, Receipt
 
 ASKS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Ask(full, least)))
 

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
-from gptdock import store
-from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable
-from gptdock.quota import Account, Receipt
-from gptdock.store import BATCH, Store
+from gptdock.ledger import store
+from gptdock.ledger.backoff import Backoff
+from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.store import BATCH, Store
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
-from gptdock import backoff, ledger, quota, side
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import Claim, Hold, Ledger
+from gptdock.ledger import backoff
+from gptdock.ledger import book as quota
+from gptdock.ledger import holds as ledger
+from gptdock.ledger import lease_state as side
+from gptdock.ledger.book import Account, Book, Lease, Receipt
+from gptdock.ledger.holds import Claim, Hold, Ledger
+from gptdock.ledger.store import Store
 from gptdock.meter import Charge
-from gptdock.quota import Account, Book, Lease, Receipt
-from gptdock.store import Store
 from tests.memory_store import Applied, Call, Key, MemoryStore, Tables
 from tests.service import NOBODY, make_settings
 

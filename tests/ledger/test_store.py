@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from gptdock import store
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.quota import Account, Lease, Receipt, Write
-from gptdock.store import Store
+from gptdock.ledger import store
+from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.store import Store
 from tests.proxy import Proxy
 from tests.service import NOBODY, make_settings, read_receipts
 
@@ -119,7 +119,7 @@ async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(tables: St
 
 
 async def test_the_books_of_a_client_are_read_a_page_at_a_time(tables: Store, behind: Store, proxy: Proxy, monkeypatch):
-    monkeypatch.setattr("gptdock.store.PAGE", 2)
+    monkeypatch.setattr("gptdock.ledger.store.PAGE", 2)
     accounts = [Account("c1", f"p{number}") for number in range(3)]
     for account in accounts:
         await tables.open_book(account, "all", 100, "now")

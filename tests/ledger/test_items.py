@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gptdock import items
-from gptdock.quota import Account, Book, Lease, Receipt, Write
-from gptdock.store import Store
+from gptdock.ledger import items
+from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
+from gptdock.ledger.store import Store
 from tests import world
 
 ACCOUNT = Account("c#1/ä", "p 1")

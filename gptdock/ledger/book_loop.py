@@ -11,14 +11,15 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gptdock import side, store
-from gptdock.backoff import Backoff
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.outbox import Outbox
-from gptdock.quota import Account, Ask, Book, Receipt, Terms, moment
-from gptdock.side import Side, State
-from gptdock.store import Store
-from gptdock.sweeper import Sweeper
+from gptdock.ledger import lease_state as side
+from gptdock.ledger import store
+from gptdock.ledger.backoff import Backoff
+from gptdock.ledger.book import Account, Ask, Book, Receipt, Terms, moment
+from gptdock.ledger.lease_state import Side, State
+from gptdock.ledger.outbox import Outbox
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import periods
+from gptdock.ledger import periods
 
 FAR = datetime(9999, 11, 1, tzinfo=UTC).timestamp()
 moments = st.floats(0, FAR)

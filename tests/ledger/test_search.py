@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from gptdock import quota, side
-from gptdock.quota import Lease, Write
-from gptdock.side import Side, State
+from gptdock.ledger import book as quota
+from gptdock.ledger import lease_state as side
+from gptdock.ledger.book import Lease, Write
+from gptdock.ledger.lease_state import Side, State
 from tests import world
 from tests.promises import search, walk
 from tests.world import GUARDS, World, start

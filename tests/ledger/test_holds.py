@@ -8,14 +8,14 @@ from functools import partial
 
 import pytest
 
-from gptdock import backoff, store
-from gptdock.bookloop import COUNTED_AT_ONCE
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import Claim, Hold, Ledger
+from gptdock.ledger import backoff, store
+from gptdock.ledger.book import Account, Lease
+from gptdock.ledger.book_loop import COUNTED_AT_ONCE
+from gptdock.ledger.holds import Claim, Hold, Ledger
+from gptdock.ledger.lease_state import MOST_RECEIPTS
+from gptdock.ledger.store import Store
 from gptdock.meter import Charge
-from gptdock.quota import Account, Lease
-from gptdock.side import MOST_RECEIPTS
-from gptdock.store import Store
 from gptdock.telemetry import logs as telemetry
 from tests.proxy import Fault, Proxy, proxied
 from tests.service import NOBODY, make_settings, read_receipts
@@ -432,11 +432,11 @@ async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, pro
         await ledger.settled()
         telemetry.request_id.set("of-another-request")
         proxy.strike("break")
-        logging.getLogger("gptdock.bookloop").addHandler(listener)
+        logging.getLogger("gptdock.ledger.book_loop").addHandler(listener)
         try:
             await spend(ledger, 1)
         finally:
-            logging.getLogger("gptdock.bookloop").removeHandler(listener)
+            logging.getLogger("gptdock.ledger.book_loop").removeHandler(listener)
 
     assert heard == [("commit not answered", "")]
 
