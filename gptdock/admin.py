@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gptdock import chat, clients, handlers, usage
+from gptdock import clients, handlers, usage
 from gptdock.bodies import read_body
 from gptdock.caller import Caller
 from gptdock.clients import MOST_TOKENS, Operator
@@ -18,6 +18,7 @@ from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account
+from gptdock.prompt import ask as chat
 from gptdock.reports import COLUMNS
 from gptdock.telemetry import request_line as requestlog
 from gptdock.usage import Report

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, completions, handlers, middlewares, openai_routes, upstream
+from gptdock import admin, handlers, middlewares, openai_routes, upstream
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
@@ -14,9 +14,10 @@ from gptdock.gate import Gate
 from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.ledger import store
 from gptdock.ledger.holds import Ledger
+from gptdock.prompt import completions
+from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, watchdog
-from gptdock.tokens import Tokens
 
 log = logging.getLogger(__name__)
 

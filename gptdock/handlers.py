@@ -5,13 +5,14 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, openapi
+from gptdock import openapi
 from gptdock.bodies import read_body
-from gptdock.chat import ChatRequest, Prompt
 from gptdock.keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger import periods
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
+from gptdock.prompt import ask as chat
+from gptdock.prompt.ask import ChatRequest, Prompt
 from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 

@@ -7,8 +7,8 @@ from gptdock.connections import Connections
 from gptdock.gate import Gate
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
+from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
-from gptdock.tokens import Tokens
 from gptdock.upstream import Upstream
 
 SETTINGS = web.AppKey("settings", Settings)

@@ -4,12 +4,13 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import chat, completions
 from gptdock.bodies import read_body
-from gptdock.completions import CompletionRequest
 from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
+from gptdock.prompt import ask as chat
+from gptdock.prompt import completions
+from gptdock.prompt.completions import CompletionRequest
 from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 

@@ -26,11 +26,11 @@ from gptdock.exchange import Exchange
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.meter import Charge, Meter
+from gptdock.prompt.tokens import INLINE_BYTES, Tokens
 from gptdock.refusals import to_error
 from gptdock.sse import Event
 from gptdock.telemetry import metrics
 from gptdock.telemetry import request_line as requestlog
-from gptdock.tokens import INLINE_BYTES, Tokens
 from gptdock.upstream import Answer, Stream
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.ledger import store
 from gptdock.ledger.store import Store
-from gptdock.tokens import Tokens
+from gptdock.prompt.tokens import Tokens
 from tests.processes import Finished
 from tests.proxy import Proxy, proxied
 from tests.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables

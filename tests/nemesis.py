@@ -26,7 +26,7 @@ from gptdock.ledger import store
 from gptdock.ledger.book import Account, Book
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
-from gptdock.tokens import Tokens
+from gptdock.prompt.tokens import Tokens
 from tests.proxy import Fault, Proxy, proxied
 from tests.service import KEY, make_settings, serve_tables
 

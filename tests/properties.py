@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from gptdock import chat
-from gptdock.chat import ChatRequest
 from gptdock.errors import InvalidRequest, PromptTooLong
 from gptdock.meter import MOST_TOKENS, Meter, is_chunk
+from gptdock.prompt import ask as chat
+from gptdock.prompt.ask import ChatRequest
 from gptdock.sse import Event, EventSplitter, EventTooLarge
 from tests import references
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gptdock.chat import ChatRequest, Message
+from gptdock.prompt.ask import ChatRequest, Message
 
 BOM = b"\xef\xbb\xbf"
 STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'

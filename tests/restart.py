@@ -18,7 +18,7 @@ import aiohttp
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
-from gptdock.tokens import Tokens
+from gptdock.prompt.tokens import Tokens
 from tests.processes import run
 from tests.service import KEY, QUESTION, sse_data
 from tests.supervisord import ROOT, WORKERS, Supervisor, supervised

@@ -12,8 +12,8 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import MissingHeaderNotRejected
 
 from gptdock.admin import to_cursor
-from gptdock.chat import MOST_ID_BYTES
 from gptdock.ledger.book import Account
+from gptdock.prompt.ask import MOST_ID_BYTES
 
 
 def texts(last: str) -> st.SearchStrategy[str]:

@@ -32,11 +32,11 @@ LINES = [
     (2, "audit clients connections gate ledger.holds usage"),
     (2, "ledger.book_loop"),
     (2, "ledger.outbox ledger.sweeper"),
-    (1, "ledger.backoff ledger.store telemetry.logs tokens upstream telemetry.watchdog"),
+    (1, "ledger.backoff ledger.store telemetry.logs prompt.tokens upstream telemetry.watchdog"),
     (1, "ledger.aws exchange openapi refusals telemetry.request_line"),
     (1, "telemetry.metrics"),
-    (0, "completions"),
-    (0, "chat images ledger.items meter reports retry settings ledger.lease_state"),
+    (0, "prompt.completions"),
+    (0, "prompt.ask prompt.images ledger.items meter reports retry settings ledger.lease_state"),
     (0, "errors ledger.periods ledger.book sse"),
 ]
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
@@ -53,7 +53,7 @@ OWNERS = {
     "dotenv": "__main__",
     "moto": "dev.*",
     "prometheus_client": "telemetry.metrics",
-    "tiktoken": "tokens",
+    "tiktoken": "prompt.tokens",
 }
 
 # A clock, a log, chance, and the process's environment: by the names under which they are used.
@@ -103,7 +103,13 @@ def test_every_room_has_its_place_in_the_house():
 
 
 def test_a_package_is_only_a_folder():
-    assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {"dev", "gptdock", "ledger", "telemetry"}
+    assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {
+        "dev",
+        "gptdock",
+        "ledger",
+        "prompt",
+        "telemetry",
+    }
     assert all(len(ast.parse(path.read_text()).body) == 1 for path in PACKAGE.rglob("__init__.py"))
 
 

@@ -8,11 +8,12 @@ import sys
 import aiohttp
 import pytest
 
-from gptdock import __main__, tokens
+from gptdock import __main__
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
+from gptdock.prompt import tokens
 from tests.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
 from tests.proxy import Proxy
 from tests.service import KEY, QUESTION, read_receipts, sse_data

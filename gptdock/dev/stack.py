@@ -12,9 +12,9 @@ from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
 from gptdock.ledger import store
+from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import logs as telemetry
-from gptdock.tokens import Tokens
 
 DEFAULTS = {
     "HOST": "127.0.0.1",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import completions
-from gptdock.completions import CompletionRequest, Cost
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
+from gptdock.prompt import completions
+from gptdock.prompt.completions import CompletionRequest, Cost
 
 NEWEST = "gpt-6"
 MODELS = ("gpt-4o-mini", "gpt-4o", NEWEST)

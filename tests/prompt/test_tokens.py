@@ -13,11 +13,11 @@ import tiktoken.registry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import tokens
 from gptdock.errors import SettingsError
-from gptdock.tokens import Tokens
+from gptdock.prompt import tokens
+from gptdock.prompt.tokens import Tokens
 
-RECORDED = Path(__file__).parent / "data"
+RECORDED = Path(__file__).parents[1] / "data"
 MEBIBYTE = 1024 * 1024
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gptdock import images
+from gptdock.prompt import images
 
 TUNED = "ft:gpt-4o-mini-2024-07-18:acme::x"
 SHRINKING = [

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptdock import chat
-from gptdock.chat import ChatRequest, Message, Prompt
 from gptdock.errors import InvalidRequest, PromptTooLong
+from gptdock.prompt import ask as chat
+from gptdock.prompt.ask import ChatRequest, Message, Prompt
 from tests import properties
 
 FIELDS = {"question": "Why?", "user_id": "u", "client_id": "c", "product_id": "p"}

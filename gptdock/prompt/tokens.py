@@ -29,7 +29,7 @@ from gptdock.errors import SettingsError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 BLOB_URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 SHA256 = {  # as in tiktoken_ext/openai_public.py
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
