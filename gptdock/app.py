@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, handlers, middlewares, openai_routes, upstream
+from gptdock import admin, handlers, middlewares, openai_routes
 from gptdock.clients import Clients
 from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
@@ -18,6 +18,7 @@ from gptdock.prompt import completions
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, watchdog
+from gptdock.upstream import client as upstream
 
 log = logging.getLogger(__name__)
 

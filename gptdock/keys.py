@@ -9,7 +9,7 @@ from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
-from gptdock.upstream import Upstream
+from gptdock.upstream.client import Upstream
 
 SETTINGS = web.AppKey("settings", Settings)
 CONNECTIONS = web.AppKey("connections", Connections)

@@ -19,19 +19,19 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock import meter
 from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
-from gptdock.exchange import Exchange
 from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.ledger.holds import Claim, Hold
-from gptdock.meter import Charge, Meter
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
-from gptdock.refusals import to_error
-from gptdock.sse import Event
 from gptdock.telemetry import metrics
 from gptdock.telemetry import request_line as requestlog
-from gptdock.upstream import Answer, Stream
+from gptdock.upstream import meter
+from gptdock.upstream.client import Answer, Stream
+from gptdock.upstream.exchange import Exchange
+from gptdock.upstream.meter import Charge, Meter
+from gptdock.upstream.refusals import to_error
+from gptdock.upstream.sse import Event
 
 log = logging.getLogger(__name__)
 

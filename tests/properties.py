@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.meter import MOST_TOKENS, Meter, is_chunk
 from gptdock.prompt import ask as chat
 from gptdock.prompt.ask import ChatRequest
-from gptdock.sse import Event, EventSplitter, EventTooLarge
+from gptdock.upstream.meter import MOST_TOKENS, Meter, is_chunk
+from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 from tests import references
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gptdock import upstream
 from gptdock.caller import Caller
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.ledger.book import Account
-from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Meter
-from gptdock.sse import Event, EventSplitter
-from gptdock.upstream import Stream
+from gptdock.upstream import client as upstream
+from gptdock.upstream.client import Stream
+from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Meter
+from gptdock.upstream.sse import Event, EventSplitter
 from tests.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,

@@ -23,10 +23,10 @@ from gptdock.ledger.book_loop import Admission, BookLoop, Rules
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
-from gptdock.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
 from gptdock.telemetry import request_line as requestlog
+from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
-from gptdock.meter import Charge
 from gptdock.telemetry import logs as telemetry
+from gptdock.upstream.meter import Charge
 from tests.proxy import Fault, Proxy, proxied
 from tests.service import NOBODY, make_settings, read_receipts
 

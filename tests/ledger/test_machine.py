@@ -27,7 +27,7 @@ from gptdock.ledger import lease_state as side
 from gptdock.ledger.book import Account, Book, Lease, Receipt
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
-from gptdock.meter import Charge
+from gptdock.upstream.meter import Charge
 from tests.memory_store import Applied, Call, Key, MemoryStore, Tables
 from tests.service import NOBODY, make_settings
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import retry
-from gptdock.retry import Budget
+from gptdock.upstream import retry
+from gptdock.upstream.retry import Budget
 
 NOW = datetime(2026, 11, 23, 5, 5, 45, tzinfo=UTC)
 

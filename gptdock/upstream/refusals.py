@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import aiohttp
 
-from gptdock import retry
 from gptdock.errors import APIError, ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
+from gptdock.upstream import retry
 
 log = logging.getLogger(__name__)
 

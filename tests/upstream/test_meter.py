@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock import meter
-from gptdock.meter import Charge, Meter, Usage
-from gptdock.sse import Event, EventSplitter
+from gptdock.upstream import meter
+from gptdock.upstream.meter import Charge, Meter, Usage
+from gptdock.upstream.sse import Event, EventSplitter
 from tests import properties
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 ODD_USAGES = [
     {},

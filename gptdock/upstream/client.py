@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from gptdock import meter, refusals, retry
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
-from gptdock.exchange import Body, Exchange
-from gptdock.refusals import Refusal
 from gptdock.settings import Settings
-from gptdock.sse import Event, EventSplitter, EventTooLarge
 from gptdock.telemetry import metrics
+from gptdock.upstream import meter, refusals, retry
+from gptdock.upstream.exchange import Body, Exchange
+from gptdock.upstream.refusals import Refusal
+from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from gptdock import refusals
 from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
+from gptdock.upstream import refusals
 from tests.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
 
 

@@ -10,8 +10,8 @@ from email.utils import format_datetime
 import aiohttp
 import pytest
 
-from gptdock import upstream
 from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.upstream import client as upstream
 from tests.hostile import (
     PATIENCE_SECONDS,
     Fault,
@@ -33,7 +33,7 @@ WHOLE = b'{"choices": [], "usage": {"total_tokens": 7, "prompt_tokens": 4, "comp
 @pytest.fixture
 def quick(monkeypatch):
     """Retries without a Retry-After happen at once: full jitter may say so."""
-    monkeypatch.setattr("gptdock.upstream.random.random", lambda: 0.0)
+    monkeypatch.setattr("gptdock.upstream.client.random.random", lambda: 0.0)
 
 
 def tries_that_failed(caplog):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from gptdock.sse import Event
+from gptdock.upstream.sse import Event
 
 UNSEEN_TOKENS_PER_SECOND = 200
 MOST_TOKENS = 10**9
