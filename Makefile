@@ -33,7 +33,7 @@ conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the Dynam
 	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
 
 contract: .venv/test.installed ## Hold the service against its OpenAPI document, EXAMPLES=200 an operation
-	EXAMPLES=$(or $(EXAMPLES),200) .venv/bin/pytest tests/test_openapi.py -s
+	EXAMPLES=$(or $(EXAMPLES),200) .venv/bin/pytest tests/http/test_openapi.py -s
 
 fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
 	.venv/bin/python -m tests.fuzz $(or $(SECONDS),60)

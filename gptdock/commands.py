@@ -7,10 +7,11 @@ import socket
 import time
 from collections.abc import Mapping
 
-from gptdock import admin_commands, app, server
+from gptdock import admin_commands
 from gptdock.audit import audit
 from gptdock.console import Table
 from gptdock.errors import SettingsError
+from gptdock.http import app, server
 from gptdock.ledger import store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings

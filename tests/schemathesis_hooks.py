@@ -11,7 +11,7 @@ from schemathesis import Case, CheckContext, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import MissingHeaderNotRejected
 
-from gptdock.admin import to_cursor
+from gptdock.http.admin_routes import to_cursor
 from gptdock.ledger.book import Account
 from gptdock.prompt.ask import MOST_ID_BYTES
 

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gptdock import middlewares
 from gptdock.dev.journal import Record
 from gptdock.dev.script import Script
+from gptdock.http import middlewares
 from tests.hostile import check_nothing_is_left
 from tests.service import Service
 

@@ -14,9 +14,9 @@ from promql_parser import AggregateExpr, Call, Expr, VectorSelector
 
 from gptdock.errors import APIError, LedgerUnavailable, Unavailable
 from gptdock.settings import Settings
+from tests.http.test_ops import free_port
 from tests.processes import environment
 from tests.supervisord import PROGRAM, ROOT, shipped
-from tests.test_ops import free_port
 from tests.test_readme import README, table, words_in_backticks
 
 DASHBOARD = json.loads((ROOT / "supervisor/grafana.json").read_text())

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
+from gptdock.http.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
 from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
-from gptdock.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
 from gptdock.settings import Settings
 from tests.processes import environment
 from tests.service import KEY, sse_data

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from gptdock import app, server
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
+from gptdock.http import app, server
 from gptdock.ledger import store
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings

@@ -6,7 +6,7 @@ import re
 from aiohttp import web
 
 from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
-from gptdock.keys import SETTINGS
+from gptdock.http.app_keys import SETTINGS
 
 # Not `request.charset`: aiohttp reads that with email's parser, which takes seconds for 8 KB of semicolons.
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)

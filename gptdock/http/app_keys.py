@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from gptdock.clients import Clients
-from gptdock.connections import Connections
-from gptdock.gate import Gate
+from gptdock.http.connections import Connections
+from gptdock.http.gate import Gate
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
-from gptdock.keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
+from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
 from gptdock.telemetry import logs as telemetry
 from gptdock.telemetry import request_line as requestlog
 

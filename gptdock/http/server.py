@@ -16,10 +16,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gptdock import ops
-from gptdock.connections import Connection
 from gptdock.errors import SettingsError
-from gptdock.keys import CONNECTIONS, GATE, LEDGER, SETTINGS
+from gptdock.http import ops
+from gptdock.http.app_keys import CONNECTIONS, GATE, LEDGER, SETTINGS
+from gptdock.http.connections import Connection
 from gptdock.settings import Settings
 
 log = logging.getLogger(__name__)

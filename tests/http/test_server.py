@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gptdock import app as application
-from gptdock import server
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
+from gptdock.http import app as application
+from gptdock.http import server
 from gptdock.ledger.book import Account
 from tests.hostile import (
     AUTHORIZED,

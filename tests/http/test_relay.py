@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gptdock.caller import Caller
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
+from gptdock.http.caller import Caller
 from gptdock.ledger.book import Account
 from gptdock.upstream import client as upstream
 from gptdock.upstream.client import Stream
@@ -30,7 +30,7 @@ from tests.hostile import (
 )
 from tests.service import Service, sse_data
 
-RECORDED = (Path(__file__).parent / "data/ask_stream.sse").read_bytes()
+RECORDED = (Path(__file__).parents[1] / "data/ask_stream.sse").read_bytes()
 TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
 USAGE_OF_5 = b'data: {"choices":[],"usage":{"total_tokens":5}}\n\n'
 CUTS: list[Cut] = ["close", "rst", "mid_chunk", "after_finish", "clean_no_done", "close_delimited"]

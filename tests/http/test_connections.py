@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from gptdock import connections, server
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.keys import CONNECTIONS
+from gptdock.http import connections, server
+from gptdock.http.app_keys import CONNECTIONS
 from tests.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.keys import CONNECTIONS, SETTINGS, STORE
+from gptdock.http.app_keys import CONNECTIONS, SETTINGS, STORE
 from gptdock.telemetry import metrics
 
 

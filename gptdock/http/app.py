@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock import admin, handlers, middlewares, openai_routes
 from gptdock.clients import Clients
-from gptdock.connections import Connections
 from gptdock.errors import LedgerUnavailable
-from gptdock.gate import Gate
-from gptdock.keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
+from gptdock.http import admin_routes as admin
+from gptdock.http import client_routes as handlers
+from gptdock.http import middlewares, openai_routes
+from gptdock.http.app_keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
+from gptdock.http.connections import Connections
+from gptdock.http.gate import Gate
 from gptdock.ledger import store
 from gptdock.ledger.holds import Ledger
 from gptdock.prompt import completions

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parent / "data" / "openapi.json"
+DOCUMENT = Path(__file__).parents[1] / "data" / "openapi.json"
 
 
 @cache

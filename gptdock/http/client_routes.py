@@ -5,15 +5,15 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import openapi
-from gptdock.bodies import read_body
-from gptdock.keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.http import openapi
+from gptdock.http.app_keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.http.bodies import read_body
+from gptdock.http.relay import Completion, relay
 from gptdock.ledger import periods
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask as chat
 from gptdock.prompt.ask import ChatRequest, Prompt
-from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 
 

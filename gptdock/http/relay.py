@@ -19,9 +19,9 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock.caller import Caller
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
-from gptdock.keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
+from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
+from gptdock.http.caller import Caller
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
 from gptdock.telemetry import metrics

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
-from gptdock.connections import cut
 from gptdock.errors import CallerGone
-from gptdock.keys import SETTINGS
+from gptdock.http.app_keys import SETTINGS
+from gptdock.http.connections import cut
 
 
 class Caller:

@@ -8,7 +8,7 @@ import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
-from gptdock.gate import Gate
+from gptdock.http.gate import Gate
 from tests.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
 
 

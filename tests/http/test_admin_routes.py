@@ -13,14 +13,14 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gptdock.admin import from_cursor, to_cursor
 from gptdock.audit import audit
 from gptdock.dev.script import Script
+from gptdock.http.admin_routes import from_cursor, to_cursor
 from gptdock.ledger.book import Account, Lease, Receipt, Write
 from gptdock.ledger.sweeper import Sweeper
 from tests.hostile import Fault, connect, fault_of, read_fault, request
+from tests.http.test_middlewares import WRONG_KEYS
 from tests.service import ADMIN_KEY, KEY, make_settings, running, sse_data
-from tests.test_middlewares import WRONG_KEYS
 
 FORBIDDEN, UNKNOWN = Fault(403, "forbidden"), Fault(404, "client_not_found")
 WHO = "client_id=c1&product_id=p1"
@@ -486,7 +486,7 @@ def hearing(message: str) -> Iterator[asyncio.Event]:
             if record.getMessage() == message:
                 heard.set()
 
-    logger, listener = logging.getLogger("gptdock.admin"), Listener()
+    logger, listener = logging.getLogger("gptdock.http.admin_routes"), Listener()
     level = logger.level
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)

@@ -4,14 +4,14 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock.bodies import read_body
-from gptdock.keys import GATE, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.http.bodies import read_body
+from gptdock.http.relay import Completion, relay
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask as chat
 from gptdock.prompt import completions
 from gptdock.prompt.completions import CompletionRequest
-from gptdock.relay import Completion, relay
 from gptdock.telemetry import request_line as requestlog
 
 NOBODY = "-"  # the user on a receipt, where no request names one

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gptdock import clients, handlers, usage
-from gptdock.bodies import read_body
-from gptdock.caller import Caller
+from gptdock import clients, usage
 from gptdock.clients import MOST_TOKENS, Operator
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
-from gptdock.keys import CLIENTS, OPERATOR, REQUEST_ID
+from gptdock.http import client_routes as handlers
+from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
+from gptdock.http.bodies import read_body
+from gptdock.http.caller import Caller
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account
 from gptdock.prompt import ask as chat

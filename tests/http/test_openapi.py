@@ -14,9 +14,10 @@ import pytest
 from aiohttp import web
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from gptdock import app, errors, middlewares, openapi
+from gptdock import errors
 from gptdock.dev.script import Script
 from gptdock.errors import APIError, RateLimited, Unavailable
+from gptdock.http import app, middlewares, openapi
 from tests.processes import PATIENCE_SECONDS, run
 from tests.service import sse_data
 from tests.test_readme import ROOT, all_kinds

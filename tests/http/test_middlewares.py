@@ -8,9 +8,9 @@ import re
 import pytest
 from aiohttp import web
 
-from gptdock import middlewares
-from gptdock.connections import Connections
-from gptdock.keys import CONNECTIONS
+from gptdock.http import middlewares
+from gptdock.http.app_keys import CONNECTIONS
+from gptdock.http.connections import Connections
 from tests.hostile import (
     AUTHORIZED,
     Fault,
@@ -439,7 +439,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
     headers = {name.lower(): value for name, value in response.headers.items()}
     assert read_fault(response.status, headers, body) == Fault(500, "internal_error")
     assert headers["x-should-retry"] == "false"
-    [record] = [record for record in caplog.records if record.name == "gptdock.middlewares"]
+    [record] = [record for record in caplog.records if record.name == "gptdock.http.middlewares"]
     assert (record.levelno, record.exc_info is not None) == (logging.ERROR, True)
 
 
