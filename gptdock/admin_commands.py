@@ -14,15 +14,15 @@ from collections.abc import AsyncIterator
 from io import TextIOWrapper
 from typing import Any
 
-from gptdock import clients, reports, usage
-from gptdock.clients import MOST_TOKENS, Clients, Operator, Overview
+from gptdock.admin import clients, reports, usage
+from gptdock.admin.clients import MOST_TOKENS, Clients, Operator, Overview
+from gptdock.admin.usage import Report
 from gptdock.console import Table, counted
 from gptdock.errors import InvalidRequest
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account, Client
 from gptdock.prompt import ask as chat
 from gptdock.settings import Settings
-from gptdock.usage import Report
 
 _CLIENT = "client:<20 product:<20 {}"
 

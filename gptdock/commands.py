@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from gptdock import admin_commands
-from gptdock.audit import audit
+from gptdock.admin.audit import audit
 from gptdock.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server

@@ -10,8 +10,8 @@ PORT = "4577"
 CASES = (
     "tests/ledger/test_items.py",
     "tests/ledger/test_store.py",
-    "tests/test_audit.py",
-    "tests/test_clients.py",
+    "tests/admin/test_audit.py",
+    "tests/admin/test_clients.py",
     "tests/ledger/test_holds.py",
 )
 

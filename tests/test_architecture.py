@@ -29,14 +29,17 @@ LINES = [
     (4, "http.relay"),
     (4, "http.bodies http.caller"),
     (3, "http.app_keys"),
-    (2, "audit clients http.connections http.gate ledger.holds usage"),
+    (2, "admin.audit admin.clients http.connections http.gate ledger.holds admin.usage"),
     (2, "ledger.book_loop"),
     (2, "ledger.outbox ledger.sweeper"),
     (1, "ledger.backoff ledger.store telemetry.logs prompt.tokens upstream.client telemetry.watchdog"),
     (1, "ledger.aws upstream.exchange http.openapi upstream.refusals telemetry.request_line"),
     (1, "telemetry.metrics"),
     (0, "prompt.completions"),
-    (0, "prompt.ask prompt.images ledger.items upstream.meter reports upstream.retry settings ledger.lease_state"),
+    (
+        0,
+        "prompt.ask prompt.images ledger.items upstream.meter admin.reports upstream.retry settings ledger.lease_state",
+    ),
     (0, "errors ledger.periods ledger.book upstream.sse"),
 ]
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
@@ -104,6 +107,7 @@ def test_every_room_has_its_place_in_the_house():
 
 def test_a_package_is_only_a_folder():
     assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {
+        "admin",
         "dev",
         "gptdock",
         "http",

@@ -12,7 +12,7 @@ from functools import partial
 import aiohttp
 import pytest
 
-from gptdock.audit import Finding, audit
+from gptdock.admin.audit import Finding, audit
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.book import Account, Book

@@ -14,7 +14,7 @@ from itertools import count
 
 import pytest
 
-from gptdock import usage
+from gptdock.admin import usage
 from gptdock.ledger.book import Account, Receipt
 from tests.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
 from tests.service import NOBODY, make_settings, running

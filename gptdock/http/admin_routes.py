@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gptdock import clients, usage
-from gptdock.clients import MOST_TOKENS, Operator
+from gptdock.admin import clients, usage
+from gptdock.admin.clients import MOST_TOKENS, Operator
+from gptdock.admin.reports import COLUMNS
+from gptdock.admin.usage import Report
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes as handlers
 from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
@@ -20,9 +22,7 @@ from gptdock.http.caller import Caller
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account
 from gptdock.prompt import ask as chat
-from gptdock.reports import COLUMNS
 from gptdock.telemetry import request_line as requestlog
-from gptdock.usage import Report
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
-from gptdock.clients import Clients
+from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
 from gptdock.http import admin_routes as admin
 from gptdock.http import client_routes as handlers

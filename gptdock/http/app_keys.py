@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gptdock.clients import Clients
+from gptdock.admin.clients import Clients
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
 from gptdock.ledger.holds import Ledger

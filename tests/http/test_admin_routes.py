@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gptdock.audit import audit
+from gptdock.admin.audit import audit
 from gptdock.dev.script import Script
 from gptdock.http.admin_routes import from_cursor, to_cursor
 from gptdock.ledger.book import Account, Lease, Receipt, Write
@@ -435,7 +435,7 @@ async def test_a_report_that_cannot_be_begun_has_a_status(proxy, openai, by: str
 async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "gptdock")
     monkeypatch.setattr("gptdock.ledger.store.PAGE", 20)
-    monkeypatch.setattr("gptdock.usage.CHUNK", 1000)
+    monkeypatch.setattr("gptdock.admin.usage.CHUNK", 1000)
     async with running(make_settings(proxy.url, openai.url), openai) as service:
         await fill(service, 50)
         proxy.strike("pass", "pass", "break", operation="Query")  # the books, the first page, the second

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from gptdock import reports
+from gptdock.admin import reports
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import book as quota
 from gptdock.ledger import periods

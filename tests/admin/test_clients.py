@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gptdock import clients
-from gptdock.audit import audit
-from gptdock.clients import Clients, Operator
+from gptdock.admin import clients
+from gptdock.admin.audit import audit
+from gptdock.admin.clients import Clients, Operator
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store

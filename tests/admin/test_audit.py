@@ -2,7 +2,7 @@
 
 import pytest
 
-from gptdock.audit import Finding, audit
+from gptdock.admin.audit import Finding, audit
 from gptdock.ledger import book as quota
 from gptdock.ledger.book import Account, Lease, Receipt, Write
 from gptdock.ledger.store import Store
