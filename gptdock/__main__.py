@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gptdock import admin_commands, commands
+from gptdock.cli import admin as admin_commands
+from gptdock.cli import commands
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 from gptdock.ledger.store import fault
 

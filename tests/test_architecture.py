@@ -16,9 +16,9 @@ PACKAGE = ROOT / "gptdock"
 # Top to bottom, with the floor of the house plan: a room imports only from lines below its own, so there are no cycles.
 LINES = [
     (8, "__main__"),
-    (8, "commands"),
-    (8, "admin_commands"),
-    (8, "console"),
+    (8, "cli.commands"),
+    (8, "cli.admin"),
+    (8, "cli.console"),
     (7, "dev.stack"),
     (7, "dev.dynamodb dev.openai"),
     (7, "dev.composer dev.playback"),
@@ -108,6 +108,7 @@ def test_every_room_has_its_place_in_the_house():
 def test_a_package_is_only_a_folder():
     assert {path.parent.name for path in PACKAGE.rglob("__init__.py")} == {
         "admin",
+        "cli",
         "dev",
         "gptdock",
         "http",

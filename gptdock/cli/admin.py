@@ -17,7 +17,7 @@ from typing import Any
 from gptdock.admin import clients, reports, usage
 from gptdock.admin.clients import MOST_TOKENS, Clients, Operator, Overview
 from gptdock.admin.usage import Report
-from gptdock.console import Table, counted
+from gptdock.cli.console import Table, counted
 from gptdock.errors import InvalidRequest
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account, Client

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from gptdock.console import Table, counted
+from gptdock.cli.console import Table, counted
 
 
 async def things(count: int) -> AsyncIterator[int]:

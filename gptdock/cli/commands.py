@@ -7,9 +7,9 @@ import socket
 import time
 from collections.abc import Mapping
 
-from gptdock import admin_commands
 from gptdock.admin.audit import audit
-from gptdock.console import Table
+from gptdock.cli import admin as admin_commands
+from gptdock.cli.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
 from gptdock.ledger import store
