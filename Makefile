@@ -21,25 +21,25 @@ format: .venv/check.installed ## Put imports and formatting right
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
 nemesis: .venv/test.installed ## Fight SEEDS=500 seeds of kills, pauses and lost answers
-	.venv/bin/python -m tests.nemesis 0 $(or $(SEEDS),500)
+	.venv/bin/python -m tests.long.nemesis 0 $(or $(SEEDS),500)
 
 restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 seconds
-	.venv/bin/python -m tests.restart $(or $(CALLERS),50) 30
+	.venv/bin/python -m tests.long.restart $(or $(CALLERS),50) 30
 
 stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 50 good ones
-	.venv/bin/python -m tests.stalled 500 50
+	.venv/bin/python -m tests.long.stalled 500 50
 
 conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
-	.venv/bin/python -m tests.conformance .venv/ministack/bin/ministack
+	.venv/bin/python -m tests.long.conformance .venv/ministack/bin/ministack
 
 contract: .venv/test.installed ## Hold the service against its OpenAPI document, EXAMPLES=200 an operation
 	EXAMPLES=$(or $(EXAMPLES),200) .venv/bin/pytest tests/http/test_openapi.py -s
 
 fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
-	.venv/bin/python -m tests.fuzz $(or $(SECONDS),60)
+	.venv/bin/python -m tests.long.fuzz $(or $(SECONDS),60)
 
 examples: .venv/test.installed ## Run the JavaScript of the README, by node and npm
-	.venv/bin/python -m tests.examples
+	.venv/bin/python -m tests.long.examples
 
 # One stamp for each extra of setup.cfg, so that `make run` waits for no more than it needs.
 .venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip

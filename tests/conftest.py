@@ -15,9 +15,9 @@ from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.ledger import store
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
-from tests.processes import Finished
-from tests.proxy import Proxy, proxied
-from tests.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
+from tests.harness.processes import Finished
+from tests.harness.proxy import Proxy, proxied
+from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
 
 settings.register_profile("gptdock", deadline=None)  # a machine that runs tests is busy: no example has 200 ms
 settings.load_profile("gptdock")

@@ -13,8 +13,8 @@ from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
-from tests.proxy import Proxy
-from tests.service import NOBODY, make_settings, read_receipts
+from tests.harness.proxy import Proxy
+from tests.harness.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 ANNA = Operator("cli:anna", "r1")

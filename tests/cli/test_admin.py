@@ -15,9 +15,9 @@ import pytest
 
 from gptdock.ledger.book import Account, Lease, Receipt, Write
 from gptdock.ledger.store import Store
-from tests.processes import GPTDOCK, Finished, environment, run
-from tests.service import read_receipts
-from tests.test_readme import README
+from tests.documents.test_readme import README
+from tests.harness.processes import GPTDOCK, Finished, environment, run
+from tests.harness.service import read_receipts
 
 ACCOUNT = Account("1234", "demo")
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "upstream", "complete", "a", 1)

@@ -14,9 +14,9 @@ from gptdock.dev.script import Script
 from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
 from gptdock.prompt import tokens
-from tests.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
-from tests.proxy import Proxy
-from tests.service import KEY, QUESTION, read_receipts, sse_data
+from tests.harness.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
+from tests.harness.proxy import Proxy
+from tests.harness.service import KEY, QUESTION, read_receipts, sse_data
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 

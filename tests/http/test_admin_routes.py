@@ -18,9 +18,9 @@ from gptdock.dev.script import Script
 from gptdock.http.admin_routes import from_cursor, to_cursor
 from gptdock.ledger.book import Account, Lease, Receipt, Write
 from gptdock.ledger.sweeper import Sweeper
-from tests.hostile import Fault, connect, fault_of, read_fault, request
+from tests.harness.hostile import Fault, connect, fault_of, read_fault, request
+from tests.harness.service import ADMIN_KEY, KEY, make_settings, running, sse_data
 from tests.http.test_middlewares import WRONG_KEYS
-from tests.service import ADMIN_KEY, KEY, make_settings, running, sse_data
 
 FORBIDDEN, UNKNOWN = Fault(403, "forbidden"), Fault(404, "client_not_found")
 WHO = "client_id=c1&product_id=p1"

@@ -9,8 +9,17 @@ import pytest
 
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
-from tests.hostile import AUTHORIZED, Connection, Fault, check_nothing_is_left, connect, fault_of, question, request
-from tests.service import QUESTION, make_settings, running, sse_data
+from tests.harness.hostile import (
+    AUTHORIZED,
+    Connection,
+    Fault,
+    check_nothing_is_left,
+    connect,
+    fault_of,
+    question,
+    request,
+)
+from tests.harness.service import QUESTION, make_settings, running, sse_data
 
 MARGIN_TOKENS = 8
 SPACIOUS = {"max_body_bytes": 4_000_000, "max_prompt_tokens": 2_000_000, "default_token_quota": 10**9}

@@ -9,7 +9,7 @@ import pytest
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.http import connections, server
 from gptdock.http.app_keys import CONNECTIONS
-from tests.hostile import (
+from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
     Connection,
@@ -22,7 +22,7 @@ from tests.hostile import (
     request,
     start_drain,
 )
-from tests.service import Service, sse_data
+from tests.harness.service import Service, sse_data
 
 HEALTH = request("GET", "/v1/health", headers={})
 NOWHERE = request("GET", "/nowhere")

@@ -9,7 +9,7 @@ import pytest
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
 from gptdock.http.gate import Gate
-from tests.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
+from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
 
 
 async def test_as_many_as_may_pass_and_no_more():

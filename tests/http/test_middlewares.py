@@ -11,7 +11,7 @@ from aiohttp import web
 from gptdock.http import middlewares
 from gptdock.http.app_keys import CONNECTIONS
 from gptdock.http.connections import Connections
-from tests.hostile import (
+from tests.harness.hostile import (
     AUTHORIZED,
     Fault,
     check_nothing_is_left,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gptdock.dev.script import Script
-from tests.hostile import Fault, check_nothing_is_left, fault_of
-from tests.service import Service, sse_data
+from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
+from tests.harness.service import Service, sse_data
 
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1", "X-User-Id": "u7"}
 MESSAGES = [{"role": "user", "content": "Who are you?"}]

@@ -18,9 +18,9 @@ from gptdock import errors
 from gptdock.dev.script import Script
 from gptdock.errors import APIError, RateLimited, Unavailable
 from gptdock.http import app, middlewares, openapi
-from tests.processes import PATIENCE_SECONDS, run
-from tests.service import sse_data
-from tests.test_readme import ROOT, all_kinds
+from tests.documents.test_readme import ROOT, all_kinds
+from tests.harness.processes import PATIENCE_SECONDS, run
+from tests.harness.service import sse_data
 
 SCHEMATHESIS = (str(Path(sys.executable).parent / "schemathesis"),)
 EXAMPLES = os.environ.get("EXAMPLES", "5")  # that are made for each operation, beside those that cover its schemas
@@ -47,11 +47,11 @@ def schema_of(status: str) -> dict[str, Any]:
 
 
 async def test_schemathesis_finds_nothing(serve, tmp_path):
-    """In a process of its own, with every check that it has: see tests/schemathesis.toml."""
+    """In a process of its own, with every check that it has: see tests/harness/schemathesis.toml."""
     contract = json.loads(openapi.text())
     contract["components"]["schemas"]["CompletionRequest"]["properties"]["model"]["enum"] = ["gpt-4o-mini"]
     (tmp_path / "openapi.json").write_text(json.dumps(contract))
-    config = ["--no-color", "--config-file", str(ROOT / "tests/schemathesis.toml")]
+    config = ["--no-color", "--config-file", str(ROOT / "tests/harness/schemathesis.toml")]
     env = {"PYTHONPATH": str(ROOT)}
 
     async with serve(max_prompt_tokens=10**6) as service:  # JSON Schema cannot count tokens

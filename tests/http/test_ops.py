@@ -12,8 +12,8 @@ from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
 from gptdock.ledger.book import Account, Lease, Write
 from gptdock.ledger.store import Store
-from tests.hostile import start_drain
-from tests.service import Service
+from tests.harness.hostile import start_drain
+from tests.harness.service import Service
 
 
 def free_port() -> int:

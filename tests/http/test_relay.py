@@ -17,7 +17,7 @@ from gptdock.upstream import client as upstream
 from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Meter
 from gptdock.upstream.sse import Event, EventSplitter
-from tests.hostile import (
+from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
     check_nothing_is_left,
@@ -28,7 +28,7 @@ from tests.hostile import (
     read_request,
     request,
 )
-from tests.service import Service, sse_data
+from tests.harness.service import Service, sse_data
 
 RECORDED = (Path(__file__).parents[1] / "data/ask_stream.sse").read_bytes()
 TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'

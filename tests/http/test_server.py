@@ -13,7 +13,7 @@ from gptdock.errors import SettingsError
 from gptdock.http import app as application
 from gptdock.http import server
 from gptdock.ledger.book import Account
-from tests.hostile import (
+from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
     Fault,
@@ -25,7 +25,7 @@ from tests.hostile import (
     request,
     start_drain,
 )
-from tests.service import make_settings, read_receipts, running, serve_tables, sse_data
+from tests.harness.service import make_settings, read_receipts, running, serve_tables, sse_data
 
 ACCOUNT = Account("c1", "p1")
 NOBODY = "http://127.0.0.1:1"

@@ -17,8 +17,8 @@ from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs as telemetry
 from gptdock.upstream.meter import Charge
-from tests.proxy import Fault, Proxy, proxied
-from tests.service import NOBODY, make_settings, read_receipts
+from tests.harness.proxy import Fault, Proxy, proxied
+from tests.harness.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 NOON = 1795435200.0  # 2026-11-23T12:00:00Z

@@ -8,7 +8,7 @@ import pytest
 from gptdock.ledger import items
 from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
-from tests import world
+from tests.harness import world
 
 ACCOUNT = Account("c#1/ä", "p 1")
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r#p.1", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)

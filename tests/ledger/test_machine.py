@@ -28,8 +28,8 @@ from gptdock.ledger.book import Account, Book, Lease, Receipt
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
 from gptdock.upstream.meter import Charge
-from tests.memory_store import Applied, Call, Key, MemoryStore, Tables
-from tests.service import NOBODY, make_settings
+from tests.harness.memory_store import Applied, Call, Key, MemoryStore, Tables
+from tests.harness.service import NOBODY, make_settings
 
 NOON = 1795435200  # 2026-11-23T12:00:00Z
 ACCOUNT = Account("c1", "p1")

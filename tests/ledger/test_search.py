@@ -9,9 +9,9 @@ from gptdock.ledger import book as quota
 from gptdock.ledger import lease_state as side
 from gptdock.ledger.book import Lease, Write
 from gptdock.ledger.lease_state import Side, State
-from tests import world
-from tests.promises import search, walk
-from tests.world import GUARDS, World, start
+from tests.harness import world
+from tests.harness.promises import search, walk
+from tests.harness.world import GUARDS, World, start
 
 STEPS = 6_000  # of each random walk that must find nothing
 STEPS_TO_A_FAULT = 2_000  # of each that must find something

@@ -8,8 +8,8 @@ from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import store
 from gptdock.ledger.book import Account, Lease, Receipt, Write
 from gptdock.ledger.store import Store
-from tests.proxy import Proxy
-from tests.service import NOBODY, make_settings, read_receipts
+from tests.harness.proxy import Proxy
+from tests.harness.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 FIRST = Write("commit", "a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, asks={1: 5})

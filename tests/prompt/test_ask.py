@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gptdock.errors import InvalidRequest, PromptTooLong
 from gptdock.prompt import ask as chat
 from gptdock.prompt.ask import ChatRequest, Message, Prompt
-from tests import properties
+from tests.harness import properties
 
 FIELDS = {"question": "Why?", "user_id": "u", "client_id": "c", "product_id": "p"}
 HISTORIES = st.lists(st.builds(Message, st.sampled_from(chat.ROLES), st.text(max_size=20)), max_size=12)

@@ -10,8 +10,8 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.telemetry import logs as telemetry
-from tests.hostile import connect
-from tests.service import QUESTION, Service
+from tests.harness.hostile import connect
+from tests.harness.service import QUESTION, Service
 
 USUAL = {"time", "level", "logger", "message", "request_id"}
 OF_A_REQUEST = {"method", "route", "status", "outcome", "ms"}

@@ -1,7 +1,7 @@
 import time
 
 from gptdock.telemetry.watchdog import BLOCKED_SECONDS, TICK_SECONDS
-from tests.service import Service, sse_data
+from tests.harness.service import Service, sse_data
 
 
 async def test_a_blocked_loop_is_logged_and_the_service_goes_on(service: Service, caplog):

@@ -12,7 +12,7 @@ import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.upstream import client as upstream
-from tests.hostile import (
+from tests.harness.hostile import (
     PATIENCE_SECONDS,
     Fault,
     bound_socket,
@@ -22,7 +22,7 @@ from tests.hostile import (
     read_request,
     url_of,
 )
-from tests.service import QUESTION, sse_data
+from tests.harness.service import QUESTION, sse_data
 
 AT_ONCE = {"Retry-After": "0"}  # so that no test waits for a retry
 BROKEN = Fault(502, "upstream_error")

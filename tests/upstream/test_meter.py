@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gptdock.upstream import meter
 from gptdock.upstream.meter import Charge, Meter, Usage
 from gptdock.upstream.sse import Event, EventSplitter
-from tests import properties
+from tests.harness import properties
 
 DATA = Path(__file__).parents[1] / "data"
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}

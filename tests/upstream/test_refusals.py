@@ -7,7 +7,7 @@ import pytest
 
 from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
 from gptdock.upstream import refusals
-from tests.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
+from tests.harness.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
-from tests import properties
-from tests.properties import datas, split
-from tests.references import BOM, dispatched
+from tests.harness import properties
+from tests.harness.properties import datas, split
+from tests.harness.references import BOM, dispatched
 
 STREAM = (Path(__file__).parents[1] / "data" / "ask_stream.sse").read_bytes()
 # Streams made of what matters to the grammar, so that short ones already meet.

@@ -1,0 +1,199 @@
+"""Bytes to GPTDock as they are, upstreams of a few bytes, and what must hold after every fault."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from gptdock.dev.script import Script
+from gptdock.ledger.book import Account, Book
+from tests.harness.service import KEY, QUESTION, Service
+
+PATIENCE_SECONDS = 5.0  # half of what aiohttp would wait where a test waits for us to be quick
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+class Fault(NamedTuple):
+    """An error as the caller sees it."""
+
+    status: int
+    code: str
+    param: str | None = None
+
+
+@dataclass
+class Connection:
+    """A connection to GPTDock that sends what it is told to."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, data: bytes) -> None:
+        """Send these bytes, at once."""
+        self.writer.write(data)
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Close the connection, by a FIN if all that came was read; or by a reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+        self.writer.transport.abort()
+
+    async def line(self) -> bytes:
+        """The next line that comes."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.readline()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body of the answer that comes next."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            status_line, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+            return int(status_line.split()[1]), headers, body
+
+    async def fault(self) -> Fault:
+        """The error that comes next; its form is checked."""
+        return read_fault(*await self.answer())
+
+    async def rest(self) -> bytes:
+        """All that comes until GPTDock closes the connection, which it must do soon."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.read()
+
+
+@asynccontextmanager
+async def connect(service: Service) -> AsyncIterator[Connection]:
+    """A connection to the service, closed at the end."""
+    host, port = service.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def deaf_caller(service: Service, **fields: Any) -> socket.socket:
+    """A caller who asks and then does not read, with little room for what comes."""
+    sock = await deaf_connection(service)
+    await asyncio.get_running_loop().sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(**fields)))
+    return sock
+
+
+async def deaf_connection(service: Service) -> socket.socket:
+    """A connection of somebody who does not read, with little room for what comes."""
+    host, port = service.url.removeprefix("http://").split(":")
+    sock, loop = socket.socket(), asyncio.get_running_loop()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # over loopback it would take megabytes, at 64 KB each
+    sock.setblocking(False)
+    await loop.sock_connect(sock, (host, int(port)))
+    return sock
+
+
+def request(method: str, path: str, headers: Mapping[str, str] = AUTHORIZED, body: bytes | None = None) -> bytes:
+    """A request as bytes; its length is told if it has a body."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: gptdock", *(f"{name}: {value}" for name, value in headers.items())]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+def question(**fields: Any) -> bytes:
+    """The body of the usual question, with these fields over it."""
+    return json.dumps(QUESTION | fields).encode()
+
+
+async def fault_of(response: aiohttp.ClientResponse) -> Fault:
+    """The error that was answered; its form is checked."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return read_fault(response.status, headers, await response.read())
+
+
+def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+    """The error in an answer, whose form is the one that OpenAI clients read."""
+    content = json.loads(body)
+    assert headers["content-type"].startswith("application/json")
+    assert content.keys() == {"error", "request_id"}
+    assert content["error"].keys() == {"message", "type", "param", "code"}
+    assert content["request_id"] == headers["x-request-id"]
+    assert content["error"]["message"]
+    return Fault(status, content["error"]["code"], content["error"]["param"])
+
+
+async def check_nothing_is_left(service: Service, used: int) -> None:
+    """So much is charged, nothing is held, no upstream answer is open, and the next question is answered."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await service.openai.journal.ended(len(service.openai.journal))
+    info = await service.info()
+    assert (info["quota_held"], info["quota_used"]) == (0, used)
+    assert info["quota_left"] == info["max_quota"] - used
+    service.openai.script = Script()
+    async with service.ask() as response:
+        assert response.status == 200
+    assert (await service.info())["quota_used"] == used + service.openai.journal[-1].spent
+
+
+async def start_drain(service: Service) -> None:
+    """Tell the service to stop, and wait until it drains: an idle connection is closed then."""
+    async with connect(service) as idle:
+        idle.send(request("GET", "/v1/health"))
+        await idle.answer()
+        service.stop.set()
+        await idle.rest()
+
+
+async def final_book(service: Service, account: Account = Account("c1", "p1")) -> Book:  # noqa: B008
+    """The client's book once the service has stopped."""
+    await service.served
+    book = await service.tables.read(account, "all")
+    assert book is not None
+    return book
+
+
+@asynccontextmanager
+async def raw_upstream(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """The base URL of an upstream that treats each connection like `serve`; all are closed at the end."""
+    writers = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of the request that comes next."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    [length] = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return head, await reader.readexactly(int(length.partition(b":")[2]))
+
+
+def bound_socket() -> socket.socket:
+    """A socket that keeps a port for itself, on which nobody listens."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """The base URL of an upstream at this socket."""
+    return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"

@@ -1,0 +1,162 @@
+"""A store of values in memory, where every write waits as a call until somebody decides what becomes of it.
+
+A call is applied, then answered or its answer lost; or dropped; or late: it may be applied at any later time, or never.
+Reads are answered at once. What was applied is remembered in `Tables.applied`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from gptdock.errors import LedgerUnavailable
+from gptdock.ledger.book import Account, Book, Change, Receipt, Write
+from gptdock.ledger.store import BATCH, Answer
+from tests.harness.world import apply, holds
+
+Key = tuple[Account, str]  # account, period
+
+
+class Applied(NamedTuple):
+    """A write that reached a book, with the book before and after it."""
+
+    key: Key
+    write: Write
+    before: Book
+    after: Book
+
+
+class Sent(NamedTuple):
+    """A write to a book."""
+
+    key: Key
+    write: Write
+
+
+@dataclass(eq=False)
+class Call:
+    """One write on its way; `what` is done at most once."""
+
+    store: "MemoryStore"
+    what: Callable[[], Any]
+    sent: Sent | None = None
+    answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    done: list[Any] = field(default_factory=list)
+
+    def apply(self) -> None:
+        """It reaches the tables; nobody knows yet."""
+        if not self.done:
+            self.done.append(self.what())
+
+    def tell(self) -> None:
+        """It is answered, after it was applied."""
+        self.apply()
+        if not self.answer.done():
+            self.answer.set_result(self.done[0])
+
+    def fail(self) -> None:
+        """Whoever sent it hears nothing of what became of it."""
+        if not self.answer.done():
+            self.answer.set_exception(LedgerUnavailable())
+
+
+@dataclass
+class Tables:
+    """What all processes share: both tables, and the calls that are on their way to them."""
+
+    accounts: dict[Account, int] = field(default_factory=dict)
+    books: dict[Key, Book] = field(default_factory=dict)
+    usage: dict[Key, dict[str, Receipt]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    late: list[Call] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
+
+    def decide(self, call: Call, fate: str) -> None:
+        """Let it be `answered`; `applied`, and answered later; `lost` (applied, not answered); `dropped`; or `late`."""
+        if fate == "applied":
+            return call.apply()
+        self.calls.remove(call)
+        if fate == "answered":
+            return call.tell()
+        if fate == "lost":
+            call.apply()
+        elif fate == "late" and not call.done:
+            self.late.append(call)
+        return call.fail()
+
+    def arrive(self, call: Call) -> None:
+        """A late call is applied after all."""
+        self.late.remove(call)
+        call.apply()
+
+    def change(self, key: Key, change: Change) -> bool:
+        """One transaction: the receipt must be new, the book as it was read."""
+        book, receipts = self.books[key], self.usage.setdefault(key, {})
+        if change.receipt.key in receipts:
+            return True
+        if change.old_max not in (None, book.max) or book.used < -change.used_by > 0:
+            return False
+        receipts[change.receipt.key] = change.receipt
+        self.books[key] = replace(
+            book, max=book.max + change.max_by, left=book.left + change.left_by, used=book.used + change.used_by
+        )
+        if change.old_max is not None:
+            self.accounts[key[0]] = change.old_max + change.max_by
+        return True
+
+    def send(self, key: Key, write: Write) -> Answer:
+        """One conditional update."""
+        before = self.books.get(key)
+        if before is None or not holds(before, write):
+            return Answer(False, before)
+        self.books[key] = apply(before, write)
+        self.applied.append(Applied(key, write, before, self.books[key]))
+        return Answer(True, self.books[key])
+
+    def open(self, key: Key, seen: int | None, default_max: int) -> None:
+        """One transaction: the account as it was read, the book absent."""
+        if self.accounts.get(key[0]) == seen and key not in self.books:
+            most = self.accounts.setdefault(key[0], default_max)
+            self.books[key] = Book(most, most, 0)
+
+    def put(self, receipts: Sequence[tuple[Account, str, Receipt]]) -> None:
+        """Put receipts; the same key always has the same content."""
+        assert len(receipts) <= BATCH
+        for account, period, receipt in receipts:
+            assert self.usage.setdefault((account, period), {}).setdefault(receipt.key, receipt) == receipt
+
+
+@dataclass(eq=False)
+class MemoryStore:
+    """The store of one process, or of the operator; once it is `cut`, no call leaves it and none is answered."""
+
+    tables: Tables
+    cut: bool = False
+
+    async def send(self, account: Account, period: str, write: Write) -> Answer:
+        sent = Sent((account, period), write)
+        answer: Answer = await self._call(lambda: self.tables.send(*sent), sent)
+        return answer
+
+    async def read(self, account: Account, period: str) -> Book | None:
+        return self.tables.books.get((account, period))
+
+    async def read_max(self, account: Account) -> int | None:
+        return self.tables.accounts.get(account)
+
+    async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
+        seen = await self.read_max(account)
+        await self._call(lambda: self.tables.open((account, period), seen, default_max))
+
+    async def put_receipts(self, receipts: Sequence[tuple[Account, str, Receipt]]) -> None:
+        await self._call(lambda: self.tables.put(receipts))
+
+    async def change(self, account: Account, period: str, change: Change) -> bool:
+        applied: bool = await self._call(lambda: self.tables.change((account, period), change))
+        return applied
+
+    async def _call(self, what: Callable[[], Any], sent: Sent | None = None) -> Any:
+        call = Call(self, what, sent)
+        if not self.cut:
+            self.tables.calls.append(call)
+        return await call.answer

@@ -1,0 +1,142 @@
+"""GPTDock as people run it: the real command, in a process of its own, with nothing of whoever runs the tests."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.harness.service import KEY
+
+GPTDOCK = str(Path(sys.executable).parent / "gptdock")
+PATIENCE_SECONDS = 60  # for what a process does at once, on a machine that is busy
+SECRETS = {"OPEN_AI_KEY": "sk-upstream-secret", "PRE_SHARED_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "aws-secret"}
+
+
+class Finished(NamedTuple):
+    """What a process left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Running:
+    """A process that was started to serve; whoever started it ends it."""
+
+    url: str
+    process: Process
+
+    async def logged(self, message: str) -> dict[str, Any]:
+        """Wait for the log line with this message, past whatever comes before it."""
+        assert self.process.stderr
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for line in self.process.stderr:
+                record: dict[str, Any] = json.loads(line)
+                if record["message"] == message:
+                    return record
+        raise AssertionError(f"ended without having logged {message!r}")
+
+    def terminate(self) -> None:
+        """Tell it to stop, as supervisor does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> int:
+        """Its exit code, once it ended by itself."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+def environment(
+    dynamodb: str = "http://127.0.0.1:1", openai: str = "http://127.0.0.1:1/v1", **more: str
+) -> dict[str, str]:
+    """What `gptdock serve` needs; both addresses lead nowhere unless given. An empty value is an unset one."""
+    needed = {"AWS_ACCESS_KEY_ID": "test", "AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "OPENAI_BASE_URL": openai}
+    return SECRETS | needed | more
+
+
+async def run(
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    command: tuple[str, ...] = (GPTDOCK,),
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Finished:
+    """Run `gptdock`, or another command, with these arguments until it ends."""
+    process = await _start((*command, *arguments), cwd, env)
+    try:
+        async with asyncio.timeout(patience_seconds):
+            out, err = await process.communicate()
+    finally:
+        await end(process)
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def starting(cwd: Path, env: Mapping[str, str], command: tuple[str, ...] = (GPTDOCK,)) -> AsyncIterator[Running]:
+    """`gptdock serve --fd` on a socket of ours, as soon as there is a process."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url, fd = f"http://127.0.0.1:{sock.getsockname()[1]}", sock.fileno()
+        process = await _start((*command, "serve", "--fd", str(fd)), cwd, env, fd)
+    try:
+        yield Running(url, process)
+    finally:
+        await end(process)
+
+
+@asynccontextmanager
+async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
+    """`gptdock serve --fd` on a socket of ours, as soon as it serves."""
+    async with starting(cwd, env) as running:
+        await running.logged("serving")
+        yield running
+
+
+@asynccontextmanager
+async def dev(folder: Path, **settings: str) -> AsyncIterator[list[str]]:
+    """What `make run` runs, on a free port: the lines that it prints, up to the last command."""
+    env = {"PORT": "0"} | settings
+    process = await asyncio.create_subprocess_exec(GPTDOCK, "dev", cwd=folder, env=env, stdout=PIPE, stderr=PIPE)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield [line async for line in _until_the_last_command(process)]
+        process.terminate()
+        await process.communicate()
+        assert process.returncode == 0
+    finally:
+        await end(process)
+
+
+async def _until_the_last_command(process: Process) -> AsyncIterator[str]:
+    assert process.stdout
+    commands = 0
+    while commands < 3:
+        line = (await process.stdout.readline()).decode().rstrip("\n")
+        assert line or not process.stdout.at_eof(), "ended without three commands"
+        commands += line.startswith("curl ")
+        yield line
+
+
+async def end(process: Process) -> None:
+    """See to it that the process is gone."""
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def _start(command: tuple[str, ...], cwd: Path, env: Mapping[str, str], *fds: int) -> Process:
+    clean = {"PATH": os.environ["PATH"]} | dict(env)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=clean, stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=fds
+    )

@@ -1,0 +1,137 @@
+"""What must hold in a `world`, at every step and at rest; and ways to search for a step after which it does not."""
+
+import random
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from tests.harness.world import ALLOWANCE, Process, World, actions, start
+
+Path = tuple[Any, ...]  # (the path before, the last label)
+
+
+def wrong(world: World) -> str:
+    """The first broken promise, or nothing."""
+    book = world.book
+    if world.bad:
+        return world.bad
+    if book.left + book.used + book.held != book.max:
+        return "left + used + held != max"
+    if sum(sum(process.truth) for process in world.processes) > world.peak + world.forgiven + world.slack:
+        return "overspend"
+    in_book = {receipt.key: receipt for lease in book.leases.values() for receipt in lease.receipts}
+    if sum(receipt.tokens for receipt in {**world.usage, **in_book}.values()) != book.used:
+        return "receipts, put or in the book, do not sum to used"
+    if not quiet(world):
+        return ""
+    return next((bad for process in world.processes if (bad := _wrong_at_rest(world, process))), "")
+
+
+def _wrong_at_rest(world: World, process: Process) -> str:
+    name, truth = process.side.process, sum(process.truth)
+    charged = sum(receipt.tokens for receipt in world.usage.values() if receipt.process == name)
+    if process.away:
+        return ""
+    if charged < truth and not process.stale:
+        return f"at rest: {name} is charged {charged} of {truth}"
+    if process.up and charged != truth:
+        return f"at rest: {name} lives and is charged {charged}, not {truth}"
+    if charged > truth + ALLOWANCE * process.asked:
+        return f"at rest: {name} is charged {charged}, more than {truth} and its wills"
+    return ""
+
+
+def quiet(world: World) -> bool:
+    """Whether nothing is held, in flight, or still to put."""
+    busy = any(p.up and (p.side.flying or p.side.requests or _unput(p)) for p in world.processes)
+    leases = world.book.leases.values()
+    return not busy and all(not x.held and all(r.key in world.usage for r in x.receipts) for x in leases)
+
+
+def _unput(process: Process) -> bool:
+    receipts = process.side.lease.receipts if process.side.lease else ()
+    return any(receipt.key not in process.put for receipt in receipts)
+
+
+def calm(world: World) -> tuple[str, list[str]]:
+    """From here without faults all ends well: the broken promise, if any, and the way there."""
+    path: list[str] = []
+    world = world._replace(faults={})
+    for _ in range(400):
+        if bad := wrong(world):
+            return bad, path
+        step = next((s for s in actions(world) if " asks " not in s[0] and " generates " not in s[0]), None)
+        if step:
+            path.append(step[0])
+            world = step[1]
+        elif quiet(world) and not world.book.leases:
+            return "", path
+        else:
+            world = world._replace(now=world.now + 2)
+    return "stuck: never comes to rest", path[:20]
+
+
+def search(first: World, most: int, calm_every: int = 50) -> tuple[str, list[str], bool]:
+    """Breadth first: the broken promise with a shortest trace; else whether the world was searched exhaustively."""
+    seen = {repr(first)}
+    todo: deque[tuple[World, Path]] = deque([(first, ())])
+    while todo:
+        world, path = todo.popleft()
+        if len(seen) > most:
+            return "", [], False
+        for label, after in actions(world):
+            key = repr(after)
+            if key in seen:
+                continue
+            seen.add(key)
+            bad = wrong(after)
+            bad, then = calm(after) if not bad and len(seen) % calm_every == 0 else (bad, [])
+            if bad:
+                return bad, [*_labels((path, label)), *then], False
+            todo.append((after, (path, label)))
+    return "", [], True
+
+
+def _labels(path: Path) -> Iterator[str]:
+    if path:
+        yield from _labels(path[0])
+        yield path[1]
+
+
+def walk(seed: int, steps: int, guards: frozenset[str] | None = None) -> tuple[str, list[str]]:
+    """Episodes of three processes with four requests each under many faults, each brought to rest at its end."""
+    rng, done = random.Random(seed), 0
+    while done < steps:
+        world = _random_start(rng)
+        world = world._replace(guards=guards) if guards is not None else world
+        path = []
+        for _ in range(rng.randint(20, 160)):
+            choices = list(actions(world))
+            if not choices:
+                break
+            label, world = rng.choice(choices)
+            path.append(label)
+            done += 1
+            if bad := wrong(world):
+                return f"seed {seed}: {bad}", path
+        bad, then = calm(world)
+        if bad:
+            return f"seed {seed}: {bad}", path + then
+    return "", []
+
+
+def _random_start(rng: random.Random) -> World:
+    fulls = [[rng.randint(1, 6) for _ in range(4)] for _ in range(3)]
+    wants = [[(full, rng.randint(1, full)) for full in row] for row in fulls]
+    faults = {
+        "crash": 2,
+        "timeout": 8,
+        "tick": 6,
+        "over": 2,
+        "change": 2,
+        "skew": 2,
+        "stray": 3,
+        "give_up": 2,
+        "forget": 2,
+    }
+    return start(wants, rng.randint(4, 30), **{kind: rng.randint(0, most) for kind, most in faults.items()})

@@ -1,0 +1,171 @@
+"""What holds for any bytes: hypothesis and the fuzzer (`tests.fuzz`) look for some for which it does not."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from gptdock.errors import InvalidRequest, PromptTooLong
+from gptdock.prompt import ask as chat
+from gptdock.prompt.ask import ChatRequest
+from gptdock.upstream.meter import MOST_TOKENS, Meter, is_chunk
+from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
+from tests.harness import references
+
+
+def cut(stream: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """Pieces of these sizes, and the rest."""
+    start = 0
+    for size in sizes:
+        yield stream[start : start + size]
+        start += size
+    yield stream[start:]
+
+
+def split(stream: bytes, sizes: Iterable[int] = ()) -> list[Event]:
+    """The events of a stream that comes in pieces."""
+    splitter = EventSplitter()
+    return [event for data in cut(stream, sizes) for event in splitter.feed(data)]
+
+
+def datas(events: Iterable[Event]) -> list[bytes]:
+    """The data of those events that have some."""
+    return [event.data for event in events if event.data is not None]
+
+
+# -------------------------------------------------------------------------------------------------------- the splitter
+
+
+def splits_as_specified(stream: bytes, sizes: list[int]) -> None:
+    """Cut anywhere, a stream is read as the specification says, and no byte is lost, made up or moved."""
+    splitter = EventSplitter()
+
+    events = [event for data in cut(stream, sizes) for event in splitter.feed(data)]
+    late = splitter.feed(b"\n\n")
+
+    assert datas(events) == references.dispatched(stream)
+    raw = b"".join(event.raw for event in events + late)
+    assert (stream + b"\n\n").startswith(raw)
+    assert (stream + b"\n\n").removeprefix(raw) in (b"", b"\n")
+
+
+def limits_what_is_pending(stream: bytes, sizes: list[int], limit: int) -> None:
+    """A splitter with a limit hands out the same events, until more than the limit is pending."""
+    splitter, free = EventSplitter(limit), EventSplitter()
+    fed = given = 0
+    for data in cut(stream, sizes):
+        fed += len(data)
+        events = free.feed(data)
+        given += sum(len(event.raw) for event in events)
+        try:
+            assert splitter.feed(data) == events
+            assert events or fed - given <= limit
+        except EventTooLarge:
+            assert not events
+            assert fed - given > limit
+            return
+
+
+# ------------------------------------------------------------------------------------------------------ the front door
+
+
+def admits_what_the_contract_allows(body: bytes) -> None:
+    """A body becomes what the contract makes of it, or a 400 that names the first wrong field, and nothing else."""
+    got = _admitted(body)
+
+    if isinstance(got, ChatRequest):
+        for budget in (20, len(body)):
+            _becomes_a_prompt(got, budget)
+    else:
+        assert (got.status, got.code, bool(str(got))) == (400, "invalid_request", True)
+        assert got.param
+    with suppress(RecursionError):  # too deep for the reference; how deep json goes is not the same in every Python
+        assert references.request(body) == (got if isinstance(got, ChatRequest) else got.param)
+
+
+def _admitted(body: bytes) -> ChatRequest | InvalidRequest:
+    try:
+        return ChatRequest.from_json(body)
+    except InvalidRequest as error:
+        return error
+
+
+def _becomes_a_prompt(request: ChatRequest, budget: int) -> None:
+    try:
+        prompt = chat.assemble(request, system="Be kind.", max_prompt_tokens=budget, count=len)
+    except PromptTooLong:
+        return
+    body = chat.upstream_body(prompt, model="m", params={}, stream=request.stream, max_completion_tokens=1)
+    assert prompt.tokens <= budget
+    assert json.loads(body)["messages"] == [message._asdict() for message in prompt.messages]
+    assert prompt.messages[-1].content == request.question
+
+
+# ----------------------------------------------------------------------------------------------------------- the meter
+
+
+def meters_without_fail(stream: bytes, sizes: list[int], *, show_usage: bool) -> None:
+    """However a stream comes and whenever its text is asked for, it is metered alike; any object may be an answer."""
+    events = datas(split(stream, sizes))
+    states = [_state_after(events, show_usage, ask_early) for ask_early in (False, True)]
+
+    for data in events:
+        if (answer := _object(data)) is not None:
+            _meters_an_answer(answer, data)
+    if not any(map(_is_deep, events)):
+        assert states[0] == states[1]
+        assert states[0][-1] == "".join(map(_text_alone, _before_done(events)))
+        assert [is_chunk(data) for data in events] == [_is_done(data) or _object(data) is not None for data in events]
+
+
+def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tuple[Any, ...]:
+    meter, shown, text = Meter(show_usage=show_usage), [], ""
+    for data in events:
+        shown.append(meter.read(Event(data, data)))
+        if ask_early:
+            assert meter.text().startswith(text)
+            text = meter.text()
+    _is_sane(meter)
+    return shown, meter.usage, meter.odd_usage, meter.error is None, meter.begun, meter.done, meter.text()
+
+
+def _text_alone(data: bytes) -> str:
+    meter = Meter()
+    meter.read(Event(data, data))
+    assert _object(data) is not None or meter.text() == data.decode("utf-8", "replace")
+    return meter.text()
+
+
+def _meters_an_answer(answer: dict[str, Any], raw: bytes) -> None:
+    meter = Meter()
+    meter.read_answer(answer, raw)
+    assert meter.done
+    _is_sane(meter)
+
+
+def _is_sane(meter: Meter) -> None:
+    assert all(0 <= tokens <= MOST_TOKENS for tokens in meter.usage or ())
+    assert meter.error is None or isinstance(meter.error, dict)
+    assert meter.text_seen or not meter.text()
+
+
+def _before_done(events: list[bytes]) -> Iterator[bytes]:
+    return itertools.takewhile(lambda data: not _is_done(data), events)
+
+
+def _is_done(data: bytes) -> bool:
+    return data.strip() == b"[DONE]"
+
+
+def _is_deep(data: bytes) -> bool:
+    # Near its limit, what json can read depends on how deep the frame is in which it is asked.
+    return data.count(b"[") + data.count(b"{") > 500
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

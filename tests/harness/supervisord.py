@@ -1,0 +1,131 @@
+"""A real supervisord with the configuration that is shipped in `supervisor/`."""
+
+import asyncio
+import os
+import random
+import re
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import AsyncIterator
+from configparser import RawConfigParser
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+
+from tests.harness.processes import GPTDOCK, PATIENCE_SECONDS, environment, run
+from tests.harness.service import KEY, QUESTION, sse_data
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PROGRAM = "fcgi-program:gptdock"
+WORKERS = ["gptdock:gptdock_0", "gptdock:gptdock_1"]
+
+
+def shipped() -> RawConfigParser:
+    """The shipped configuration as supervisor reads it."""
+    parser = RawConfigParser(inline_comment_prefixes=(";",))
+    parser.read(ROOT / "supervisor/gptdock.conf")
+    return parser
+
+
+class Supervisor:
+    """A supervisord with the shipped configuration; what belongs to the machine is replaced."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._config = folder / "supervisord.conf"
+        parser = shipped()
+        program = parser[PROGRAM]
+        del program["user"]
+        program["socket"] = f"tcp://127.0.0.1:{port}"
+        program["command"] = program["command"].replace("/opt/gptdock/.venv/bin/gptdock", GPTDOCK)
+        program["directory"] = str(folder)
+        program["environment"] = (
+            program["environment"].replace("/opt/gptdock", str(folder)).replace("910", free_ops_ports())
+        )
+        program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
+        # What Debian's own /etc/supervisor/supervisord.conf has around what it includes.
+        parser["supervisord"].update(
+            {"logfile": str(folder / "log"), "pidfile": str(folder / "pid"), "nodaemon": "true"}
+        )
+        parser["unix_http_server"] = {"file": str(folder / "s")}
+        parser["supervisorctl"] = {"serverurl": f"unix://{folder / 's'}"}
+        parser["rpcinterface:supervisor"] = {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        }
+        with self._config.open("w") as file:
+            parser.write(file)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Supervisor"]:
+        """Both processes run; at the end supervisord is told to stop, and does."""
+        self._process = await asyncio.create_subprocess_exec(
+            BIN / "supervisord", "-c", self._config, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=_path()
+        )
+        try:
+            await self.logged("success: gptdock_. entered RUNNING state", times=len(WORKERS))
+            yield self
+        finally:
+            self._process.terminate()  # it ends its workers first
+            await self._process.communicate()
+            assert self._process.returncode == 0
+
+    async def logged(self, pattern: str, times: int = 1) -> list[str]:
+        """Wait until supervisord has logged so many lines with this pattern; the last group of each."""
+        assert self._process.stdout
+        found: list[str] = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(found) < times:
+                line = (await self._process.stdout.readline()).decode()
+                assert line, f"ended without having logged {pattern!r}"
+                if match := re.search(pattern, line):
+                    found.append(match[match.lastindex or 0])
+        return found
+
+    async def control(self, *arguments: str) -> str:
+        """What `supervisorctl` answers."""
+        process = await asyncio.create_subprocess_exec(
+            BIN / "supervisorctl", "-c", self._config, *arguments, stdout=PIPE, stderr=STDOUT, env=_path()
+        )
+        out, _ = await process.communicate()
+        return out.decode()
+
+    async def ask(self, key: str = KEY) -> None:
+        """Ask over a connection of its own, and be answered."""
+        async with aiohttp.ClientSession() as session, self.open(session, key) as response:
+            assert response.status == 200
+            assert sse_data(await response.read())[-1] == b"[DONE]"
+
+    def open(self, session: aiohttp.ClientSession, key: str = KEY):
+        """A streamed answer; to be used with `async with`."""
+        headers = {"Authorization": f"Bearer {key}"}
+        return session.post(f"{self.url}/v1/ask", json=QUESTION | {"stream": True}, headers=headers)
+
+
+@asynccontextmanager
+async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) -> AsyncIterator[Supervisor]:
+    """The shipped configuration, with an environment file as on a VM, and tables made by the command."""
+    env_file = folder / ".env"
+    env_file.touch(mode=0o600)
+    values = environment(dynamodb, openai, RESERVE_TIMEOUT="20", **settings)  # machines that run tests are busy
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    assert (await run("tables", cwd=folder, env={})).code == 0
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    async with Supervisor(folder, port).running() as supervisor:
+        yield supervisor
+
+
+def free_ops_ports() -> str:
+    """The first digits of two ports, which end in 0 and 1, on which nobody listens."""
+    while True:
+        digits = str(random.randint(1100, 3199))  # below the ports that connections are given
+        first, second = (("127.0.0.1", int(f"{digits}{last}")) for last in (0, 1))
+        with suppress(OSError), socket.create_server(first), socket.create_server(second):
+            return digits
+
+
+def _path() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"]}

@@ -1,0 +1,174 @@
+"""The programs of the README, each run as it stands: `make examples` for those in JavaScript.
+
+The suite runs those in Python. Those in JavaScript need node, npm and its registry, which not everybody has who runs
+the tests; so they are run by hand, through the same claims.
+"""
+
+import asyncio
+import os
+import re
+import signal
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.dev.script import Script
+from tests.harness.hostile import raw_upstream, read_request
+from tests.harness.processes import PATIENCE_SECONDS, Finished, end
+from tests.harness.service import Service, make_settings, running, serve_tables
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+KEY = "dev-key"
+ANSWER = "Straße, 東京, 🙂: each word by itself."
+TWO_EVENTS = b"""HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+data: {"choices": [{"delta": {"content": "Half"}}]}
+
+data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+"""
+
+
+def programs(language: str) -> list[str]:
+    """All programs in this language that the README has marked for us."""
+    return re.findall(rf"^```{language} test\n((?s:.*?))^```$", README, re.MULTILINE)
+
+
+class Place:
+    """Where a program runs, and how: `command` begins its command line, `suffix` ends the name of its file."""
+
+    def __init__(self, folder: Path, suffix: str, *command: str) -> None:
+        self._folder, self._suffix, self._command = folder, suffix, command
+
+    @asynccontextmanager
+    async def running(self, program: str, url: str) -> AsyncIterator[Process]:
+        """The program in a process, told to ask at `url`."""
+        file = self._folder / f"program{self._suffix}"
+        file.write_text(program)
+        env = {"PATH": os.environ["PATH"], "GPTDOCK_URL": url}
+        process = await asyncio.create_subprocess_exec(*self._command, str(file), env=env, stdout=PIPE, stderr=PIPE)
+        try:
+            yield process
+        finally:
+            await end(process)
+
+    async def run(self, program: str, url: str) -> Finished:
+        """What the program left."""
+        async with self.running(program, url) as process:
+            return await finished(process)
+
+
+async def finished(process: Process) -> Finished:
+    """What the process left, once it ended by itself."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def served(openai: SimulatedOpenAI, **settings: object) -> AsyncIterator[Service]:
+    """GPTDock with the key of `make run`, in front of this simulated OpenAI."""
+    async with (
+        serve_tables() as dynamodb,
+        running(make_settings(dynamodb, openai.url, pre_shared_key=KEY, **settings), openai, key=KEY) as service,
+    ):
+        yield service
+
+
+async def shows_the_whole_answer(place: Place, program: str, openai: SimulatedOpenAI) -> None:
+    """Also after a refusal that asks to be tried again."""
+    refusal = Script(status=429, headers={"x-should-retry": "false"})  # or GPTDock itself would try again
+    openai.next(refusal, Script(answer=ANSWER))
+    async with served(openai) as service:
+        left = await place.run(program, service.url)
+
+    assert left == (0, f"{ANSWER}\n", "")
+    assert [record.status for record in openai.journal] == [429, 200]
+
+
+async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: SimulatedOpenAI) -> None:
+    """OpenAI is not asked."""
+    async with served(openai, default_token_quota=5) as service:
+        left = await place.run(program, service.url)
+
+    assert left == (1, "", "Your quota is used up.\n")
+    assert openai.requests == 0
+
+
+async def tells_that_an_answer_is_not_whole(place: Place, program: str, openai: SimulatedOpenAI) -> None:
+    """What came by then is shown."""
+    openai.next(Script(tokens=20, cut="close", cut_at=9))
+    async with served(openai) as service:
+        left = await place.run(program, service.url)
+
+    assert (left.code, left.err) == (1, "\nThis answer is not whole: The upstream broke off.\n")
+    assert left.out
+    assert openai.requests == 1
+
+
+async def stops_openai_when_its_user_leaves(place: Place, program: str, openai: SimulatedOpenAI) -> None:
+    """And the client is charged for what came."""
+    openai.next(Script(hold_at=9))
+    async with served(openai) as service, place.running(program, service.url) as process:
+        await openai.journal.sent(9)
+        assert process.stdout
+        await process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        [record] = await openai.journal.left()
+        await finished(process)
+        assert await charged(service) >= record.spent > 0
+
+
+async def charged(service: Service) -> int:
+    """What the client of the programs was charged, once nothing is held."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (info := await service.info("1234", "demo"))["quota_held"]:
+            continue
+    return int(info["quota_used"])
+
+
+async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: str) -> None:
+    """Without `[DONE]` it is none, whoever stood between and ended it."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(TWO_EVENTS)
+        await writer.drain()
+        writer.close()
+
+    async with raw_upstream(serve) as url:
+        left = await place.run(program, url.removesuffix("/v1"))
+
+    assert left == (1, "Half", "\nThis answer is not whole.\n")
+
+
+CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
+    shows_the_whole_answer,
+    tells_that_the_quota_is_used_up,
+    tells_that_an_answer_is_not_whole,
+    stops_openai_when_its_user_leaves,
+)
+
+
+async def _main() -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        npm = await asyncio.create_subprocess_exec("npm", "install", "--silent", "openai", cwd=folder)
+        assert await npm.wait() == 0
+        node = Place(folder, ".mjs", "node")
+        by_hand, by_openai = programs("js")
+        for name, program in {"fetch": by_hand, "openai": by_openai}.items():
+            for claim in CLAIMS:
+                async with serve_openai() as openai:
+                    await claim(node, program, openai)
+                print(f"{name} {claim.__name__}")
+        await does_not_take_a_clean_end_for_a_whole_answer(node, by_hand)
+        print(f"fetch {does_not_take_a_clean_end_for_a_whole_answer.__name__}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,285 @@
+"""A seeded enemy of real GPTDock processes: lost and late answers of DynamoDB, black holes, kill -9, SIGSTOP, callers
+that leave. An observer reads the books all the while; at the end they are held against what OpenAI generated.
+
+Seeds run one after the other on the same processes, each with a client of its own; all leases are awaited at the end.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from gptdock.admin.audit import Finding, audit
+from gptdock.dev.journal import Record
+from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.dev.script import Script
+from gptdock.errors import LedgerUnavailable
+from gptdock.ledger import store
+from gptdock.ledger.book import Account, Book
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
+from gptdock.prompt.tokens import Tokens
+from tests.harness.proxy import Fault, Proxy, proxied
+from tests.harness.service import KEY, make_settings, serve_tables
+
+PROCESSES = 3
+TOKEN_SECONDS = 0.02  # 50 tokens a second: a quarter of what a will allows for
+SETTINGS = {
+    "PROGRESS_SECONDS": "0.5",
+    "LEASE_SECONDS": "2",
+    "LEASE_GRACE_SECONDS": "0",
+    "RESERVE_TIMEOUT": "1",
+    "MAX_COMPLETION_TOKENS": "120",
+    "LOG_LEVEL": "ERROR",
+}
+ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
+QUIET_SECONDS = 60.0  # for all leases to end
+MISHAPS = ("faults", "faults", "hole", "kill", "stop", "leave")
+
+
+@dataclass
+class Report:
+    """What happened, and how the books stand to it; tokens, over all clients."""
+
+    requests: int = 0
+    kills: int = 0
+    stops: int = 0
+    lost_answers: int = 0
+    generated: int = 0
+    charged: int = 0
+    by_wills: int = 0
+    overspend: int = 0
+    undercharge: int = 0
+    held: int = 0
+    drift: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+class Worker:
+    """One `gptdock serve` process on a socket that outlives it, so that it can be started again."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._environ = environ
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    async def start(self, session: aiohttp.ClientSession) -> None:
+        """Start it, and wait until it answers."""
+        fd = self._socket.fileno()
+        command = (sys.executable, "-m", "gptdock", "serve", "--fd", str(fd))
+        self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
+        async with asyncio.timeout(20), session.get(f"{self.url}/v1/health") as response:
+            assert response.status == 200
+
+    async def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return await self._process.wait()
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+
+@dataclass
+class Nemesis:
+    """The battlefield."""
+
+    workers: list[Worker]
+    session: aiohttp.ClientSession
+    openai: SimulatedOpenAI
+    proxy: Proxy
+    tables: Store
+    report: Report = field(default_factory=Report)
+    clients: dict[str, tuple[int, str]] = field(default_factory=dict)  # quota and mishap of each
+
+    async def strike(self, seed: int) -> None:
+        """One episode."""
+        rng = random.Random(seed)
+        mishap, client = MISHAPS[seed % len(MISHAPS)], f"seed-{seed}"
+        quota = rng.choice([300, 1_000, 5_000])
+        self.clients[client] = quota, mishap
+        await self.tables.open_book(Account(client, "p"), "all", quota, "now")
+        callers = [self._call(rng.random(), client, leaves=mishap in ("leave", "faults")) for _ in range(12)]
+        observer = asyncio.create_task(self._observe(client))
+        await asyncio.gather(*callers, self._mishap(mishap, client, rng))
+        observer.cancel()
+        await asyncio.gather(observer, return_exceptions=True)
+
+    async def _call(self, luck: float, client: str, *, leaves: bool) -> None:
+        await asyncio.sleep(luck * 0.4)
+        worker = self.workers[int(luck * 1000) % PROCESSES]
+        body = {
+            "question": f"I am {client}",
+            "user_id": 1,
+            "client_id": client,
+            "product_id": "p",
+            "stream": luck < 0.7,
+        }
+        patience = luck * 0.8 if leaves and luck < 0.5 else 30.0
+        self.report.requests += 1
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(patience), self.session.post(f"{worker.url}/v1/ask", json=body) as response:
+                if leaves and luck > 0.8:
+                    await asyncio.sleep(0.8 * luck)  # does not read, and then leaves
+                else:
+                    await response.read()
+
+    async def _mishap(self, mishap: str, client: str, rng: random.Random) -> None:
+        await asyncio.sleep(rng.uniform(0.05, 0.5))
+        worker = rng.choice(self.workers)
+        if mishap == "faults":
+            faults: list[Fault] = [rng.choice(["lose", "late", "throttle", "break"]) for _ in range(rng.randint(1, 6))]
+            self.report.lost_answers += faults.count("lose")
+            self.proxy.strike(*faults)
+            await asyncio.sleep(rng.uniform(0.1, 1))
+            await self.proxy.release()
+        elif mishap == "hole":
+            self.proxy.always = rng.choice(["lose", "hole", "break"])
+            await asyncio.sleep(rng.uniform(0.2, 2.5))
+            self.proxy.always = None
+            await self._recovered(client)
+        elif mishap == "kill":
+            self.report.kills += 1
+            await worker.end(signal.SIGKILL)
+            await worker.start(self.session)
+        elif mishap == "stop":
+            self.report.stops += 1
+            worker.send(signal.SIGSTOP)
+            await asyncio.sleep(rng.uniform(0.2, 3.2))
+            worker.send(signal.SIGCONT)
+
+    async def _recovered(self, client: str) -> None:
+        """Wait until every process has settled what it could not while it was cut off: all of them live."""
+        async with asyncio.timeout(QUIET_SECONDS):
+            while _lags(await self._read(client)):
+                continue
+
+    async def _read(self, client: str) -> Book:
+        """The book, however busy this machine is: our own reads have deadlines, too."""
+        while True:
+            with suppress(LedgerUnavailable):
+                book = await self.tables.read(Account(client, "p"), "all")
+                assert book
+                return book
+
+    async def _observe(self, client: str) -> None:
+        """Read the book every 50 ms: its numbers always add up, and no hold takes `left` below 0."""
+        while True:
+            book = await self._read(client)
+            if book.left + book.held + book.used != book.max or (book.left < 0 and self.clients[client][1] != "stop"):
+                self.report.failures.append(f"{client}: {book}")
+            await asyncio.sleep(0.05)
+
+    async def settle(self) -> None:
+        """Wait until nothing is held any more, then hold every book against the journal."""
+        findings: list[Finding] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_SECONDS):
+                while not findings or any(finding.book.held or finding.busy for finding in findings):
+                    await asyncio.sleep(0.2)
+                    with suppress(LedgerUnavailable):
+                        findings = [finding async for finding in audit(self.tables, _sweeper(self.tables))]
+        for finding in findings:
+            await self._judge(finding)
+
+    async def _judge(self, finding: Finding) -> None:
+        client, report = finding.account.client_id, self.report
+        quota, mishap = self.clients[client]
+        records = [record for record in self.openai.journal if _asked(record) == f"I am {client}"]
+        generated, charged = sum(record.spent for record in records), finding.book.used
+        receipts = [receipt async for receipt in self.tables.receipts(finding.account, "all")]
+        lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
+        in_flight = sum(record.aborted for record in records)  # the token on its way when the caller left
+        over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
+        swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent
+        report.generated, report.charged = report.generated + generated, report.charged + charged
+        report.by_wills += max(0, charged - generated) if mishap == "kill" else 0
+        report.overspend, report.undercharge = (
+            max(report.overspend, 0 if swept else over),
+            max(report.undercharge, under),
+        )
+        report.held, report.drift = report.held + finding.book.held, report.drift + finding.drift
+        allowed = generated + (len(records) * ALLOWANCE * 2 if mishap == "kill" else _unseen(records))
+        if finding.book.held or finding.drift or under or charged > allowed or (over and not swept):
+            report.failures.append(f"{client} ({mishap}): generated {generated}, charged {charged}, {finding}")
+
+
+def _lags(book: Book) -> bool:
+    return bool(book.held) or any(lease.number < 0 and lease.will for lease in book.leases.values())
+
+
+def _asked(record: Record) -> str:
+    return str(record.request["messages"][-1]["content"])
+
+
+def _unseen(records: list[Record]) -> int:
+    """What may be charged for answers that broke off before any text could be seen: at most their hold."""
+    return sum(record.prompt_tokens + 128 for record in records if not record.completed)
+
+
+def _sweeper(tables: Store) -> Sweeper:
+    return Sweeper(tables, "nemesis", time.time, grace=0, retain=3600)
+
+
+@asynccontextmanager
+async def battlefield() -> AsyncIterator[Nemesis]:
+    """Processes, DynamoDB behind a proxy, and OpenAI."""
+    tokens = Tokens("gpt-4o-mini")
+    script = Script(token_seconds=TOKEN_SECONDS, tokens=40)
+    async with AsyncExitStack() as stack:
+        dynamodb = await stack.enter_async_context(serve_tables())
+        proxy = await stack.enter_async_context(proxied(dynamodb))
+        openai = await stack.enter_async_context(serve_openai(pieces=tokens.pieces, script=script))
+        environ = (
+            dict(os.environ)
+            | SETTINGS
+            | {
+                "OPEN_AI_KEY": "sk",
+                "OPENAI_BASE_URL": openai.url,
+                "PRE_SHARED_KEY": KEY,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_ENDPOINT_URL_DYNAMODB": proxy.url,
+                "HOST": "127.0.0.1",
+            }
+        )
+        tables = await stack.enter_async_context(store.connect(make_settings(dynamodb, openai.url)))
+        connector = aiohttp.TCPConnector(limit=0)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
+        workers = [Worker(environ) for _ in range(PROCESSES)]
+        await asyncio.gather(*(worker.start(session) for worker in workers))
+        nemesis = Nemesis(workers, session, openai, proxy, tables)
+        try:
+            yield nemesis
+        finally:
+            proxy.always = None
+            codes = await asyncio.gather(*(worker.end(signal.SIGTERM) for worker in workers))
+            for worker in workers:
+                worker.close()
+            if any(codes):
+                nemesis.report.failures.append(f"exit codes {codes}")
+
+
+async def fight(seeds: Iterable[int]) -> Report:
+    """Run all seeds, and report."""
+    async with battlefield() as nemesis:
+        for seed in seeds:
+            await nemesis.strike(seed)
+        await nemesis.settle()
+    return nemesis.report
+
+
+if __name__ == "__main__":
+    print(asyncio.run(fight(range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2])))))

@@ -1,0 +1,161 @@
+"""A rolling restart under load: callers go on asking while the processes restart, with the lines of the README.
+
+`python -m tests.restart 50 30`: so many callers, for so many seconds, in which all restarts are done.
+"""
+
+import asyncio
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+
+from gptdock.dev.dynamodb import serve_dynamodb
+from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.dev.script import Script
+from gptdock.prompt.tokens import Tokens
+from tests.harness.processes import run
+from tests.harness.service import KEY, QUESTION, sse_data
+from tests.harness.supervisord import ROOT, WORKERS, Supervisor, supervised
+
+CLIENTS = 5  # who share the callers among them, so that processes write to the same books
+PACE = Script(tokens=30, first_event_seconds=0.2, token_seconds=0.04)  # 1.4 seconds an answer
+
+
+@dataclass
+class Report:
+    """What the callers saw, and how the books stand to it; tokens, over all clients."""
+
+    requests: int = 0
+    retries: int = 0  # of those that met the end of a connection that was kept
+    restarted: int = 0
+    failures: list[str] = field(default_factory=list)
+    generated: int = 0
+    charged: int = 0
+    held: int = 0
+    drift: int = 0
+
+
+class ConnectionEnded(Exception):
+    """A kept connection ended before this question's head came, or is about to: the question may be repeated."""
+
+
+class Caller:
+    """Asks one streamed question after the other, each over a new connection, or all over one that it keeps.
+
+    One who keeps it repeats a question once, on a new one, if the old one is closed or says `draining`.
+    """
+
+    def __init__(self, number: int, supervisor: Supervisor, report: Report, *, keeps: bool) -> None:
+        self._body = QUESTION | {"client_id": f"c{number % CLIENTS}", "stream": True}
+        self._url, self._report, self._keeps = f"{supervisor.url}/v1/ask", report, keeps
+
+    async def call(self, enough: asyncio.Event) -> None:
+        """Ask until it is enough."""
+        async with self._session(keeps=self._keeps) as session:
+            while not enough.is_set():
+                self._report.requests += 1
+                try:
+                    await self._be_answered(session)
+                except (aiohttp.ClientError, OSError, AssertionError) as exc:
+                    self._report.failures.append(repr(exc))
+
+    async def _be_answered(self, session: aiohttp.ClientSession) -> None:
+        try:
+            await self._ask(session)
+        except ConnectionEnded:
+            self._report.retries += 1
+            async with self._session(keeps=False) as new:
+                await self._ask(new)
+
+    async def _ask(self, session: aiohttp.ClientSession) -> None:
+        async with await self._head(session) as response:
+            body = await response.read()
+            assert response.status == 200, body
+            assert sse_data(body)[-1] == b"[DONE]", body
+
+    async def _head(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
+        used: set[str] = set()
+        try:
+            response = await session.post(self._url, json=self._body, trace_request_ctx=used)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
+            if "kept" in used:
+                raise ConnectionEnded from exc
+            raise
+        if "kept" in used and response.status == 503 and b'"draining"' in await response.read():
+            raise ConnectionEnded
+        return response
+
+    def _session(self, *, keeps: bool) -> aiohttp.ClientSession:
+        async def note(session: aiohttp.ClientSession, context: object, params: object) -> None:
+            context.trace_request_ctx.add("kept")  # type: ignore[attr-defined]
+
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(note)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=not keeps),
+            headers={"Authorization": f"Bearer {KEY}"},
+            trace_configs=[trace],
+        )
+
+
+def restarts() -> list[list[str]]:
+    """What the README gives to supervisorctl to upgrade without a lost request."""
+    lines = re.findall(r"^sudo supervisorctl (restart .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+async def restart_under_load(supervisor: Supervisor, callers: int, seconds: float = 0) -> Report:
+    """All restarts, while so many callers ask, and for so many seconds at least; then stop, so that all is settled."""
+    report, enough = Report(), asyncio.Event()
+    calls = [Caller(number, supervisor, report, keeps=number % 2 == 0).call(enough) for number in range(callers)]
+    asked = asyncio.gather(*calls)
+    lasting = asyncio.create_task(asyncio.sleep(seconds))
+    before = [await supervisor.control("pid", worker) for worker in WORKERS]
+    for arguments in restarts():
+        assert "started" in await supervisor.control(*arguments)
+    after = [await supervisor.control("pid", worker) for worker in WORKERS]
+    await lasting
+    enough.set()
+    await asked
+    await supervisor.control("stop", "gptdock:*")
+    report.restarted = sum(old != new for old, new in zip(before, after, strict=True))
+    return report
+
+
+async def read_books(folder: Path, openai: SimulatedOpenAI, report: Report) -> None:
+    """Hold what `gptdock audit` prints against what OpenAI generated."""
+    finished = await run("audit", cwd=folder, env={})
+    for line in finished.out.splitlines()[1:]:
+        *_, held, used, _, drift = line.split()
+        report.held, report.charged, report.drift = (
+            report.held + int(held),
+            report.charged + int(used),
+            report.drift + abs(int(drift)),
+        )
+    report.generated = sum(record.spent for record in openai.journal)
+
+
+@asynccontextmanager
+async def _machine(folder: Path) -> AsyncIterator[tuple[Supervisor, SimulatedOpenAI]]:
+    async with AsyncExitStack() as stack:
+        dynamodb = await stack.enter_async_context(serve_dynamodb())
+        openai = await stack.enter_async_context(serve_openai(Tokens("gpt-4o-mini").pieces, PACE))
+        yield await stack.enter_async_context(supervised(folder, dynamodb, openai.url)), openai
+
+
+async def _main(callers: int, seconds: float) -> Report:
+    with TemporaryDirectory() as folder:
+        async with _machine(Path(folder)) as (supervisor, openai):
+            report = await restart_under_load(supervisor, callers, seconds)
+            await read_books(Path(folder), openai, report)
+            return report
+
+
+if __name__ == "__main__":
+    print(asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]))))

@@ -1,0 +1,26 @@
+"""The programs of the README that are in Python do what it says, as they stand."""
+
+import sys
+
+import pytest
+
+from tests.long import examples
+from tests.long.examples import CLAIMS, Place, programs
+
+OPENAI, AIOHTTP = programs("python")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where a program runs."""
+    return Place(tmp_path, ".py", sys.executable)
+
+
+@pytest.mark.parametrize("program", [OPENAI, AIOHTTP], ids=["openai", "aiohttp"])
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
+async def test_each_program_of_the_readme(place, claim, program, openai):
+    await claim(place, program, openai)
+
+
+async def test_a_program_that_reads_events_itself_does_not_take_a_clean_end_for_a_whole_answer(place):
+    await examples.does_not_take_a_clean_end_for_a_whole_answer(place, AIOHTTP)

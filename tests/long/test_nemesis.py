@@ -1,0 +1,14 @@
+"""Real processes under a seeded enemy: at the end every book is right. `python -m tests.nemesis 0 500` takes longer."""
+
+from tests.long.nemesis import fight
+
+SEEDS = range(18)
+
+
+async def test_no_seed_makes_a_book_wrong():
+    report = await fight(SEEDS)
+
+    assert report.failures == []
+    assert (report.overspend, report.undercharge, report.held, report.drift) == (0, 0, 0, 0)
+    assert report.kills == report.stops == 3
+    assert report.generated > 5_000

@@ -1,0 +1,125 @@
+"""A request that is cancelled at its first, its second, ... its last await: the books balance after each."""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gptdock.dev.journal import Record
+from gptdock.dev.script import Script
+from gptdock.http import middlewares
+from tests.harness.hostile import check_nothing_is_left
+from tests.harness.service import Service
+
+MOST_AWAITS = 60
+
+
+class Cancelling:
+    """Awaits a coroutine and cancels the task when it waits for the `at`-th time; if `again`, at each later one too."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], at: int, *, again: bool) -> None:
+        self.waits = 0
+        self._coroutine, self._at, self._again = coroutine, at, again
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        task = asyncio.current_task()
+        assert task is not None
+        step, argument = self._coroutine.send, None
+        while True:
+            try:
+                waited_for = step(argument)
+            except StopIteration as stop:
+                return stop.value
+            self.waits += 1
+            if self.waits == self._at or (self._again and self.waits > self._at):
+                task.cancel()  # before the future is handed on, so that the task waits for it and is cancelled in it
+            try:
+                step, argument = self._coroutine.send, (yield waited_for)
+            except BaseException as exc:
+                step, argument = self._coroutine.throw, exc
+
+
+@pytest.fixture
+def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Cancels the handler of the next question as `at` and `again` say; `waits` tells how often it waited."""
+    plan: dict[str, Any] = {"at": 0, "again": False}
+    drain = middlewares.drain_middleware
+
+    @web.middleware
+    async def cancelling(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/v1/ask":
+            return await drain(request, handler)
+        plan["cancelling"] = Cancelling(drain(request, handler), plan["at"], again=plan["again"])
+        response: web.StreamResponse = await plan["cancelling"]
+        return response
+
+    monkeypatch.setattr(middlewares, "drain_middleware", cancelling)
+    return plan
+
+
+async def ask(service: Service, *, stream: bool) -> bytes:
+    """What comes of a question, until the connection breaks if it does."""
+    body = b""
+    with suppress(aiohttp.ClientError):
+        async with service.ask(stream=stream) as response:
+            while data := await response.content.readany():
+                body += data
+    return body
+
+
+def check_charge(record: Record | None, used: int, shown: bytes) -> None:
+    """What the upstream generated is charged: exactly where its usage came, else for all that was received."""
+    if record is None:
+        assert used == 0
+    elif record.completed:
+        assert used == record.spent
+    else:
+        assert used >= record.spent - 1  # one token may be on its way
+        assert used >= record.prompt_tokens + shown.count(b'"content":') - 1  # the role comes with an empty one
+
+
+async def balances(service: Service, cancel: dict[str, Any], at: int, *, stream: bool, again: bool) -> bool:
+    """Ask, be cancelled at this await, and hold the books against the upstream; whether there was such an await."""
+    before, journal = await service.used(), service.openai.journal
+    asked = len(journal)
+    service.openai.script = Script(tokens=4, token_seconds=0.002, piece=50)
+    cancel.update(at=at, again=again)
+
+    shown = await ask(service, stream=stream)
+
+    waits = cancel["cancelling"].waits
+    cancel.update(at=0, again=False)
+    await journal.ended(len(journal))
+    used = await service.used() - before
+    check_charge(journal[asked] if len(journal) > asked else None, used, shown)
+    await check_nothing_is_left(service, used=before + used)
+    return bool(waits >= at)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again_and_again"])
+async def test_the_books_balance_wherever_a_stream_is_cancelled(cancel, service: Service, again: bool):
+    await ask(service, stream=True)
+
+    reached = [at for at in range(1, MOST_AWAITS) if await balances(service, cancel, at, stream=True, again=again)]
+
+    assert reached == list(range(1, len(reached) + 1))
+    assert len(reached) > 20  # the hold, the head, each piece, the end
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again_and_again"])
+async def test_the_books_balance_wherever_a_whole_answer_is_cancelled(cancel, serve, again: bool):
+    async with serve() as service:
+        await ask(service, stream=False)
+    reached = 0
+    while reached < MOST_AWAITS:
+        async with serve() as service:  # anew, so that it has to connect
+            if not await balances(service, cancel, reached + 1, stream=False, again=again):
+                break
+        reached += 1
+
+    assert 3 < reached < MOST_AWAITS

@@ -1,0 +1,185 @@
+"""A real process is killed at each step of a request: what the caller sees, and what its client is charged.
+
+`nemesis` kills at random moments; here each step is awaited, so that none is missed.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import aiohttp
+import pytest
+
+from gptdock.admin.audit import Finding, audit
+from gptdock.dev.openai import SimulatedOpenAI
+from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.ledger.book import Account, Book
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
+from tests.harness.processes import PATIENCE_SECONDS, Running, environment, serving
+from tests.harness.proxy import Fault, Proxy
+from tests.harness.service import KEY, QUESTION, read_receipts
+
+ACCOUNT = Account("c1", "p1")
+PROGRESS_SECONDS = 0.5
+ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
+LEASE_SECONDS = 10
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+BROKEN = (aiohttp.ClientError, ConnectionError)
+
+both_ways = pytest.mark.parametrize("stream", [True, False])
+
+
+@pytest.fixture
+async def process(tmp_path, proxy: Proxy, tables: Store, openai: SimulatedOpenAI) -> AsyncIterator[Running]:
+    """A process behind the proxy; the usual client has a book."""
+    await tables.open_book(ACCOUNT, "all", 500_000, "now")
+    env = environment(proxy.url, openai.url, PROGRESS_SECONDS=str(PROGRESS_SECONDS), LEASE_SECONDS=str(LEASE_SECONDS))
+    async with serving(tmp_path, env) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("fault", "held"), [("hole", False), ("mute", True)])
+async def test_killed_while_it_waits_for_the_hold(
+    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI, fault: Fault, held: bool
+):
+    proxy.strike(fault)
+
+    async with _asking(process):
+        await (_until(tables, lambda book: book.held) if held else _struck(proxy))
+        process.process.kill()
+
+    assert openai.requests == 0
+    finding = await _end(tables)
+    # The hold may be in the book: then nobody knows that the upstream was not asked.
+    assert (finding.book.used > 0) == held
+    assert finding.book.used <= ALLOWANCE + 100  # the prompt has fewer than 100 tokens
+
+
+@both_ways
+async def test_killed_before_the_upstream_has_answered(
+    process: Running, tables: Store, openai: SimulatedOpenAI, stream: bool
+):
+    openai.script = Script(stall_at=BEFORE_HEAD)
+
+    async with _asking(process, stream=stream):
+        record = await openai.journal.arrived()
+        process.process.kill()
+
+    finding = await _end(tables)
+    assert record.prompt_tokens <= finding.book.used <= record.prompt_tokens + 8 + 1000
+
+
+async def test_killed_in_the_middle_of_a_stream(process: Running, tables: Store, openai: SimulatedOpenAI):
+    openai.script = Script(tokens=40, stall_at=20)
+
+    async with _opened(process) as response:
+        await openai.journal.sent(20)
+        await response.content.readuntil(b"\n\n")
+        process.process.kill()
+        with pytest.raises(BROKEN):
+            await response.read()
+
+    finding = await _end(tables)
+    assert openai.journal[0].spent <= finding.book.used <= openai.journal[0].spent + ALLOWANCE
+    await openai.journal.left()  # the upstream's connection is closed, too
+
+
+async def test_killed_after_done_and_before_the_settle(
+    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI
+):
+    openai.script = Script(tokens=40, hold_at=20)
+
+    async with _opened(process) as response:
+        await openai.journal.sent(20)
+        proxy.always = "hole"
+        openai.release()
+        assert (await response.read()).endswith(b"data: [DONE]\n\n")
+        await _struck(proxy)
+        process.process.kill()
+
+    finding = await _end(tables)
+    assert openai.journal[0].spent <= finding.book.used <= openai.journal[0].spent + ALLOWANCE
+
+
+async def test_killed_when_the_settle_is_in_the_book_and_not_yet_known(
+    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI
+):
+    openai.script = Script(tokens=40, hold_at=20)
+
+    async with _opened(process) as response:
+        await openai.journal.sent(20)
+        proxy.strike("mute")
+        openai.release()
+        await response.read()
+        await _until(tables, lambda book: book.used)
+        process.process.kill()
+
+    assert (await _end(tables)).book.used == openai.journal[0].spent
+
+
+@both_ways
+async def test_killed_between_the_settle_and_its_receipt(
+    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI, stream: bool
+):
+    proxy.strike("hole", operation="BatchWriteItem")
+
+    async with _opened(process, stream=stream) as response:
+        await response.read()
+    await _struck(proxy)
+    process.process.kill()
+
+    assert response.status == 200
+    assert await read_receipts(tables, ACCOUNT) == []
+    assert (await _end(tables)).book.used == openai.journal[0].spent
+
+
+@asynccontextmanager
+async def _opened(process: Running, stream: bool = True) -> AsyncIterator[aiohttp.ClientResponse]:
+    asked = QUESTION | {"stream": stream}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{process.url}/v1/ask", json=asked, headers=HEADERS) as response,
+    ):
+        yield response
+
+
+@asynccontextmanager
+async def _asking(process: Running, stream: bool = True) -> AsyncIterator[None]:
+    """A caller waits meanwhile; at the end its connection is reset, without an answer."""
+
+    async def ask() -> None:
+        async with _opened(process, stream):
+            pass
+
+    asking = asyncio.create_task(ask())
+    yield
+    with pytest.raises(BROKEN):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asking
+
+
+async def _struck(proxy: Proxy) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await proxy.struck.wait()
+
+
+async def _until(tables: Store, happened: Callable[[Book], int]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not ((book := await tables.read(ACCOUNT, "all")) and happened(book)):
+            continue
+
+
+async def _end(tables: Store) -> Finding:
+    """The book once every lease was swept and then removed, by an auditor to whom it is late: nothing is left."""
+    for later in (LEASE_SECONDS + 20, 2 * 3600):
+        now = time.time() + later
+        sweeper = Sweeper(tables, "auditor", partial(float, now), grace=10, retain=3600)
+        [finding] = [finding async for finding in audit(tables, sweeper)]
+    book, receipts = finding.book, await read_receipts(tables, ACCOUNT)
+    assert finding.balances
+    assert (dict(book.leases), book.held, book.left) == ({}, 0, book.max - book.used)
+    assert sum(receipt["tokens"] for receipt in receipts) == book.used
+    return finding

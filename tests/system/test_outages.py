@@ -1,0 +1,141 @@
+"""DynamoDB fails, at the hold and at the settle, as the callers of the whole service see it and the books show it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, get_args
+
+import pytest
+
+from gptdock.dev.openai import SimulatedOpenAI
+from gptdock.dev.script import Script
+from gptdock.ledger import book as quota
+from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.store import Store
+from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left, fault_of
+from tests.harness.hostile import Fault as Seen
+from tests.harness.proxy import Fault, Proxy
+from tests.harness.service import Service, make_settings, running, sse_data
+
+ACCOUNT = Account("c1", "p1")
+RECEIPT = Receipt("k", 0, 0, 0, "-", "-", "set", "set", "-")
+
+every_fault = pytest.mark.parametrize("fault", [fault for fault in get_args(Fault) if fault != "pass"])
+both_ways = pytest.mark.parametrize("stream", [True, False])
+
+
+@pytest.fixture
+async def service(proxy: Proxy, tables: Store, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
+    """GPTDock behind the proxy; the usual client has a book."""
+    await tables.open_book(ACCOUNT, "all", 500_000, "now")
+    async with running(make_settings(proxy.url, openai.url), openai) as service:
+        yield service
+        proxy.always = None
+
+
+@pytest.fixture
+async def impatient(service: Service, proxy: Proxy, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
+    """Another process, in which a hold may take a second."""
+    async with running(make_settings(proxy.url, openai.url, reserve_timeout=1), openai) as impatient:
+        yield impatient
+        proxy.always = None
+
+
+@every_fault
+async def test_a_hold_that_is_not_taken_is_a_503_and_never_reaches_the_upstream(
+    service: Service, impatient: Service, proxy: Proxy, fault: Fault
+):
+    proxy.always = fault
+
+    async with asyncio.timeout(PATIENCE_SECONDS), impatient.ask() as response:
+        assert await fault_of(response) == Seen(503, "ledger_unavailable")
+
+    assert response.headers["Retry-After"] == "1"
+    assert service.openai.requests == 0
+    await _recover(proxy)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await impatient.ledger.settled()
+    await check_nothing_is_left(service, 0)
+
+
+@every_fault
+async def test_a_stream_is_unharmed_by_a_settle_that_is_not_taken_and_is_charged_exactly(
+    service: Service, proxy: Proxy, fault: Fault
+):
+    service.openai.script = Script(tokens=20, hold_at=3)
+    async with service.ask(stream=True) as response:
+        await service.openai.journal.sent(3)
+        proxy.struck.clear()
+        proxy.always = fault
+        service.openai.release()
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert sse_data(await response.read())[-1] == b"[DONE]"
+            await proxy.struck.wait()
+
+    await _recover(proxy)
+    await check_nothing_is_left(service, service.openai.journal[-1].spent)
+    assert [receipt["source"] for receipt in await service.receipts()] == ["upstream"] * 2
+
+
+@every_fault
+async def test_a_client_s_first_question_outlives_a_fault_of_the_book_s_making(
+    proxy: Proxy, openai: SimulatedOpenAI, fault: Fault
+):
+    async with running(make_settings(proxy.url, openai.url), openai) as service:
+        proxy.strike(fault, operation="TransactWriteItems")
+
+        assert await _status(service) == 200
+
+        await _recover(proxy)
+        await check_nothing_is_left(service, openai.journal[0].spent)
+
+
+@both_ways
+async def test_who_hangs_up_while_waiting_for_the_hold_never_reaches_the_upstream(
+    service: Service, proxy: Proxy, stream: bool
+):
+    proxy.strike("mute")
+    asking = asyncio.create_task(_status(service, stream=stream))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await proxy.struck.wait()
+
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
+        await service.ledger.settled()
+    assert service.openai.requests == 0
+    await check_nothing_is_left(service, 0)
+
+
+async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it_fits(service: Service, tables: Store):
+    service.openai.script = Script(hold_at=3)
+    async with service.ask(stream=True) as response:
+        await service.openai.journal.sent(3)
+        assert await tables.change(ACCOUNT, "all", quota.set_max(500_000, 200, RECEIPT))
+
+        assert await _status(service) == 402
+        book = await tables.read(ACCOUNT, "all")
+        assert book
+        assert book.left == 200 - book.held < 0
+        service.openai.release()
+        await response.read()
+
+    spent = service.openai.journal[0].spent
+    assert ((await service.info())["max_quota"], spent < 200 - 16) == (200, True)
+    await check_nothing_is_left(service, spent)  # what is left is enough for a short answer, and then no more
+    assert await _status(service) == 402
+    assert await tables.change(ACCOUNT, "all", quota.set_max(200, 400, RECEIPT._replace(key="raised")))
+    assert await _status(service) == 200
+
+
+async def _status(service: Service, **fields: Any) -> int:
+    async with service.ask(**fields) as response:
+        await response.read()
+        return response.status
+
+
+async def _recover(proxy: Proxy) -> None:
+    """DynamoDB is back, and what was late arrives now."""
+    proxy.always = None
+    await proxy.release()
