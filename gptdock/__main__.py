@@ -9,8 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gptdock.cli import admin as admin_commands
-from gptdock.cli import commands
+from gptdock.cli import admin, commands
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 from gptdock.ledger.store import fault
 
@@ -46,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers.add_parser("dev", help="serve with a DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI")
     subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
     audit = subparsers.add_parser("audit", help="hold books against receipts; 1 if one does not balance")
-    audit.add_argument("--client", metavar="ID", type=admin_commands.identity, help="only the books of this client")
-    admin_commands.add_to(subparsers)
+    audit.add_argument("--client", metavar="ID", type=admin.identity, help="only the books of this client")
+    admin.add_to(subparsers)
     return parser
 
 

@@ -21,7 +21,7 @@ from gptdock.cli.console import Table, counted
 from gptdock.errors import InvalidRequest
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account, Client
-from gptdock.prompt import ask as chat
+from gptdock.prompt import ask
 from gptdock.settings import Settings
 
 _CLIENT = "client:<20 product:<20 {}"
@@ -139,7 +139,7 @@ def _user() -> str:
 def identity(text: str) -> str:
     """An id as the API takes it, for argparse; raises its ArgumentTypeError."""
     try:
-        return chat.identity(text, "it")
+        return ask.identity(text, "it")
     except InvalidRequest as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
 

@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping
 
 from gptdock.admin.audit import audit
-from gptdock.cli import admin as admin_commands
+from gptdock.cli import admin
 from gptdock.cli.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
 from gptdock.ledger import store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
-from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import logs
 
 
 def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -23,10 +23,10 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if parsed.command == "dev":
         return asyncio.run(_dev(environ))
     settings = Settings.from_env(environ)
-    telemetry.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format)
     if parsed.command in ("client", "usage"):
-        telemetry.configure("WARNING", settings.log_format)  # what was done is on stdout
-        return asyncio.run(admin_commands.run(parsed, settings, environ.get("SUDO_USER")))
+        logs.configure("WARNING", settings.log_format)  # what was done is on stdout
+        return asyncio.run(admin.run(parsed, settings, environ.get("SUDO_USER")))
     if parsed.command == "tables":
         return asyncio.run(_tables(settings))
     if parsed.command == "audit":

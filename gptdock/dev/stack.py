@@ -14,7 +14,7 @@ from gptdock.http import app, server
 from gptdock.ledger import store
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
-from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import logs
 
 DEFAULTS = {
     "HOST": "127.0.0.1",
@@ -41,7 +41,7 @@ async def run(environ: Mapping[str, str]) -> int:
             openai = await stack.enter_async_context(serve_openai(pieces=pieces, script=HUMAN_PACE))
             given |= {"OPEN_AI_KEY": "simulated", "OPENAI_BASE_URL": openai.url}
         settings = Settings.from_env(given)
-        telemetry.configure(settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format)
         async with store.connect(settings) as tables:
             await tables.create_tables()
         sock = server.listen(settings)

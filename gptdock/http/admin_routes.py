@@ -15,14 +15,14 @@ from gptdock.admin.clients import MOST_TOKENS, Operator
 from gptdock.admin.reports import COLUMNS
 from gptdock.admin.usage import Report
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
-from gptdock.http import client_routes as handlers
+from gptdock.http import client_routes
 from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
 from gptdock.ledger import periods, store
 from gptdock.ledger.book import Account
-from gptdock.prompt import ask as chat
-from gptdock.telemetry import request_line as requestlog
+from gptdock.prompt import ask
+from gptdock.telemetry import request_line
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ async def list_clients(request: web.Request) -> web.Response:
 
 async def look(request: web.Request) -> web.Response:
     """One client and its books."""
-    return web.json_response((await request.app[CLIENTS].look(handlers.account(request))).to_json())
+    return web.json_response((await request.app[CLIENTS].look(client_routes.account(request))).to_json())
 
 
 async def set_quota(request: web.Request) -> web.Response:
     """The client's quota is another from now on."""
-    account = handlers.account(request)
-    max_quota = chat.parse_object(await read_body(request)).get("max_quota")
+    account = client_routes.account(request)
+    max_quota = ask.parse_object(await read_body(request)).get("max_quota")
     if type(max_quota) is not int or not 0 <= max_quota <= MOST_TOKENS:
         raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_TOKENS}.", param="max_quota")
     overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request))
@@ -55,7 +55,7 @@ async def set_quota(request: web.Request) -> web.Response:
 
 async def reset(request: web.Request) -> web.Response:
     """The client's running period starts anew."""
-    overview = await request.app[CLIENTS].reset(handlers.account(request), _operator(request))
+    overview = await request.app[CLIENTS].reset(client_routes.account(request), _operator(request))
     return web.json_response(overview.to_json())
 
 
@@ -82,12 +82,12 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
         await caller.end()
     except CallerGone:
         log.info("report not read to its end")
-        requestlog.current().note(outcome="caller_left")
+        request_line.current().note(outcome="caller_left")
     except LedgerUnavailable as exc:
         if not response.prepared:
             raise
         log.warning("report broken off", extra={"fault": store.fault(exc)})
-        requestlog.current().note(outcome=exc.code)
+        request_line.current().note(outcome=exc.code)
     finally:
         caller.cut_unless_ended()
     return response
@@ -105,7 +105,7 @@ def from_cursor(cursor: str) -> Account:
         client_id, product_id = ids
     except (ValueError, TypeError, RecursionError, binascii.Error) as exc:
         raise InvalidRequest("cursor must be the next_cursor of a page.", param="cursor") from exc
-    return Account(chat.identity(client_id, "cursor"), chat.identity(product_id, "cursor"))
+    return Account(ask.identity(client_id, "cursor"), ask.identity(product_id, "cursor"))
 
 
 def _operator(request: web.Request) -> Operator:
@@ -125,7 +125,7 @@ def _after(request: web.Request) -> Account | None:
 
 
 def _report(request: web.Request) -> Report:
-    account = handlers.account(request)
+    account = client_routes.account(request)
     period = request.query.get("period") or request.app[CLIENTS].period()
     if not periods.is_period(period):
         raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")

@@ -8,9 +8,7 @@ from aiohttp import web
 
 from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
-from gptdock.http import admin_routes as admin
-from gptdock.http import client_routes as handlers
-from gptdock.http import middlewares, openai_routes
+from gptdock.http import admin_routes, client_routes, middlewares, openai_routes
 from gptdock.http.app_keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
@@ -20,24 +18,24 @@ from gptdock.prompt import completions
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, watchdog
-from gptdock.upstream import client as upstream
+from gptdock.upstream import client
 
 log = logging.getLogger(__name__)
 
 ROUTES = [
-    web.get("/v1/health", handlers.health, allow_head=False),
-    web.get("/v1/openapi.json", handlers.contract, allow_head=False),
-    web.get("/v1/client/info", handlers.client_info, allow_head=False),
-    web.post("/v1/ask", handlers.ask),
+    web.get("/v1/health", client_routes.health, allow_head=False),
+    web.get("/v1/openapi.json", client_routes.contract, allow_head=False),
+    web.get("/v1/client/info", client_routes.client_info, allow_head=False),
+    web.post("/v1/ask", client_routes.ask_question),
     web.post("/v1/chat/completions", openai_routes.chat_completions),
     web.get("/v1/models", openai_routes.list_models, allow_head=False),
 ]
 ADMIN_ROUTES = [
-    web.get("/v1/admin/clients", admin.list_clients, allow_head=False),
-    web.get("/v1/admin/client", admin.look, allow_head=False),
-    web.put("/v1/admin/client/quota", admin.set_quota),
-    web.post("/v1/admin/client/reset", admin.reset),
-    web.get("/v1/admin/client/usage", admin.report, allow_head=False),
+    web.get("/v1/admin/clients", admin_routes.list_clients, allow_head=False),
+    web.get("/v1/admin/client", admin_routes.look, allow_head=False),
+    web.put("/v1/admin/client/quota", admin_routes.set_quota),
+    web.post("/v1/admin/client/reset", admin_routes.reset),
+    web.get("/v1/admin/client/usage", admin_routes.report, allow_head=False),
 ]
 
 
@@ -80,5 +78,5 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[CLIENTS] = Clients(tables, settings, app[LEDGER].process)
         metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
         metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
-        app[UPSTREAM] = await stack.enter_async_context(upstream.connect(settings))
+        app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))
         yield

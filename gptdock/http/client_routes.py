@@ -12,9 +12,9 @@ from gptdock.http.relay import Completion, relay
 from gptdock.ledger import periods
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
-from gptdock.prompt import ask as chat
+from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Prompt
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import request_line
 
 
 async def health(request: web.Request) -> web.Response:
@@ -45,13 +45,13 @@ async def client_info(request: web.Request) -> web.Response:
     )
 
 
-async def ask(request: web.Request) -> web.StreamResponse:
+async def ask_question(request: web.Request) -> web.StreamResponse:
     """Answer one question, whole or as a stream."""
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = await request.app[TOKENS].run(len(body), ChatRequest.from_json, body)
         model = request.app[SETTINGS].openai_model
-        requestlog.current().note(**asked.account.named(), user=asked.user_id, model=model)
+        request_line.current().note(**asked.account.named(), user=asked.user_id, model=model)
         prompt = await _assemble(request.app, asked, len(body))
         return await relay(request, _completion(request, asked, prompt))
 
@@ -59,9 +59,9 @@ async def ask(request: web.Request) -> web.StreamResponse:
 async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prompt:
     settings, tokens = app[SETTINGS], app[TOKENS]
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    system = chat.fill_system_prompt(settings.system_prompt, model=settings.openai_model, now=now)
+    system = ask.fill_system_prompt(settings.system_prompt, model=settings.openai_model, now=now)
     counting = partial(
-        chat.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=tokens.count
+        ask.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=tokens.count
     )
     return await tokens.run(size + len(system), counting)
 
@@ -78,7 +78,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
     )
 
     def upstream_body(completion_tokens: int) -> bytes:
-        return chat.upstream_body(
+        return ask.upstream_body(
             prompt,
             model=settings.openai_model,
             params=settings.openai_params,
@@ -92,6 +92,6 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 def account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
     names = ("client_id", "product_id")
-    account = Account(*(chat.identity_given_once(request.query.getall(name, []), name) for name in names))
-    requestlog.current().note(**account.named())
+    account = Account(*(ask.identity_given_once(request.query.getall(name, []), name) for name in names))
+    request_line.current().note(**account.named())
     return account

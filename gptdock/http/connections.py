@@ -16,8 +16,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from gptdock.errors import APIError, InternalError, InvalidRequest
-from gptdock.telemetry import logs as telemetry
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import logs, request_line
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -128,12 +127,12 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """aiohttp's answer to what is no HTTP quotes what was sent; ours does not."""
         request_id = uuid.uuid4().hex
-        telemetry.request_id.set(request_id)
+        logs.request_id.set(request_id)
         error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
         if status >= 500:
             super().handle_error(request, status, exc, message)  # logs the fault, and raises if an answer was begun
         else:
-            line = requestlog.begin("-", "-")  # it came to no middleware
+            line = request_line.begin("-", "-")  # it came to no middleware
             line.note(status=error.status, fault=type(exc).__name__)
             line.answered(error.code)
         response = web.json_response(

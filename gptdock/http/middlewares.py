@@ -13,8 +13,7 @@ from aiohttp.typedefs import Handler
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
-from gptdock.telemetry import logs as telemetry
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import logs, request_line
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +33,9 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     """Give the request its id and its line in the log, and its connection an end when it is answered."""
     request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
     request[REQUEST_ID] = _request_id(request)
-    telemetry.request_id.set(request[REQUEST_ID])
+    logs.request_id.set(request[REQUEST_ID])
     level = logging.DEBUG if _is_open(request) else logging.INFO
-    log, outcome = requestlog.begin(request.method, _route(request), level), "caller_left"
+    log, outcome = request_line.begin(request.method, _route(request), level), "caller_left"
     try:
         response = await handler(request)
         outcome = "complete"
@@ -128,7 +127,7 @@ def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:
-    requestlog.current().note(outcome=error.code, **({"param": error.param} if error.param else {}))
+    request_line.current().note(outcome=error.code, **({"param": error.param} if error.param else {}))
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

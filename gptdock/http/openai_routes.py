@@ -9,10 +9,9 @@ from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
-from gptdock.prompt import ask as chat
-from gptdock.prompt import completions
+from gptdock.prompt import ask, completions
 from gptdock.prompt.completions import CompletionRequest
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import request_line
 
 NOBODY = "-"  # the user on a receipt, where no request names one
 
@@ -20,7 +19,7 @@ NOBODY = "-"  # the user on a receipt, where no request names one
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the request as it is, for a client whose quota can pay for it."""
     account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
-    requestlog.current().note(**account.named())
+    request_line.current().note(**account.named())
     body = await read_body(request)
     async with request.app[GATE].passed():
         asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app))
@@ -48,7 +47,7 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
     user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
     if asked.user_id is not None:
         user = asked.user_id
-    requestlog.current().note(user=user, model=asked.model)
+    request_line.current().note(user=user, model=asked.model)
     return Claim(
         account=account,
         user=user,
@@ -60,4 +59,4 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
 
 
 def _header(request: web.Request, name: str) -> str:
-    return chat.identity_given_once(request.headers.getall(name, []), name)
+    return ask.identity_given_once(request.headers.getall(name, []), name)

@@ -24,8 +24,7 @@ from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
-from gptdock.telemetry import metrics
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import metrics, request_line
 from gptdock.upstream import meter
 from gptdock.upstream.client import Answer, Stream
 from gptdock.upstream.exchange import Exchange
@@ -118,7 +117,7 @@ class Bill:
         self.done_shown = self.meter.done
         if not self._shown:
             self._shown = True
-            metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(requestlog.current().first_event())
+            metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(request_line.current().first_event())
 
     def _text_begins(self) -> None:
         if meter.may_think(self.hold.claim.model):

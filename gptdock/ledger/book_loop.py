@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import lease_state as side
-from gptdock.ledger import store
+from gptdock.ledger import lease_state, store
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Account, Ask, Book, Receipt, Terms, moment
 from gptdock.ledger.lease_state import Side, State
@@ -87,7 +86,7 @@ class BookLoop:
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = admission
         self._seen[request_id] = seen
-        self._side = side.ask(self._side, request_id, ask, seen())
+        self._side = lease_state.ask(self._side, request_id, ask, seen())
         self._wake()
         try:
             return await admission
@@ -102,9 +101,9 @@ class BookLoop:
         if self._seen.pop(request_id, None) is None:
             return
         if receipt is None:
-            self._side = side.give_up(self._side, request_id)
+            self._side = lease_state.give_up(self._side, request_id)
         else:
-            self._side = side.end(self._side, request_id, receipt)
+            self._side = lease_state.end(self._side, request_id, receipt)
         self._wake()
 
     def _wake(self) -> None:
@@ -122,9 +121,9 @@ class BookLoop:
         while True:
             self._woken.clear()
             renew = await self._progress()
-            write = side.commit(self._side, self._rules.terms(), self._put, renew=renew)
+            write = lease_state.commit(self._side, self._rules.terms(), self._put, renew=renew)
             if write:
-                self._side = side.send(self._side, write)
+                self._side = lease_state.send(self._side, write)
                 return True
             if not self._side.requests:
                 return False
@@ -153,7 +152,7 @@ class BookLoop:
             if number >= COUNTED_AT_ONCE and any(not admission.done() for admission in self._waiting.values()):
                 return False
         self._renew_at = now + self._rules.progress_seconds
-        self._side, self._used = side.progress(self._side, self._used), {}
+        self._side, self._used = lease_state.progress(self._side, self._used), {}
         return True
 
     async def _attempt(self) -> None:
@@ -169,11 +168,11 @@ class BookLoop:
             self._learn(answer.applied, answer.book)
             self._backoff.reset()
         except LedgerUnavailable as exc:
-            self._side = side.timed_out(self._side)
+            self._side = lease_state.timed_out(self._side)
             log.warning("commit not answered", extra={**self.account.named(), "fault": store.fault(exc)})
             await self._backoff.pause()
         except Exception:  # the loop must never stop settling
-            self._side = side.timed_out(self._side)
+            self._side = lease_state.timed_out(self._side)
             log.exception("commit failed", extra=self.account.named())
             await self._backoff.pause()
 
@@ -182,9 +181,9 @@ class BookLoop:
         assert now.flying is not None
         if was_applied:
             metrics.COMMIT_REQUESTS.observe(len(now.flying.asks) + len(now.flying.ends))
-            self._side = side.applied(now, now.flying)
+            self._side = lease_state.applied(now, now.flying)
         else:
-            self._side = side.refused(now, book, self._rules.terms(), self._put)
+            self._side = lease_state.refused(now, book, self._rules.terms(), self._put)
         self._tell(book)
         self._post()
         self._sweeper.saw(self.account, self.period, book)

@@ -24,8 +24,7 @@ from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
-from gptdock.telemetry import metrics
-from gptdock.telemetry import request_line as requestlog
+from gptdock.telemetry import metrics, request_line
 from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Hold:
         self._ended = False
         self._key, self._process, self._owe = key, process, owe
         self._since: float | None = None
-        self._log = requestlog.current()
+        self._log = request_line.current()
         self._end: Callable[[Receipt | None], None] = lambda receipt: None
 
     @property

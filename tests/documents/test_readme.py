@@ -21,8 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gptdock import errors
 from gptdock.errors import APIError
 from gptdock.settings import Settings
-from gptdock.telemetry import logs as telemetry
-from gptdock.telemetry import metrics
+from gptdock.telemetry import logs, metrics
 from tests.harness.hostile import connect
 from tests.harness.processes import dev, run
 from tests.harness.service import sse_data
@@ -279,5 +278,5 @@ async def test_every_field_of_a_request_s_line_is_in_the_readme(service, caplog)
     await service.ledger.settled()
 
     lines = [vars(each).keys() for each in caplog.records if each.message == "request ended"]
-    fields = set[str]().union(*lines) - telemetry.STANDARD_FIELDS
+    fields = set[str]().union(*lines) - logs.STANDARD_FIELDS
     assert {name for row in table("Each request has one line") for name in words_in_backticks(row[0])} == fields

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.prompt import ask as chat
+from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest
 from gptdock.upstream.meter import MOST_TOKENS, Meter, is_chunk
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
@@ -93,10 +93,10 @@ def _admitted(body: bytes) -> ChatRequest | InvalidRequest:
 
 def _becomes_a_prompt(request: ChatRequest, budget: int) -> None:
     try:
-        prompt = chat.assemble(request, system="Be kind.", max_prompt_tokens=budget, count=len)
+        prompt = ask.assemble(request, system="Be kind.", max_prompt_tokens=budget, count=len)
     except PromptTooLong:
         return
-    body = chat.upstream_body(prompt, model="m", params={}, stream=request.stream, max_completion_tokens=1)
+    body = ask.upstream_body(prompt, model="m", params={}, stream=request.stream, max_completion_tokens=1)
     assert prompt.tokens <= budget
     assert json.loads(body)["messages"] == [message._asdict() for message in prompt.messages]
     assert prompt.messages[-1].content == request.question

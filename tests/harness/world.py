@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gptdock.ledger import book as quota
-from gptdock.ledger import lease_state as side
+from gptdock.ledger import lease_state
 from gptdock.ledger.book import Ask, Book, Change, Receipt, Terms, Write
 from gptdock.ledger.lease_state import Side, State
 
@@ -142,11 +142,11 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
 def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     i = process.asked
     if i < len(process.wants):
-        new = side.ask(process.side, i, process.wants[i], 0)
+        new = lease_state.ask(process.side, i, process.wants[i], 0)
         yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, side=new, asked=i + 1)
     for i, request in process.side.requests.items():
         if request.state is State.WAITS and (after := spend(world, "give_up")):
-            yield f"P{p} caller {i} gives up", swap(after, p, side=side.give_up(process.side, i))
+            yield f"P{p} caller {i} gives up", swap(after, p, side=lease_state.give_up(process.side, i))
         if request.state is State.OPEN:
             truth = process.truth[i]
             if truth < request.held:
@@ -161,15 +161,15 @@ def _ended(world: World, p: int, i: int, truth: int) -> World:
     process = world.processes[p]
     receipt = Receipt(f"r#P{p}#{i}", truth, 0, 0, "u", "m", "upstream", "complete", f"P{p}")
     truths = _plus(process.truth, i, truth - process.truth[i])
-    return swap(world, p, side=side.end(process.side, i, receipt), truth=truths)
+    return swap(world, p, side=lease_state.end(process.side, i, receipt), truth=truths)
 
 
 def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     write = process.side.flying
     if write is None:
-        seen = side.progress(process.side, {i: process.truth[i] for i in process.side.requests})
+        seen = lease_state.progress(process.side, {i: process.truth[i] for i in process.side.requests})
         for renew, ours in ((False, process.side), (True, seen)):
-            made = side.commit(ours, _terms(world, process), process.put, renew=renew)
+            made = lease_state.commit(ours, _terms(world, process), process.put, renew=renew)
             if made and not (renew and _is_idle(ours, made)):
                 yield f"P{p} sends {made}", _launched(swap(world, p, side=ours), p, made)
         if not process.side.requests and process.side.lease and (after := spend(world, "forget")):
@@ -179,7 +179,7 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
         yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
         if lost := spend(world, "timeout"):
             lost = lost._replace(ghosts=(*lost.ghosts, write))
-            yield f"P{p} is not answered", swap(lost, p, side=side.timed_out(process.side))
+            yield f"P{p} is not answered", swap(lost, p, side=lease_state.timed_out(process.side))
     receipts = process.side.lease.receipts if process.side.lease else ()
     if missing := [receipt for receipt in receipts if receipt.key not in process.put]:
         keys = process.put | {receipt.key for receipt in missing}
@@ -190,9 +190,9 @@ def _learned(world: World, p: int, *, applied: bool) -> World:
     process = world.processes[p]
     assert process.side.flying is not None
     if applied:
-        return swap(world, p, side=side.applied(process.side, process.side.flying))
+        return swap(world, p, side=lease_state.applied(process.side, process.side.flying))
     try:
-        new = side.refused(process.side, world.book, _terms(world, process), process.put)
+        new = lease_state.refused(process.side, world.book, _terms(world, process), process.put)
     except ValueError as exc:
         return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.side.requests.items() if r.state is State.OPEN)
@@ -208,7 +208,7 @@ def _launched(world: World, p: int, write: Write) -> World:
     return swap(
         world,
         p,
-        side=side.send(process.side, write),
+        side=lease_state.send(process.side, write),
         number=write.lease.number,
         levels={**_remembered(world, process), write.lease.number: levels},
     )

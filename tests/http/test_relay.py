@@ -13,7 +13,7 @@ import pytest
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.http.caller import Caller
 from gptdock.ledger.book import Account
-from gptdock.upstream import client as upstream
+from gptdock.upstream import client
 from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Meter
 from gptdock.upstream.sse import Event, EventSplitter
@@ -307,7 +307,7 @@ async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: py
 
 
 async def test_a_deadline_that_comes_after_the_end_of_an_answer_is_none(serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(upstream, "REST_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(client, "REST_SECONDS", PATIENCE_SECONDS)
 
     async def never_end(reader, writer):
         await read_request(reader)

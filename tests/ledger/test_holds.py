@@ -15,7 +15,7 @@ from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
-from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import logs
 from gptdock.upstream.meter import Charge
 from tests.harness.proxy import Fault, Proxy, proxied
 from tests.harness.service import NOBODY, make_settings, read_receipts
@@ -423,14 +423,14 @@ async def test_an_unknown_client_is_not_found(start: Start):
 async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, proxy: Proxy):
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            heard.append((record.getMessage(), telemetry.request_id.get()))
+            heard.append((record.getMessage(), logs.request_id.get()))
 
     heard: list[tuple[str, str]] = []
     listener = Listener()
     async with start() as ledger:
         await spend(ledger, 1)
         await ledger.settled()
-        telemetry.request_id.set("of-another-request")
+        logs.request_id.set("of-another-request")
         proxy.strike("break")
         logging.getLogger("gptdock.ledger.book_loop").addHandler(listener)
         try:

@@ -20,10 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import backoff
+from gptdock.ledger import backoff, holds, lease_state
 from gptdock.ledger import book as quota
-from gptdock.ledger import holds as ledger
-from gptdock.ledger import lease_state as side
 from gptdock.ledger.book import Account, Book, Lease, Receipt
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
@@ -602,8 +600,8 @@ def pick(things: Sequence[Thing], index: int) -> Thing:
 def _at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     """Nothing waits for real, no upstream generates unseen, and a lease is soon full of receipts."""
     monkeypatch.setattr(backoff, "random", SimpleNamespace(uniform=lambda least, most: 0))
-    monkeypatch.setattr(ledger, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    monkeypatch.setattr(side, "MOST_RECEIPTS", 3)
+    monkeypatch.setattr(holds, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(lease_state, "MOST_RECEIPTS", 3)
     caplog.set_level(logging.ERROR, "gptdock")
 
 
@@ -623,7 +621,7 @@ def test_no_schedule_of_calls_and_faults_breaks_a_promise():
 
 async def test_another_client_is_served_while_all_remembered_books_are_busy(monkeypatch: pytest.MonkeyPatch):
     """As in an outage of DynamoDB, which leaves the book of each client that asked busy until it ends."""
-    monkeypatch.setattr(ledger, "MOST_BOOKS", 1)
+    monkeypatch.setattr(holds, "MOST_BOOKS", 1)
     process = Process(Tables(), 100, lambda: NOON)
     process.ask("r1", 0, 5)
     process.ask("r2", 0, 5, Account("c2", "p1"))

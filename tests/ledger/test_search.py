@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gptdock.ledger import book as quota
-from gptdock.ledger import lease_state as side
+from gptdock.ledger import lease_state
 from gptdock.ledger.book import Lease, Write
 from gptdock.ledger.lease_state import Side, State
 from tests.harness import world
@@ -26,7 +26,7 @@ def test_no_schedule_breaks_a_promise(seed: int):
 @pytest.mark.parametrize("seed", range(4))
 def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, monkeypatch: pytest.MonkeyPatch):
     """The charge of what ended and finds no room in its lease's outbox stays held, and in the will."""
-    monkeypatch.setattr(side, "MOST_RECEIPTS", 1)
+    monkeypatch.setattr(lease_state, "MOST_RECEIPTS", 1)
 
     assert walk(seed, STEPS) == ("", [])
 
@@ -67,7 +67,7 @@ def _numbers_from_the_lease(monkeypatch: pytest.MonkeyPatch):
 
 
 def _no_resolving(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(side, "timed_out", lambda now: now)
+    monkeypatch.setattr(lease_state, "timed_out", lambda now: now)
 
 
 def _no_outbox(monkeypatch: pytest.MonkeyPatch):
@@ -81,16 +81,16 @@ def _no_outbox(monkeypatch: pytest.MonkeyPatch):
 
 
 def _no_revival(monkeypatch: pytest.MonkeyPatch):
-    refused = side.refused
+    refused = lease_state.refused
 
     def gone(now: Side, book: quota.Book, *rest) -> Side:
         lease = book.leases.get(now.process)
         new = refused(now, book, *rest)
         if lease and lease.number < 0 and new.lease == lease:
-            return side._landed(side._without(new, State.OPEN, State.ENDED, State.GAVE_UP), None)
+            return lease_state._landed(lease_state._without(new, State.OPEN, State.ENDED, State.GAVE_UP), None)
         return new
 
-    monkeypatch.setattr(side, "refused", gone)
+    monkeypatch.setattr(lease_state, "refused", gone)
 
 
 def _empty_leases_go(monkeypatch: pytest.MonkeyPatch):
@@ -103,10 +103,10 @@ def _empty_leases_go(monkeypatch: pytest.MonkeyPatch):
 
 
 def _no_wills(monkeypatch: pytest.MonkeyPatch):
-    def held(*args, held=side._held) -> tuple[int, int]:
+    def held(*args, held=lease_state._held) -> tuple[int, int]:
         return held(*args)[0], 0
 
-    monkeypatch.setattr(side, "_held", held)
+    monkeypatch.setattr(lease_state, "_held", held)
 
 
 def _a_sweep_leaves_no_mark(monkeypatch: pytest.MonkeyPatch):

@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.prompt import ask as chat
+from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Message, Prompt
 from tests.harness import properties
 
 FIELDS = {"question": "Why?", "user_id": "u", "client_id": "c", "product_id": "p"}
-HISTORIES = st.lists(st.builds(Message, st.sampled_from(chat.ROLES), st.text(max_size=20)), max_size=12)
+HISTORIES = st.lists(st.builds(Message, st.sampled_from(ask.ROLES), st.text(max_size=20)), max_size=12)
 
 
 def body(**fields):
@@ -76,12 +76,12 @@ def test_stream_and_history_may_be_left_out():
     ],
 )
 def test_what_is_not_strict_json_is_refused(data):
-    assert param_of(chat.parse_object, data) == "body"
+    assert param_of(ask.parse_object, data) == "body"
     assert param_of(ChatRequest.from_json, data) == "body"
 
 
 def test_strict_json_is_read():
-    assert chat.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
+    assert ask.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
 
 
 @given(st.binary(), st.sampled_from([b"", b"{", b'{"question": ', b"[", b"\xff"]))
@@ -202,7 +202,7 @@ def test_a_history_may_be_long_and_its_turns_empty_or_with_unknown_keys():
     ],
 )
 def test_an_id_is_a_string_or_an_integer(value, name):
-    assert chat.identity(value, "client_id") == name
+    assert ask.identity(value, "client_id") == name
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_id_is_a_string_or_an_integer(value, name):
     ids=lambda value: f"{value!a:.20}" if not isinstance(value, int) else f"{value.bit_length()} bits",
 )
 def test_anything_else_is_no_id(value):
-    assert param_of(chat.identity, value, "X-Client-Id") == "X-Client-Id"
+    assert param_of(ask.identity, value, "X-Client-Id") == "X-Client-Id"
 
 
 @given(st.text() | st.text(max_size=2) | st.characters(categories=["Cc", "Cf", "Zl", "Cs", "Co"]))
@@ -223,29 +223,29 @@ def test_a_string_is_an_id_by_its_bytes_and_its_categories(text):
     good = categories.isdisjoint({"Cc", "Cs"}) and 1 <= len(text.encode("utf-8", "replace")) <= 255
 
     if good:
-        assert chat.identity(text, "user_id") == text
+        assert ask.identity(text, "user_id") == text
     else:
-        assert param_of(chat.identity, text, "user_id") == "user_id"
+        assert param_of(ask.identity, text, "user_id") == "user_id"
 
 
 @given(st.integers())
 def test_an_integer_is_its_digits(number):
-    assert chat.identity(number, "user_id") == str(number)
+    assert ask.identity(number, "user_id") == str(number)
 
 
 # ----------------------------------------------------------------------------------------------------- the prompt
 
 
 def test_a_message_costs_its_role_its_content_and_three_tokens():
-    assert chat.count_message(Message("user", "12345"), len) == 3 + 4 + 5
+    assert ask.count_message(Message("user", "12345"), len) == 3 + 4 + 5
 
 
 @given(HISTORIES, st.integers(-5, 400))
 def test_the_longest_newest_part_that_fits_is_kept(history, budget):
-    kept = chat.trim_history(history, budget, len)
+    kept = ask.trim_history(history, budget, len)
 
     def cost(messages):
-        return sum(chat.count_message(message, len) for message in messages)
+        return sum(ask.count_message(message, len) for message in messages)
 
     assert kept == tuple(history[len(history) - len(kept) :])
     assert not kept or cost(kept) <= budget
@@ -263,7 +263,7 @@ def test_nothing_is_counted_that_cannot_be_kept(budget, needed):
         seen.append(text)
         return len(text)
 
-    chat.trim_history(history, budget, count)
+    ask.trim_history(history, budget, count)
 
     assert [text for text in seen if text != "user"] == needed
 
@@ -271,14 +271,14 @@ def test_nothing_is_counted_that_cannot_be_kept(budget, needed):
 def test_a_prompt_is_system_then_history_then_question():
     history = [Message("user", "Hi"), Message("assistant", "Hello")]
 
-    prompt = chat.assemble(request("Why?", history), system="Be kind.", max_prompt_tokens=1000, count=len)
+    prompt = ask.assemble(request("Why?", history), system="Be kind.", max_prompt_tokens=1000, count=len)
 
     assert prompt.messages == (Message("system", "Be kind."), *history, Message("user", "Why?"))
     assert prompt.tokens == (3 + 6 + 8) + (3 + 4 + 2) + (3 + 9 + 5) + (3 + 4 + 4) + 3
 
 
 def test_an_empty_system_prompt_is_left_out():
-    prompt = chat.assemble(request("Why?"), system="", max_prompt_tokens=100, count=len)
+    prompt = ask.assemble(request("Why?"), system="", max_prompt_tokens=100, count=len)
 
     assert prompt == Prompt((Message("user", "Why?"),), 3 + 4 + 4 + 3)
 
@@ -286,7 +286,7 @@ def test_an_empty_system_prompt_is_left_out():
 def test_the_oldest_turns_give_way():
     history = [Message("user", "old"), Message("user", "new")]
 
-    prompt = chat.assemble(request("Why?", history), system="", max_prompt_tokens=14 + 10, count=len)
+    prompt = ask.assemble(request("Why?", history), system="", max_prompt_tokens=14 + 10, count=len)
 
     assert prompt == Prompt((Message("user", "new"), Message("user", "Why?")), 24)
 
@@ -295,9 +295,9 @@ def test_the_oldest_turns_give_way():
 def test_a_question_may_fill_the_prompt_but_not_more(system):
     fits = 14 + (17 if system else 0)
 
-    prompt = chat.assemble(request("Why?"), system=system, max_prompt_tokens=fits, count=len)
+    prompt = ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits, count=len)
     with pytest.raises(PromptTooLong) as caught:
-        chat.assemble(request("Why?"), system=system, max_prompt_tokens=fits - 1, count=len)
+        ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits - 1, count=len)
 
     assert prompt.tokens == fits
     assert caught.value.param == "question"
@@ -305,9 +305,9 @@ def test_a_question_may_fill_the_prompt_but_not_more(system):
 
 @given(HISTORIES, st.text(max_size=20), st.integers(60, 400))
 def test_a_prompt_costs_what_its_messages_cost_and_never_more_than_allowed(history, system, budget):
-    prompt = chat.assemble(request("Why?", history), system=system, max_prompt_tokens=budget, count=len)
+    prompt = ask.assemble(request("Why?", history), system=system, max_prompt_tokens=budget, count=len)
 
-    assert prompt.tokens == 3 + sum(chat.count_message(message, len) for message in prompt.messages)
+    assert prompt.tokens == 3 + sum(ask.count_message(message, len) for message in prompt.messages)
     assert prompt.tokens <= budget
 
 
@@ -318,7 +318,7 @@ def test_no_text_is_counted_twice():
         seen.append(text)
         return len(text)
 
-    chat.assemble(request("Why?", [Message("user", "Hi")]), system="Be kind.", max_prompt_tokens=100, count=count)
+    ask.assemble(request("Why?", [Message("user", "Hi")]), system="Be kind.", max_prompt_tokens=100, count=count)
 
     assert sorted(seen) == ["Be kind.", "Hi", "Why?", "system", "user"]
 
@@ -326,7 +326,7 @@ def test_no_text_is_counted_twice():
 def test_a_system_prompt_is_filled_in_by_plain_replacement():
     template = "{model} at {now}: {now}, {{model}}, {other} {0} {"
 
-    assert chat.fill_system_prompt(template, model="m", now="n") == "m at n: n, {m}, {other} {0} {"
+    assert ask.fill_system_prompt(template, model="m", now="n") == "m at n: n, {m}, {other} {0} {"
 
 
 # --------------------------------------------------------------------------------------------- the upstream's body
@@ -335,7 +335,7 @@ PROMPT = Prompt((Message("system", "Be kind."), Message("user", 'Why "é😀"?')
 
 
 def test_the_upstream_gets_compact_json_and_nothing_about_who_asked():
-    data = chat.upstream_body(
+    data = ask.upstream_body(
         PROMPT, model="gpt-4o-mini", params={"temperature": 0.6}, stream=False, max_completion_tokens=100
     )
 
@@ -350,8 +350,8 @@ def test_the_upstream_gets_compact_json_and_nothing_about_who_asked():
 
 
 def test_a_stream_is_asked_for_with_its_usage():
-    whole = chat.upstream_body(PROMPT, model="m", params={}, stream=False, max_completion_tokens=1)
-    stream = chat.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
+    whole = ask.upstream_body(PROMPT, model="m", params={}, stream=False, max_completion_tokens=1)
+    stream = ask.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
 
     added = {"stream": True, "stream_options": {"include_usage": True}}
     assert json.loads(stream) == json.loads(whole) | added
@@ -360,7 +360,7 @@ def test_a_stream_is_asked_for_with_its_usage():
 def test_parameters_do_not_decide_what_it_costs():
     params = {"n": 5, "model": "dear", "messages": [], "max_completion_tokens": 10**6, "stream": 0, "stream_options": 0}
 
-    with_params = chat.upstream_body(PROMPT, model="m", params=params, stream=True, max_completion_tokens=1)
+    with_params = ask.upstream_body(PROMPT, model="m", params=params, stream=True, max_completion_tokens=1)
 
-    without = chat.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
+    without = ask.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
     assert json.loads(with_params) == json.loads(without)

@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import web
 
-from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import logs
 
 log = logging.getLogger("gptdock.test")
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -28,7 +28,7 @@ def logged(stream):
 
 
 def test_a_record_is_one_line_of_json_with_its_fields(stream):
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
 
     log.info("completion settled for %s", "you\nand me", extra={"used_tokens": 42, "cut": None})
 
@@ -44,11 +44,11 @@ def test_a_record_is_one_line_of_json_with_its_fields(stream):
 
 
 def test_the_request_id_comes_by_itself_and_only_within_its_request(stream):
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
 
-    token = telemetry.request_id.set("r-1")
+    token = logs.request_id.set("r-1")
     log.info("inside")
-    telemetry.request_id.reset(token)
+    logs.request_id.reset(token)
     log.info("outside")
 
     inside, outside = logged(stream)
@@ -57,7 +57,7 @@ def test_the_request_id_comes_by_itself_and_only_within_its_request(stream):
 
 
 def test_an_extra_field_cannot_replace_one_of_the_line(stream):
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
 
     log.info("said", extra={"time": "never", "level": "none", "logger": "nobody"})
 
@@ -67,7 +67,7 @@ def test_an_extra_field_cannot_replace_one_of_the_line(stream):
 
 
 def test_values_that_are_no_json_become_text(stream):
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
@@ -84,7 +84,7 @@ def test_values_that_are_no_json_become_text(stream):
 
 
 def test_the_traceback_of_our_own_error_is_a_field(stream):
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
 
     try:
         raise ValueError("of ours")
@@ -98,7 +98,7 @@ def test_the_traceback_of_our_own_error_is_a_field(stream):
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_aiohttps_server_logs_only_its_constant_message(stream, caplog, form):
-    telemetry.configure("DEBUG", form, stream)
+    logs.configure("DEBUG", form, stream)
 
     try:
         raise ValueError("Bearer canary")
@@ -112,7 +112,7 @@ def test_aiohttps_server_logs_only_its_constant_message(stream, caplog, form):
 
 
 async def test_a_request_head_that_aiohttp_cannot_parse_shows_no_key_in_the_log(stream, aiohttp_server):
-    telemetry.configure("DEBUG", "json", stream)
+    logs.configure("DEBUG", "json", stream)
     server = await aiohttp_server(web.Application())
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
 
@@ -127,7 +127,7 @@ async def test_a_request_head_that_aiohttp_cannot_parse_shows_no_key_in_the_log(
 
 
 def test_a_full_disk_is_no_fault_of_the_one_who_logs(capsys):
-    telemetry.configure("INFO", "json", FullDisk())
+    logs.configure("INFO", "json", FullDisk())
 
     log.info("lost")
 
@@ -135,7 +135,7 @@ def test_a_full_disk_is_no_fault_of_the_one_who_logs(capsys):
 
 
 def test_the_level_holds_for_us_and_libraries_never_log_their_details(stream):
-    telemetry.configure("DEBUG", "json", stream)
+    logs.configure("DEBUG", "json", stream)
 
     log.debug("ours")
     logging.getLogger("botocore.auth").debug("CanonicalRequest: canary")
@@ -145,7 +145,7 @@ def test_the_level_holds_for_us_and_libraries_never_log_their_details(stream):
 
 
 def test_a_high_level_holds_for_all(stream):
-    telemetry.configure("ERROR", "json", stream)
+    logs.configure("ERROR", "json", stream)
 
     log.warning("ours")
     logging.getLogger("botocore").warning("theirs")
@@ -156,9 +156,9 @@ def test_a_high_level_holds_for_all(stream):
 
 def test_configuring_again_replaces_the_handler_and_leaves_foreign_ones(stream):
     before = list(logging.getLogger().handlers)
-    telemetry.configure("INFO", "json", io.StringIO())
+    logs.configure("INFO", "json", io.StringIO())
 
-    telemetry.configure("INFO", "json", stream)
+    logs.configure("INFO", "json", stream)
     log.info("once")
 
     assert len(logged(stream)) == 1
@@ -166,7 +166,7 @@ def test_configuring_again_replaces_the_handler_and_leaves_foreign_ones(stream):
 
 
 def test_logs_go_to_stderr_if_nothing_else_is_said(capsys):
-    telemetry.configure("INFO", "json")
+    logs.configure("INFO", "json")
 
     log.info("here")
 
@@ -174,14 +174,14 @@ def test_logs_go_to_stderr_if_nothing_else_is_said(capsys):
 
 
 def test_the_text_form_is_a_short_line_with_the_traceback_below(stream):
-    telemetry.configure("INFO", "text", stream)
+    logs.configure("INFO", "text", stream)
 
-    token = telemetry.request_id.set("r-1")
+    token = logs.request_id.set("r-1")
     try:
         raise ValueError("of ours")
     except ValueError:
         log.warning("a fault", exc_info=True, extra={"client": "a\nb", "left": 7})
-    telemetry.request_id.reset(token)
+    logs.request_id.reset(token)
 
     first, *rest = stream.getvalue().splitlines()
     assert re.fullmatch(

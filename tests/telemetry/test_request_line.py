@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptdock.dev.script import Script
-from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import logs
 from tests.harness.hostile import connect
 from tests.harness.service import QUESTION, Service
 
@@ -24,7 +24,7 @@ def lines():
     """What was logged about requests, as JSON, until now."""
     stream = StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.JsonFormatter())
+    handler.setFormatter(logs.JsonFormatter())
     logger = logging.getLogger("gptdock.telemetry.request_line")
     before = logger.level
     logger.addHandler(handler)

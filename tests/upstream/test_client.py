@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.upstream import client as upstream
+from gptdock.upstream import client
 from tests.harness.hostile import (
     PATIENCE_SECONDS,
     Fault,
@@ -551,7 +551,7 @@ async def test_an_answer_that_cannot_be_read_is_counted(service, raw):
 
 
 async def test_an_answer_without_end_is_left(service, monkeypatch):
-    monkeypatch.setattr(upstream, "MOST_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(client, "MOST_ANSWER_BYTES", 1000)
     service.openai.script = Script(raw=WHOLE.ljust(1001))
 
     fault = await ask_for_fault(service, stream=False)
