@@ -40,7 +40,9 @@ LINES = [
         0,
         "prompt.ask prompt.images ledger.items upstream.meter admin.reports upstream.retry settings ledger.lease_state",
     ),
-    (0, "errors ledger.periods ledger.book upstream.sse"),
+    (0, "ledger.book prompt.strict_json"),
+    (0, "accounts ledger.periods upstream.sse"),
+    (0, "errors"),
 ]
 HOUSE = {room: line for line, (_, rooms) in enumerate(reversed(LINES)) for room in rooms.split()}
 PURE = [room for floor, rooms in LINES if floor == 0 for room in rooms.split()]

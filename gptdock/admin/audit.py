@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from gptdock.ledger.book import Account, Book
+from gptdock.accounts import Account
+from gptdock.ledger.book import Book
 from gptdock.ledger.items import receipts_expire_at
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper

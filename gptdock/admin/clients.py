@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from gptdock.accounts import Account
 from gptdock.admin import reports
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import book as quota
 from gptdock.ledger import periods
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Account, Book, Client, Receipt, moment
+from gptdock.ledger.book import Book, Client, Receipt, moment
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings

@@ -9,9 +9,10 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
+from gptdock.accounts import Account
 from gptdock.admin import reports
 from gptdock.admin.reports import By, Row
-from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.book import Receipt
 
 CHUNK = 65_536  # characters that go out at once; rows enough that a page was read before the first
 

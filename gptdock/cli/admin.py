@@ -14,14 +14,15 @@ from collections.abc import AsyncIterator
 from io import TextIOWrapper
 from typing import Any
 
+from gptdock import accounts
+from gptdock.accounts import Account
 from gptdock.admin import clients, reports, usage
 from gptdock.admin.clients import MOST_TOKENS, Clients, Operator, Overview
 from gptdock.admin.usage import Report
 from gptdock.cli.console import Table, counted
 from gptdock.errors import InvalidRequest
 from gptdock.ledger import periods, store
-from gptdock.ledger.book import Account, Client
-from gptdock.prompt import ask
+from gptdock.ledger.book import Client
 from gptdock.settings import Settings
 
 _CLIENT = "client:<20 product:<20 {}"
@@ -139,7 +140,7 @@ def _user() -> str:
 def identity(text: str) -> str:
     """An id as the API takes it, for argparse; raises its ArgumentTypeError."""
     try:
-        return ask.identity(text, "it")
+        return accounts.identity(text, "it")
     except InvalidRequest as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from gptdock import accounts
+from gptdock.accounts import Account
 from gptdock.admin import clients, usage
 from gptdock.admin.clients import MOST_TOKENS, Operator
 from gptdock.admin.reports import COLUMNS
@@ -20,8 +22,7 @@ from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
 from gptdock.ledger import periods, store
-from gptdock.ledger.book import Account
-from gptdock.prompt import ask
+from gptdock.prompt import strict_json
 from gptdock.telemetry import request_line
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ async def look(request: web.Request) -> web.Response:
 async def set_quota(request: web.Request) -> web.Response:
     """The client's quota is another from now on."""
     account = client_routes.account(request)
-    max_quota = ask.parse_object(await read_body(request)).get("max_quota")
+    max_quota = strict_json.parse_object(await read_body(request)).get("max_quota")
     if type(max_quota) is not int or not 0 <= max_quota <= MOST_TOKENS:
         raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_TOKENS}.", param="max_quota")
     overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request))
@@ -105,7 +106,7 @@ def from_cursor(cursor: str) -> Account:
         client_id, product_id = ids
     except (ValueError, TypeError, RecursionError, binascii.Error) as exc:
         raise InvalidRequest("cursor must be the next_cursor of a page.", param="cursor") from exc
-    return Account(ask.identity(client_id, "cursor"), ask.identity(product_id, "cursor"))
+    return Account(accounts.identity(client_id, "cursor"), accounts.identity(product_id, "cursor"))
 
 
 def _operator(request: web.Request) -> Operator:

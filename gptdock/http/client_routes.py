@@ -5,12 +5,13 @@ from functools import partial
 
 from aiohttp import web
 
+from gptdock import accounts
+from gptdock.accounts import Account
 from gptdock.http import openapi
 from gptdock.http.app_keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger import periods
-from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Prompt
@@ -92,6 +93,6 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 def account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
     names = ("client_id", "product_id")
-    account = Account(*(ask.identity_given_once(request.query.getall(name, []), name) for name in names))
+    account = Account(*(accounts.identity_given_once(request.query.getall(name, []), name) for name in names))
     request_line.current().note(**account.named())
     return account

@@ -4,12 +4,13 @@ from functools import partial
 
 from aiohttp import web
 
+from gptdock import accounts
+from gptdock.accounts import Account
 from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
-from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Claim
-from gptdock.prompt import ask, completions
+from gptdock.prompt import completions
 from gptdock.prompt.completions import CompletionRequest
 from gptdock.telemetry import request_line
 
@@ -59,4 +60,4 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
 
 
 def _header(request: web.Request, name: str) -> str:
-    return ask.identity_given_once(request.headers.getall(name, []), name)
+    return accounts.identity_given_once(request.headers.getall(name, []), name)

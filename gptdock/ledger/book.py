@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from gptdock.accounts import Account
+
 MARGIN_TOKENS = 8  # what our count of a prompt may be short of the upstream's
 LEAST_COMPLETION_TOKENS = 16  # a minimal answer
 
@@ -41,17 +43,6 @@ class Receipt(NamedTuple):
     outcome: str
     process: str
     commit: int = 0
-
-
-class Account(NamedTuple):
-    """Whose quota it is: a client, for a product."""
-
-    client_id: str
-    product_id: str
-
-    def named(self) -> dict[str, str]:
-        """As logs name it."""
-        return {"client": self.client_id, "product": self.product_id}
 
 
 class Client(NamedTuple):

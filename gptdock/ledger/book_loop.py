@@ -11,10 +11,11 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import lease_state, store
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Account, Ask, Book, Receipt, Terms, moment
+from gptdock.ledger.book import Ask, Book, Receipt, Terms, moment
 from gptdock.ledger.lease_state import Side, State
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.store import Store

@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import book as quota
 from gptdock.ledger import periods
-from gptdock.ledger.book import Account, Ask, Book, Receipt, moment
+from gptdock.ledger.book import Ask, Book, Receipt, moment
 from gptdock.ledger.book_loop import Admission, BookLoop, Rules
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.store import Store

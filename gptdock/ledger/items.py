@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from gptdock.accounts import Account
 from gptdock.ledger import periods
-from gptdock.ledger.book import Account, Book, Change, Client, Lease, Receipt, Write
+from gptdock.ledger.book import Book, Change, Client, Lease, Receipt, Write
 
 RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end (DESIGN 3); those of `all` stay
 ACCOUNT = "account#"  # how the range key of a standing quota starts

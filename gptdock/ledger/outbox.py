@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import store
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import BATCH, Store
 
 log = logging.getLogger(__name__)

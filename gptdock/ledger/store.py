@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import aws, items
 from gptdock.ledger.aws import fault as fault  # for those who log a LedgerUnavailable of ours
-from gptdock.ledger.book import Account, Book, Change, Client, Receipt, Write
+from gptdock.ledger.book import Book, Change, Client, Receipt, Write
 from gptdock.settings import Settings
 
 BATCH = 25  # items a BatchWriteItem may have

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Self
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import book as quota
 from gptdock.ledger import store
-from gptdock.ledger.book import Account, Book, Lease
+from gptdock.ledger.book import Book, Lease
 from gptdock.ledger.store import BATCH, Store
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics

@@ -2,23 +2,19 @@
 
 import functools
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from gptdock.accounts import Account, identity, utf8_size
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.ledger.book import Account
+from gptdock.prompt.strict_json import parse_object
 
 ROLES = ("user", "assistant", "system")
 MOST_MESSAGES = 1000
-MOST_ID_BYTES = 255
 # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
 MESSAGE_TOKENS = 3
 PROMPT_TOKENS = 3
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the whole of Unicode's category Cc
 
 
 class Message(NamedTuple):
@@ -63,45 +59,6 @@ class ChatRequest:
     def account(self) -> Account:
         """Whose quota it is."""
         return Account(self.client_id, self.product_id)
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, read strictly: whatever parsers disagree on is an InvalidRequest."""
-    try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
-    # Too many digits for an int are a ValueError, too, and so is what is not UTF-8.
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body must be strict JSON in UTF-8.", param="body") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.", param="body")
-    return value
-
-
-def identity(value: object, param: str) -> str:
-    """The id that `value` is: 1 to 255 bytes of UTF-8 without control characters; an integer becomes its digits."""
-    # Compared first: more than 4,300 digits cannot be turned into a string.
-    if type(value) is int and abs(value) < 10**MOST_ID_BYTES:
-        value = str(value)
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{param} must be a string or an integer.", param=param)
-    size = _utf8_size(value)
-    if size is None or _CONTROL.search(value) or not 1 <= size <= MOST_ID_BYTES:
-        raise InvalidRequest(
-            f"{param} must be 1 to {MOST_ID_BYTES} bytes of UTF-8 without control characters.", param=param
-        )
-    return value
-
-
-def identity_given_once(values: Sequence[str], param: str) -> str:
-    """The id among all that a query or a head gives by this name: two might be two clients, and others see the last."""
-    if len(values) != 1:
-        raise InvalidRequest(f"{param} must be given once.", param=param)
-    return identity(values[0], param)
 
 
 def count_message(message: Message, count: Callable[[str], int]) -> int:
@@ -189,31 +146,6 @@ def _message(value: object, param: str) -> Message:
 def _text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"{param} must be a string.", param=param)
-    if "\0" in value or _utf8_size(value) is None:
+    if "\0" in value or utf8_size(value) is None:
         raise InvalidRequest(f"{param} must not hold NUL or half a surrogate pair.", param=param)
     return value
-
-
-def _utf8_size(text: str) -> int | None:
-    try:
-        return len(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        return None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is there twice")
-    return fields
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError("a number is beyond a float's range")
-    return number

@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
+from gptdock.accounts import identity
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 from gptdock.prompt import images
-from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS, identity, parse_object
+from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS
+from gptdock.prompt.strict_json import parse_object
 
 MOST_TOKENS = 10**9
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")

@@ -2,9 +2,10 @@
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin.audit import Finding, audit
 from gptdock.ledger import book as quota
-from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 

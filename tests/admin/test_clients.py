@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin import clients
 from gptdock.admin.audit import audit
 from gptdock.admin.clients import Clients, Operator
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
+from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.proxy import Proxy

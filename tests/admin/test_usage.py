@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin import usage
 from gptdock.admin.reports import By
 from gptdock.admin.usage import Report
-from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.book import Receipt
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
 ACCOUNT = Account('c"1', "p,1")

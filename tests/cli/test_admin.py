@@ -13,7 +13,8 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
-from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.accounts import Account
+from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from tests.documents.test_readme import README
 from tests.harness.processes import GPTDOCK, Finished, environment, run

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from gptdock import __main__
+from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
 from gptdock.prompt import tokens
 from tests.harness.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from gptdock.accounts import Account
 from gptdock.dev.script import Script
-from gptdock.ledger.book import Account, Book
+from gptdock.ledger.book import Book
 from tests.harness.service import KEY, QUESTION, Service
 
 PATIENCE_SECONDS = 5.0  # half of what aiohttp would wait where a test waits for us to be quick

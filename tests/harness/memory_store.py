@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger.book import Account, Book, Change, Receipt, Write
+from gptdock.ledger.book import Book, Change, Receipt, Write
 from gptdock.ledger.store import BATCH, Answer
 from tests.harness.world import apply, holds
 

@@ -11,9 +11,8 @@ from schemathesis import Case, CheckContext, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import MissingHeaderNotRejected
 
+from gptdock.accounts import MOST_ID_BYTES, Account
 from gptdock.http.admin_routes import to_cursor
-from gptdock.ledger.book import Account
-from gptdock.prompt.ask import MOST_ID_BYTES
 
 
 def texts(last: str) -> st.SearchStrategy[str]:

@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 from aiohttp import web, web_app
 
+from gptdock.accounts import Account
 from gptdock.dev.dynamodb import Tables, serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.http import app as application
 from gptdock.http import server
 from gptdock.http.app_keys import LEDGER
 from gptdock.ledger import store
-from gptdock.ledger.book import Account
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings

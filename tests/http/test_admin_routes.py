@@ -13,10 +13,11 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin.audit import audit
 from gptdock.dev.script import Script
 from gptdock.http.admin_routes import from_cursor, to_cursor
-from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.hostile import Fault, connect, fault_of, read_fault, request
 from tests.harness.service import ADMIN_KEY, KEY, make_settings, running, sse_data

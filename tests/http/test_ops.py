@@ -8,9 +8,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
-from gptdock.ledger.book import Account, Lease, Write
+from gptdock.ledger.book import Lease, Write
 from gptdock.ledger.store import Store
 from tests.harness.hostile import start_drain
 from tests.harness.service import Service

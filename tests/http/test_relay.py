@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.http.caller import Caller
-from gptdock.ledger.book import Account
 from gptdock.upstream import client
 from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Meter

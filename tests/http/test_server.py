@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import SettingsError
 from gptdock.http import app as application
 from gptdock.http import server
-from gptdock.ledger.book import Account
 from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,

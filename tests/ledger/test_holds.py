@@ -8,9 +8,10 @@ from functools import partial
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import backoff, store
-from gptdock.ledger.book import Account, Lease
+from gptdock.ledger.book import Lease
 from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS

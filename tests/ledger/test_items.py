@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.ledger import items
-from gptdock.ledger.book import Account, Book, Lease, Receipt, Write
+from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from tests.harness import world
 

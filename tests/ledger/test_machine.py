@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
+from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import backoff, holds, lease_state
 from gptdock.ledger import book as quota
-from gptdock.ledger.book import Account, Book, Lease, Receipt
+from gptdock.ledger.book import Book, Lease, Receipt
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
 from gptdock.upstream.meter import Charge

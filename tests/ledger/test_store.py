@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import store
-from gptdock.ledger.book import Account, Lease, Receipt, Write
+from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from tests.harness.proxy import Proxy
 from tests.harness.service import NOBODY, make_settings, read_receipts

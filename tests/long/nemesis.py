@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from gptdock.accounts import Account
 from gptdock.admin.audit import Finding, audit
 from gptdock.dev.journal import Record
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import store
-from gptdock.ledger.book import Account, Book
+from gptdock.ledger.book import Book
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.prompt.tokens import Tokens

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gptdock import accounts
 from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.prompt import ask
+from gptdock.prompt import ask, strict_json
 from gptdock.prompt.ask import ChatRequest, Message, Prompt
 from tests.harness import properties
 
@@ -76,12 +77,12 @@ def test_stream_and_history_may_be_left_out():
     ],
 )
 def test_what_is_not_strict_json_is_refused(data):
-    assert param_of(ask.parse_object, data) == "body"
+    assert param_of(strict_json.parse_object, data) == "body"
     assert param_of(ChatRequest.from_json, data) == "body"
 
 
 def test_strict_json_is_read():
-    assert ask.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
+    assert strict_json.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
 
 
 @given(st.binary(), st.sampled_from([b"", b"{", b'{"question": ', b"[", b"\xff"]))
@@ -202,7 +203,7 @@ def test_a_history_may_be_long_and_its_turns_empty_or_with_unknown_keys():
     ],
 )
 def test_an_id_is_a_string_or_an_integer(value, name):
-    assert ask.identity(value, "client_id") == name
+    assert accounts.identity(value, "client_id") == name
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_an_id_is_a_string_or_an_integer(value, name):
     ids=lambda value: f"{value!a:.20}" if not isinstance(value, int) else f"{value.bit_length()} bits",
 )
 def test_anything_else_is_no_id(value):
-    assert param_of(ask.identity, value, "X-Client-Id") == "X-Client-Id"
+    assert param_of(accounts.identity, value, "X-Client-Id") == "X-Client-Id"
 
 
 @given(st.text() | st.text(max_size=2) | st.characters(categories=["Cc", "Cf", "Zl", "Cs", "Co"]))
@@ -223,14 +224,14 @@ def test_a_string_is_an_id_by_its_bytes_and_its_categories(text):
     good = categories.isdisjoint({"Cc", "Cs"}) and 1 <= len(text.encode("utf-8", "replace")) <= 255
 
     if good:
-        assert ask.identity(text, "user_id") == text
+        assert accounts.identity(text, "user_id") == text
     else:
-        assert param_of(ask.identity, text, "user_id") == "user_id"
+        assert param_of(accounts.identity, text, "user_id") == "user_id"
 
 
 @given(st.integers())
 def test_an_integer_is_its_digits(number):
-    assert ask.identity(number, "user_id") == str(number)
+    assert accounts.identity(number, "user_id") == str(number)
 
 
 # ----------------------------------------------------------------------------------------------------- the prompt

@@ -12,10 +12,11 @@ from functools import partial
 import aiohttp
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin.audit import Finding, audit
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.ledger.book import Account, Book
+from gptdock.ledger.book import Book
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.processes import PATIENCE_SECONDS, Running, environment, serving

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import aiohttp
 
+from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
-from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
 from tests.harness.processes import GPTDOCK, PATIENCE_SECONDS, SECRETS, Running, end, environment, serving
 from tests.harness.service import KEY, QUESTION, sse_data

@@ -14,8 +14,9 @@ from itertools import count
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.admin import usage
-from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.book import Receipt
 from tests.harness.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
 from tests.harness.service import NOBODY, make_settings, running
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gptdock.ledger.book import Account
+from gptdock.accounts import Account
 from gptdock.ledger.store import Store
 from tests.harness.hostile import AUTHORIZED, raw_upstream, read_request, request
 from tests.harness.processes import PATIENCE_SECONDS, Running, environment, serving

@@ -6,10 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.ledger import book as quota
-from gptdock.ledger.book import Account, Receipt
+from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import Store
 from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left, fault_of
 from tests.harness.hostile import Fault as Seen

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 from packaging.requirements import Requirement
 
+from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.http.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
-from gptdock.ledger.book import Account
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
 from tests.harness.processes import environment

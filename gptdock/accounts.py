@@ -1,0 +1,58 @@
+"""Pure: who pays. An account is a client, for a product; ids are read here, strictly, wherever they come from."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gptdock.errors import InvalidRequest
+
+MOST_ID_BYTES = 255
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the whole of Unicode's category Cc
+
+
+class Account(NamedTuple):
+    """Whose quota it is: a client, for a product."""
+
+    client_id: str
+    product_id: str
+
+    def named(self) -> dict[str, str]:
+        """As logs name it."""
+        return {"client": self.client_id, "product": self.product_id}
+
+
+def identity(value: object, param: str) -> str:
+    """The id that `value` is: 1 to 255 bytes of UTF-8 without control characters; an integer becomes its digits.
+
+    Raises InvalidRequest about `param`.
+    """
+    # Compared first: more than 4,300 digits cannot be turned into a string.
+    if type(value) is int and abs(value) < 10**MOST_ID_BYTES:
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{param} must be a string or an integer.", param=param)
+    size = utf8_size(value)
+    if size is None or _CONTROL.search(value) or not 1 <= size <= MOST_ID_BYTES:
+        raise InvalidRequest(
+            f"{param} must be 1 to {MOST_ID_BYTES} bytes of UTF-8 without control characters.", param=param
+        )
+    return value
+
+
+def identity_given_once(values: Sequence[str], param: str) -> str:
+    """The one id among all that a query or a head gives by this name.
+
+    Two might be two clients, and another reader of the request may see only the last. Raises InvalidRequest.
+    """
+    if len(values) != 1:
+        raise InvalidRequest(f"{param} must be given once.", param=param)
+    return identity(values[0], param)
+
+
+def utf8_size(text: str) -> int | None:
+    """Bytes of the text in UTF-8; None if it has half of a surrogate pair."""
+    try:
+        return len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return None

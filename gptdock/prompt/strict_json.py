@@ -1,0 +1,46 @@
+"""Pure: JSON read strictly. Whatever parsers disagree on is refused, so that nobody behind us reads another request.
+
+Refused are duplicate keys, NaN and Infinity, numbers beyond a float's range, integers of more than 4,300 digits, depth
+that overflows the stack, and what is not UTF-8 (RFC 8259 calls most of these unpredictable).
+"""
+
+import json
+import math
+from typing import Any
+
+from gptdock.errors import InvalidRequest
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`. Raises InvalidRequest about `body`."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    # Too many digits for an int are a ValueError, too, and so is what is not UTF-8.
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body must be strict JSON in UTF-8.", param="body") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.", param="body")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("duplicate key")
+    return fields
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is beyond a float's range")
+    return number
