@@ -374,7 +374,8 @@ class World(RuleBasedStateMachine):
             if sum(receipt.tokens for receipt in self._receipts(key, book)) != book.used:
                 yield f"receipts, put or in the book, do not sum to used: {book}"
             for _, lease, opened in self._admitted(key, book):
-                if lease is None or (lease.number > 0 and lease.held < sum(hold for hold, _ in opened)):
+                held = sum(hold for hold, _ in opened)  # 0: settled, nothing to charge, so its empty lease may go
+                if held and (lease is None or (lease.number > 0 and lease.held < held)):
                     yield f"admitted without its tokens in the book: {opened}, {lease}"
 
     def _wrongly_willed(self) -> Iterator[str]:
@@ -390,7 +391,7 @@ class World(RuleBasedStateMachine):
         for process in self._living():
             ours = [request for request in process.requests if request.key == key and not request.is_final]
             ours = [r for r in ours if r.is_open or (r.is_settled and r.claim.request_id not in charged)]
-            if opened := [(request.hold.tokens, request.generated) for request in ours if request.hold]:
+            if opened := [(_held(request.hold, request), request.generated) for request in ours if request.hold]:
                 yield process, book.leases.get(process.ledger.process), opened
 
     def _receipts(self, key: Key, book: Book) -> Collection[Receipt]:
@@ -591,6 +592,11 @@ def _covered(request: Request) -> int:
 
 def _nothing() -> None:
     pass
+
+
+def _held(hold: Hold, request: Request) -> int:
+    """Once it is settled, and only its receipt waits for room in the outbox, a request holds no more than it costs."""
+    return min(hold.tokens, request.generated) if request.is_settled else hold.tokens
 
 
 def pick(things: Sequence[Thing], index: int) -> Thing:
