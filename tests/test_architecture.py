@@ -40,7 +40,8 @@ LINES = [
         0,
         "prompt.ask prompt.images ledger.items upstream.meter admin.reports upstream.retry settings ledger.lease_state",
     ),
-    (0, "ledger.book prompt.strict_json"),
+    (0, "ledger.verbs"),
+    (0, "ledger.book ledger.charges prompt.strict_json"),
     (0, "accounts ledger.periods upstream.sse"),
     (0, "errors"),
 ]

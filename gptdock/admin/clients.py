@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from gptdock.accounts import Account
 from gptdock.admin import reports
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.ledger import book as quota
-from gptdock.ledger import periods
+from gptdock.ledger import periods, verbs
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Book, Client, Receipt, moment
+from gptdock.ledger.book import Book, Client, Receipt
+from gptdock.ledger.periods import moment
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
@@ -118,7 +118,7 @@ class Clients:
         if book is None:
             await self._store.open_book(account, period, new, moment(self._clock()))
             return False
-        change = quota.set_max(book.max, new, receipt._replace(outcome=f"{book.max} -> {new}"))
+        change = verbs.set_max(book.max, new, receipt._replace(outcome=f"{book.max} -> {new}"))
         if not await self._store.change(account, period, change):
             return False
         log.info("quota set", extra={**_who(account, period, receipt), "old": book.max, "new": new})
@@ -128,7 +128,7 @@ class Clients:
         book = await self._store.read(account, period)
         if book is None:
             return True
-        if not await self._store.change(account, period, quota.reset(book.used, receipt)):
+        if not await self._store.change(account, period, verbs.reset(book.used, receipt)):
             return False
         log.info("quota reset", extra={**_who(account, period, receipt), "used": book.used})
         return True

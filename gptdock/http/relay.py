@@ -22,13 +22,14 @@ from aiohttp import web
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
+from gptdock.ledger import charges
+from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
 from gptdock.telemetry import metrics, request_line
-from gptdock.upstream import meter
 from gptdock.upstream.client import Answer, Stream
 from gptdock.upstream.exchange import Exchange
-from gptdock.upstream.meter import Charge, Meter
+from gptdock.upstream.meter import Meter
 from gptdock.upstream.refusals import to_error
 from gptdock.upstream.sse import Event
 
@@ -90,7 +91,7 @@ class Bill:
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
-            self.hold.settle(meter.exact(self.meter.usage), outcome)
+            self.hold.settle(charges.exact(*self.meter.usage), outcome)
         elif self.meter.text_seen or self.exchange.may_have_generated:
             self.hold.settle_later(self._count(self.exchange.seconds), outcome)
         else:
@@ -120,21 +121,21 @@ class Bill:
             metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(request_line.current().first_event())
 
     def _text_begins(self) -> None:
-        if meter.may_think(self.hold.claim.model):
-            self._thought_tokens = meter.unseen_tokens(self.exchange.seconds)
+        if charges.may_think(self.hold.claim.model):
+            self._thought_tokens = charges.unseen_tokens(self.exchange.seconds)
 
     async def _count(self, seconds: float) -> Charge:
         prompt_tokens = self.hold.claim.prompt_tokens
         if not self.meter.text_seen:
-            return meter.counted(prompt_tokens, meter.unseen_tokens(seconds), self.hold.tokens)
+            return charges.counted(prompt_tokens, charges.unseen_tokens(seconds), self.hold.tokens)
         text = self.meter.text()
         text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
-        return meter.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
+        return charges.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
 
     def _seen(self) -> int:
         """Tokens used by now, counting only the text that is new; much of it at once by its bytes."""
         if not self.meter.text_seen:
-            return self.hold.claim.prompt_tokens + meter.unseen_tokens(self.exchange.seconds)
+            return self.hold.claim.prompt_tokens + charges.unseen_tokens(self.exchange.seconds)
         text = self.meter.text()
         new = text[self._counted_length :]
         self._counted_tokens += (

@@ -15,9 +15,10 @@ from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import lease_state, store
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Ask, Book, Receipt, Terms, moment
+from gptdock.ledger.book import Ask, Book, Receipt, Terms
 from gptdock.ledger.lease_state import Side, State
 from gptdock.ledger.outbox import Outbox
+from gptdock.ledger.periods import moment
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics

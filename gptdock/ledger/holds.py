@@ -17,16 +17,16 @@ from dataclasses import dataclass
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.ledger import book as quota
 from gptdock.ledger import periods
-from gptdock.ledger.book import Ask, Book, Receipt, moment
+from gptdock.ledger.book import MARGIN_TOKENS, Ask, Book, Receipt
 from gptdock.ledger.book_loop import Admission, BookLoop, Rules
+from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.ledger.outbox import Outbox
+from gptdock.ledger.periods import moment
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, request_line
-from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Hold:
     @property
     def completion_tokens(self) -> int:
         """The longest answer that this hold can pay for."""
-        return self.tokens - self.claim.prompt_tokens - quota.MARGIN_TOKENS
+        return self.tokens - self.claim.prompt_tokens - MARGIN_TOKENS
 
     def settle(self, charge: Charge, outcome: str) -> None:
         """Charge this instead of the hold."""

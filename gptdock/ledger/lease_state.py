@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from gptdock.ledger import book as quota
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Ask, Book, Lease, Receipt, Terms, Write
 
 MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit (DESIGN 3)
@@ -102,11 +102,11 @@ def commit(side: Side, terms: Terms, put: Set[str], *, renew: bool = False, deny
         return None
     outbox += [r._replace(commit=terms.number) for i in ends if (r := side.requests[i].receipt)]
     if lease is not None and revives:
-        outbox.append(quota.own_receipt("late", side.process, terms.number, terms.now, -lease.will))
+        outbox.append(verbs.own_receipt("late", side.process, terms.number, terms.now, -lease.will))
     held, will = _held(side, asks, ends, terms.allowance)
     least_expiry = lease.expires_at if lease and not revives else 0
     expires_at = max(terms.now + terms.lease_seconds, side.fence + 1, least_expiry)
-    return quota.commit(side.process, lease, Lease(held, will, terms.number, expires_at, tuple(outbox)), asks, ends)
+    return verbs.commit(side.process, lease, Lease(held, will, terms.number, expires_at, tuple(outbox)), asks, ends)
 
 
 def send(side: Side, write: Write) -> Side:
@@ -168,14 +168,14 @@ def _denied(side: Side, write: Write, book: Book) -> Side:
     room = book.left + write.left_by + sum(write.asks.values())
     side = _without(_landed(side, side.lease), State.GAVE_UP)
     asked = [(i, side.requests[i].ask) for i in write.asks if i in side.requests]
-    fits = quota.fit(asked, room)
+    fits = verbs.fit(asked, room)
     side = _change(side, {i: None for i, _ in asked if i not in fits})
     return replace(side, room=room if fits else None)
 
 
 def _asks(side: Side) -> dict[int, int]:
     waiting = [(i, request.ask) for i, request in side.requests.items() if request.state is State.WAITS]
-    return quota.fit(waiting, side.room) or quota.fit(waiting, None)
+    return verbs.fit(waiting, side.room) or verbs.fit(waiting, None)
 
 
 def _endable(side: Side, receipts: int) -> Iterator[int]:

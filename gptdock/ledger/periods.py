@@ -38,3 +38,8 @@ def is_period(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def moment(now: float) -> str:
+    """Epoch seconds as `2026-11-23T05:05:45.000Z`: sorts as text, starts like its period."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

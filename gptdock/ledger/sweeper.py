@@ -12,8 +12,7 @@ from typing import Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import book as quota
-from gptdock.ledger import store
+from gptdock.ledger import store, verbs
 from gptdock.ledger.book import Book, Lease
 from gptdock.ledger.store import BATCH, Store
 from gptdock.settings import Settings
@@ -67,11 +66,11 @@ class Sweeper:
             log.warning("lease not swept yet", extra={**account.named(), "fault": store.fault(exc)})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
-        ended = quota.expired(book, self.now, self._grace_seconds)
+        ended = verbs.expired(book, self.now, self._grace_seconds)
         return [(process, lease) for process, lease in ended if process != self._process]
 
     async def _sweep(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
-        write = quota.sweep(process, lease, self.now, self._retain_seconds)
+        write = verbs.sweep(process, lease, self.now, self._retain_seconds)
         answer = await self._store.send(account, period, write)
         if answer.applied:
             metrics.TOKENS_CHARGED.labels("lost").inc(lease.will)
@@ -83,7 +82,7 @@ class Sweeper:
 
     async def _remove(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
         await self._put(account, period, lease)
-        answer = await self._store.send(account, period, quota.remove(process, lease, book.fence))
+        answer = await self._store.send(account, period, verbs.remove(process, lease, book.fence))
         return answer.book or book
 
     async def _put(self, account: Account, period: str, lease: Lease) -> None:

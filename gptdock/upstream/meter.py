@@ -6,23 +6,18 @@ understood counts as text, since a charge that is too high is better than an ans
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from gptdock.upstream.sse import Event
 
-UNSEEN_TOKENS_PER_SECOND = 200
 MOST_TOKENS = 10**9
 FOLD_BYTES = 64 * 1024
 
 # Only an event that matches is parsed: 0.7 us instead of 6. JSON escapes every quote inside a string, so these can only
 # be keys; possessive, or `: null` would match by giving its space back.
 _TELLING = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
-# Whose first word is also the first that they generate; a tuned one's name has ft: in front, another's its maker.
-_WRITES_AT_ONCE = re.compile(r"(?:ft:|.*/)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
 _ODD_SHAPES = (KeyError, TypeError, AttributeError)
 
 
@@ -32,38 +27,6 @@ class Usage(NamedTuple):
     total_tokens: int
     prompt_tokens: int
     completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What a completion costs, and who says so."""
-
-    tokens: int
-    prompt_tokens: int
-    completion_tokens: int
-    source: Literal["upstream", "counted"]
-
-
-def exact(usage: Usage) -> Charge:
-    """The charge for what the upstream reports, also above the hold."""
-    return Charge(usage.total_tokens, usage.prompt_tokens, usage.completion_tokens, "upstream")
-
-
-def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Charge:
-    """The charge for what we counted: at most the hold, and its parts sum to it."""
-    tokens = min(prompt_tokens + completion_tokens, hold_tokens)
-    prompt_tokens = min(prompt_tokens, tokens)
-    return Charge(tokens, prompt_tokens, tokens - prompt_tokens, "counted")
-
-
-def unseen_tokens(seconds: float) -> int:
-    """What may have been generated in `seconds` of which no text can be seen yet."""
-    return math.ceil(seconds * UNSEEN_TOKENS_PER_SECOND)
-
-
-def may_think(model: str) -> bool:
-    """Whether `model` may generate what it never shows before it shows a word: all do that we do not know better."""
-    return not _WRITES_AT_ONCE.match(model)
 
 
 def sane_usage(value: object) -> Usage | None:

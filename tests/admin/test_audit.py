@@ -4,7 +4,7 @@ import pytest
 
 from gptdock.accounts import Account
 from gptdock.admin.audit import Finding, audit
-from gptdock.ledger import book as quota
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
@@ -87,7 +87,7 @@ async def test_an_audit_of_one_client_leaves_others_out(tables: Store):
 
 async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(tables: Store):
     await tables.open_book(ACCOUNT, "all", 100, "now")
-    change = quota.set_max(100, 40, RECEIPT._replace(tokens=0))
+    change = verbs.set_max(100, 40, RECEIPT._replace(tokens=0))
 
     assert [await tables.change(ACCOUNT, "all", change) for _ in range(3)] == [True, True, True]
 
@@ -100,13 +100,13 @@ async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(tables: Store
 async def test_a_change_from_another_maximum_is_refused(tables: Store):
     await tables.open_book(ACCOUNT, "all", 100, "now")
 
-    assert not await tables.change(ACCOUNT, "all", quota.set_max(99, 40, RECEIPT))
+    assert not await tables.change(ACCOUNT, "all", verbs.set_max(99, 40, RECEIPT))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_reset_gives_back_once_what_was_used(tables: Store, times: int):
     await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    change = quota.reset(12, RECEIPT._replace(key="reset"))
+    change = verbs.reset(12, RECEIPT._replace(key="reset"))
 
     for _ in range(times):
         assert await tables.change(ACCOUNT, "all", change)
@@ -117,7 +117,7 @@ async def test_a_reset_gives_back_once_what_was_used(tables: Store, times: int):
 
 async def test_two_resets_that_read_the_same_do_not_give_it_back_twice(tables: Store):
     await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    changes = [quota.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
+    changes = [verbs.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
 
     assert [await tables.change(ACCOUNT, "all", change) for change in changes] == [True, False]
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gptdock.ledger import book as quota
-from gptdock.ledger import lease_state
+from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Ask, Book, Change, Receipt, Terms, Write
 from gptdock.ledger.lease_state import Side, State
 
@@ -230,7 +229,7 @@ def _remembered(world: World, process: Process) -> dict[int, Mapping[int, int]]:
 
 def _sweeps(world: World) -> Iterator[tuple[str, World]]:
     for name, lease in world.book.leases.items():
-        late = name in dict(quota.expired(world.book, world.now, 0))
+        late = name in dict(verbs.expired(world.book, world.now, 0))
         after = world if late else spend(world, "skew")
         if after is None:
             continue
@@ -238,9 +237,9 @@ def _sweeps(world: World) -> Iterator[tuple[str, World]]:
         if missing:
             yield f"receipts of {name} are put by another", _put(after, missing)
         if lease.held:
-            write = quota.sweep(name, lease, world.now, SECONDS)
+            write = verbs.sweep(name, lease, world.now, SECONDS)
         elif not missing:
-            write = quota.remove(name, lease, world.book.fence)
+            write = verbs.remove(name, lease, world.book.fence)
         else:
             continue
         yield f"{write.verb} of {name}", stored(after, write)[0]
@@ -251,8 +250,8 @@ def _sweeps(world: World) -> Iterator[tuple[str, World]]:
 def _changes(world: World) -> Iterator[tuple[str, Change]]:
     receipt = Receipt(f"change#{world.changes}", 0, 0, 0, "-", "-", "operator", "change", "-")
     for by in (1, -1):
-        yield f"max {by:+}", quota.set_max(world.book.max, world.book.max + by, receipt)
-    yield "reset", quota.reset(world.book.used, receipt)
+        yield f"max {by:+}", verbs.set_max(world.book.max, world.book.max + by, receipt)
+    yield "reset", verbs.reset(world.book.used, receipt)
 
 
 def _terms(world: World, process: Process) -> Terms:

@@ -13,9 +13,10 @@ import pytest
 from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.http.caller import Caller
+from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND
 from gptdock.upstream import client
 from gptdock.upstream.client import Stream
-from gptdock.upstream.meter import UNSEEN_TOKENS_PER_SECOND, Meter
+from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.hostile import (
     AUTHORIZED,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock.ledger import book as quota
+from gptdock.ledger import periods, verbs
 from gptdock.ledger.book import Ask, Book, Lease, Receipt
 
 ASKS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Ask(full, least)))
@@ -18,20 +18,20 @@ def test_an_answer_that_is_short_anyway_has_no_lesser_form():
 
 
 def test_all_ask_in_full_while_nobody_knows_what_is_left():
-    assert quota.fit([(1, Ask(50, 10)), (2, Ask(70, 10))], None) == {1: 50, 2: 70}
+    assert verbs.fit([(1, Ask(50, 10)), (2, Ask(70, 10))], None) == {1: 50, 2: 70}
 
 
 def test_the_last_that_fits_is_cut_to_what_is_left():
-    assert quota.fit([(1, Ask(50, 10)), (2, Ask(50, 10)), (3, Ask(50, 10))], 75) == {1: 50, 2: 25}
+    assert verbs.fit([(1, Ask(50, 10)), (2, Ask(50, 10)), (3, Ask(50, 10))], 75) == {1: 50, 2: 25}
 
 
 def test_a_smaller_request_may_fit_where_an_earlier_one_did_not():
-    assert quota.fit([(1, Ask(50, 40)), (2, Ask(20, 10))], 30) == {2: 20}
+    assert verbs.fit([(1, Ask(50, 40)), (2, Ask(20, 10))], 30) == {2: 20}
 
 
 @given(st.lists(ASKS), st.integers(-10, 500))
 def test_what_fits_is_never_more_than_there_is_room_for(asks: list[Ask], room: int):
-    holds = quota.fit(list(enumerate(asks)), room)
+    holds = verbs.fit(list(enumerate(asks)), room)
 
     assert sum(holds.values()) <= max(0, room)
     assert all(asks[i].least <= tokens <= asks[i].full for i, tokens in holds.items())
@@ -40,7 +40,7 @@ def test_what_fits_is_never_more_than_there_is_room_for(asks: list[Ask], room: i
 def test_a_sweep_charges_the_will_and_frees_the_rest():
     lease = Lease(held=100, will=30, number=7, expires_at=1000)
 
-    write = quota.sweep("p", lease, now=2000, retain_seconds=3600)
+    write = verbs.sweep("p", lease, now=2000, retain_seconds=3600)
 
     assert (write.left_by, write.used_by, write.seen) == (70, 30, 7)
     assert write.lease
@@ -51,30 +51,30 @@ def test_a_sweep_charges_the_will_and_frees_the_rest():
 def test_a_sweep_says_the_same_whoever_sends_it_again():
     lease = Lease(held=100, will=30, number=7, expires_at=1000)
 
-    assert quota.sweep("p", lease, 2000, 3600) == quota.sweep("p", lease, 2000, 3600)
+    assert verbs.sweep("p", lease, 2000, 3600) == verbs.sweep("p", lease, 2000, 3600)
 
 
 def test_a_removal_never_lowers_the_fence():
     lease = Lease(held=0, will=0, number=7, expires_at=1000)
 
-    assert quota.remove("p", lease, fence=500).fence == 1000
-    assert quota.remove("p", lease, fence=1500).fence == 1500
+    assert verbs.remove("p", lease, fence=500).fence == 1000
+    assert verbs.remove("p", lease, fence=1500).fence == 1500
 
 
 def test_a_lease_ends_only_after_its_grace():
     book = Book(10, 10, 0, leases={"p": Lease(0, 0, 1, expires_at=100)})
 
-    assert not list(quota.expired(book, now=110, grace_seconds=10))
-    assert list(quota.expired(book, now=111, grace_seconds=10)) == [("p", book.leases["p"])]
+    assert not list(verbs.expired(book, now=110, grace_seconds=10))
+    assert list(verbs.expired(book, now=111, grace_seconds=10)) == [("p", book.leases["p"])]
 
 
 def test_a_reset_gives_back_what_was_used_and_says_so():
     receipt = Receipt("k", 0, 0, 0, "-", "-", "operator", "reset", "-")
 
-    change = quota.reset(70, receipt)
+    change = verbs.reset(70, receipt)
 
     assert (change.left_by, change.used_by, change.receipt.tokens) == (70, -70, -70)
 
 
 def test_moments_sort_as_text_and_start_like_their_period():
-    assert quota.moment(1795400000.1239) == "2026-11-23T02:13:20.123Z"
+    assert periods.moment(1795400000.1239) == "2026-11-23T02:13:20.123Z"

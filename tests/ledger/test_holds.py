@@ -13,11 +13,11 @@ from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import backoff, store
 from gptdock.ledger.book import Lease
 from gptdock.ledger.book_loop import COUNTED_AT_ONCE
+from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
-from gptdock.upstream.meter import Charge
 from tests.harness.proxy import Fault, Proxy, proxied
 from tests.harness.service import NOBODY, make_settings, read_receipts
 

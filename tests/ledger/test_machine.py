@@ -21,12 +21,11 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import backoff, holds, lease_state
-from gptdock.ledger import book as quota
-from gptdock.ledger.book import Book, Lease, Receipt
+from gptdock.ledger import backoff, holds, lease_state, verbs
+from gptdock.ledger.book import Book, Change, Lease, Receipt
+from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
-from gptdock.upstream.meter import Charge
 from tests.harness.memory_store import Applied, Call, Key, MemoryStore, Tables
 from tests.harness.service import NOBODY, make_settings
 
@@ -350,7 +349,7 @@ class World(RuleBasedStateMachine):
     @happens("operator", when=lambda self: self.tables.books, key=ANY)
     def operator_resets_twice(self, key):
         key = pick(list(self.tables.books), key)
-        self._change(key, quota.reset(self.tables.books[key].used, self._receipt()))
+        self._change(key, verbs.reset(self.tables.books[key].used, self._receipt()))
 
     # -- what must hold ----------------------------------------------------------------------------------------------
     @invariant()
@@ -478,9 +477,9 @@ class World(RuleBasedStateMachine):
 
     def _set_max(self, key: Key, by: int) -> None:
         most = self.tables.books[key].max
-        self._change(key, quota.set_max(most, max(0, most + by), self._receipt()))
+        self._change(key, verbs.set_max(most, max(0, most + by), self._receipt()))
 
-    def _change(self, key: Key, change: quota.Change) -> None:
+    def _change(self, key: Key, change: Change) -> None:
         """Sent twice: the first time it is applied at once."""
         for fate in ("lost", None):
             self._do(lambda: self.changes.append(asyncio.create_task(self.operator.change(*key, change))))

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gptdock.ledger import book as quota
-from gptdock.ledger import lease_state
-from gptdock.ledger.book import Lease, Write
+from gptdock.ledger import lease_state, verbs
+from gptdock.ledger.book import Book, Lease, Terms, Write
 from gptdock.ledger.lease_state import Side, State
 from tests.harness import world
 from tests.harness.promises import search, walk
@@ -59,7 +58,7 @@ def test_small_worlds_keep_their_promises_in_every_schedule(first: World):
 def _numbers_from_the_lease(monkeypatch: pytest.MonkeyPatch):
     fresh = world._terms
 
-    def terms(now: World, process: world.Process) -> quota.Terms:
+    def terms(now: World, process: world.Process) -> Terms:
         lease = process.side.lease
         return fresh(now, process)._replace(number=abs(lease.number) + 1 if lease else 1)
 
@@ -71,19 +70,19 @@ def _no_resolving(monkeypatch: pytest.MonkeyPatch):
 
 
 def _no_outbox(monkeypatch: pytest.MonkeyPatch):
-    commit = quota.commit
+    commit = verbs.commit
 
     def forgetful(process: str, lease: Lease | None, new: Lease, *rest) -> Write:
         write = commit(process, lease, new, *rest)
         return write._replace(lease=new._replace(receipts=()))
 
-    monkeypatch.setattr(quota, "commit", forgetful)
+    monkeypatch.setattr(verbs, "commit", forgetful)
 
 
 def _no_revival(monkeypatch: pytest.MonkeyPatch):
     refused = lease_state.refused
 
-    def gone(now: Side, book: quota.Book, *rest) -> Side:
+    def gone(now: Side, book: Book, *rest) -> Side:
         lease = book.leases.get(now.process)
         new = refused(now, book, *rest)
         if lease and lease.number < 0 and new.lease == lease:
@@ -94,7 +93,7 @@ def _no_revival(monkeypatch: pytest.MonkeyPatch):
 
 
 def _empty_leases_go(monkeypatch: pytest.MonkeyPatch):
-    def apply(book: quota.Book, write: Write, apply=world.apply) -> quota.Book:
+    def apply(book: Book, write: Write, apply=world.apply) -> Book:
         after = apply(book, write)
         kept = {name: lease for name, lease in after.leases.items() if lease.held or lease.receipts}
         return replace(after, leases=kept)
@@ -110,18 +109,18 @@ def _no_wills(monkeypatch: pytest.MonkeyPatch):
 
 
 def _a_sweep_leaves_no_mark(monkeypatch: pytest.MonkeyPatch):
-    def sweep(*args, sweep=quota.sweep) -> Write:
+    def sweep(*args, sweep=verbs.sweep) -> Write:
         write = sweep(*args)
         return write._replace(lease=write.lease._replace(number=-write.lease.number + 1))
 
-    monkeypatch.setattr(quota, "sweep", sweep)
+    monkeypatch.setattr(verbs, "sweep", sweep)
 
 
 def _fences_stay_down(monkeypatch: pytest.MonkeyPatch):
-    def remove(*args, remove=quota.remove) -> Write:
+    def remove(*args, remove=verbs.remove) -> Write:
         return remove(*args)._replace(fence=None)
 
-    monkeypatch.setattr(quota, "remove", remove)
+    monkeypatch.setattr(verbs, "remove", remove)
 
 
 RULES = {  # each with the seed that shows it today, which is tried first

@@ -9,7 +9,7 @@ import pytest
 from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.ledger import book as quota
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import Store
 from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left, fault_of
@@ -113,7 +113,7 @@ async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it
     service.openai.script = Script(hold_at=3)
     async with service.ask(stream=True) as response:
         await service.openai.journal.sent(3)
-        assert await tables.change(ACCOUNT, "all", quota.set_max(500_000, 200, RECEIPT))
+        assert await tables.change(ACCOUNT, "all", verbs.set_max(500_000, 200, RECEIPT))
 
         assert await _status(service) == 402
         book = await tables.read(ACCOUNT, "all")
@@ -126,7 +126,7 @@ async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it
     assert ((await service.info())["max_quota"], spent < 200 - 16) == (200, True)
     await check_nothing_is_left(service, spent)  # what is left is enough for a short answer, and then no more
     assert await _status(service) == 402
-    assert await tables.change(ACCOUNT, "all", quota.set_max(200, 400, RECEIPT._replace(key="raised")))
+    assert await tables.change(ACCOUNT, "all", verbs.set_max(200, 400, RECEIPT._replace(key="raised")))
     assert await _status(service) == 200
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptdock.ledger import charges
+from gptdock.ledger.charges import Charge
 from gptdock.upstream import meter
-from gptdock.upstream.meter import Charge, Meter, Usage
+from gptdock.upstream.meter import Meter, Usage
 from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness import properties
 
@@ -424,7 +426,7 @@ def test_an_answer_counts_as_a_whole_however_deep_it_is():
 
 
 def test_an_exact_charge_is_what_the_upstream_says():
-    assert meter.exact(Usage(7, 5, 2)) == Charge(7, 5, 2, "upstream")
+    assert charges.exact(*Usage(7, 5, 2)) == Charge(7, 5, 2, "upstream")
 
 
 @pytest.mark.parametrize(
@@ -438,7 +440,7 @@ def test_an_exact_charge_is_what_the_upstream_says():
     ],
 )
 def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, completion, hold, charge):
-    assert meter.counted(prompt, completion, hold) == charge
+    assert charges.counted(prompt, completion, hold) == charge
 
 
 @pytest.mark.parametrize(
@@ -459,12 +461,12 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
     ],
 )
 def test_a_model_may_think_unless_it_is_known_not_to(model, may):
-    assert meter.may_think(model) is may
+    assert charges.may_think(model) is may
 
 
 @pytest.mark.parametrize(("seconds", "tokens"), [(0, 0), (0.001, 1), (1, 200), (1.0001, 201), (2.5, 500)])
 def test_what_is_unseen_is_two_hundred_tokens_a_second_rounded_up(seconds, tokens):
-    assert meter.unseen_tokens(seconds) == tokens
+    assert charges.unseen_tokens(seconds) == tokens
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Pure: what a completion is charged: what the upstream reports or, when it was cut, what was counted.
+
+Time is charged, too, where tokens may have been generated that nobody saw: before the first text of a model that may
+think, and before anything came at all. 200 tokens a second is what we assume then.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+UNSEEN_TOKENS_PER_SECOND = 200
+
+# Models whose first word is also the first token that they generate. A tuned model's name begins with `ft:`; others
+# may have their maker's name in front.
+_WRITES_AT_ONCE = re.compile(r"(?:ft:|.*/)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a completion costs, and who says so."""
+
+    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    source: Literal["upstream", "counted"]
+
+
+def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
+    """The charge for what the upstream reports, also above the hold."""
+    return Charge(total_tokens, prompt_tokens, completion_tokens, "upstream")
+
+
+def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Charge:
+    """The charge for what we counted: at most the hold, and its parts sum to it."""
+    tokens = min(prompt_tokens + completion_tokens, hold_tokens)
+    prompt_tokens = min(prompt_tokens, tokens)
+    return Charge(tokens, prompt_tokens, tokens - prompt_tokens, "counted")
+
+
+def unseen_tokens(seconds: float) -> int:
+    """What may have been generated in `seconds` of which no text can be seen yet."""
+    return math.ceil(seconds * UNSEEN_TOKENS_PER_SECOND)
+
+
+def may_think(model: str) -> bool:
+    """Whether `model` may generate hidden tokens before its first word: all but those known to write at once."""
+    return not _WRITES_AT_ONCE.match(model)

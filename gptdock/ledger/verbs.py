@@ -1,0 +1,74 @@
+"""Pure: the verbs that change a book, as functions from values to the writes that the store sends."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from gptdock.ledger.book import Ask, Book, Change, Lease, Receipt, Write
+from gptdock.ledger.periods import moment
+
+
+def fit(waiting: Iterable[tuple[int, Ask]], room: int | None) -> dict[int, int]:
+    """Tokens to hold for those that `room` has place for, first come first served; all in full if it is unknown.
+
+    Where less is left than the full answer may need, the hold is what is left, if that is enough for a minimal one.
+    A later, smaller request may fit where an earlier one did not.
+    """
+    holds = {}
+    for request_id, ask in waiting:
+        if room is None:
+            holds[request_id] = ask.full
+        elif room >= ask.least:
+            holds[request_id] = min(ask.full, room)
+            room -= holds[request_id]
+    return holds
+
+
+def commit(process: str, lease: Lease | None, new: Lease, asks: Mapping[int, int], ends: tuple[int, ...]) -> Write:
+    """Make `new` of the lease: hold what it says, charge the receipts that it adds. A swept lease is revived."""
+    known = frozenset(receipt.key for receipt in lease.receipts) if lease else frozenset()
+    used_by = sum(receipt.tokens for receipt in new.receipts if receipt.key not in known)
+    left_by = (lease.held if lease else 0) - new.held - used_by
+    return Write(
+        verb="revive" if lease and lease.number < 0 else "commit",
+        process=process,
+        seen=lease.number if lease else None,
+        lease=new,
+        left_by=left_by,
+        used_by=used_by,
+        needed=-left_by if asks else None,
+        asks=asks,
+        ends=ends,
+    )
+
+
+def sweep(process: str, lease: Lease, now: int, retain_seconds: int) -> Write:
+    """End the lease of a lost process by its will; kept for `retain_seconds`, so that the process can come back."""
+    lost = own_receipt("lost", process, lease.number, now, lease.will)
+    swept = Lease(0, lease.will, -lease.number, now + retain_seconds, (*lease.receipts, lost))
+    return Write("sweep", process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
+
+
+def remove(process: str, lease: Lease, fence: int) -> Write:
+    """Take away an expired, empty lease whose receipts are all put; `fence` is the book's as read."""
+    return Write("remove", process, lease.number, None, fence=max(fence, lease.expires_at))
+
+
+def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:
+    """Another standing quota, in the running period too; `left` may fall below 0, and then nothing more is held."""
+    by = new_max - old_max
+    return Change(receipt, left_by=by, max_by=by, old_max=old_max)
+
+
+def reset(used: int, receipt: Receipt) -> Change:
+    """Start the running period anew: `used`, as read, is given back, and the receipt says so."""
+    return Change(receipt._replace(tokens=-used), left_by=used, used_by=-used)
+
+
+def expired(book: Book, now: int, grace_seconds: int) -> Iterator[tuple[str, Lease]]:
+    """The leases that ended, by process: to be swept if they hold tokens, else to be removed."""
+    return ((name, lease) for name, lease in book.leases.items() if lease.expires_at + grace_seconds < now)
+
+
+def own_receipt(source: str, process: str, number: int, now: int, tokens: int) -> Receipt:
+    """A receipt that no single request stands behind: a will that was charged (`lost`), or taken back (`late`)."""
+    key = f"{moment(now)}#{source}#{process}.{number}"
+    return Receipt(key, tokens, 0, 0, "-", "-", source, source, process, number)
