@@ -11,7 +11,6 @@ from dotenv import dotenv_values
 
 from gptdock.cli import admin, commands
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
-from gptdock.ledger.store import fault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except LedgerUnavailable as exc:
-        hint = "; run `gptdock tables`" if fault(exc) == "ResourceNotFoundException" else ""
-        sys.stderr.write(f"gptdock: DynamoDB cannot be used: {fault(exc)}{hint}\n")
+        hint = "; run `gptdock tables`" if exc.fault == "ResourceNotFoundException" else ""
+        sys.stderr.write(f"gptdock: DynamoDB cannot be used: {exc.fault or exc}{hint}\n")
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit

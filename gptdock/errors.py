@@ -210,9 +210,16 @@ class Draining(Unavailable):
 
 
 class LedgerUnavailable(Unavailable):
-    """DynamoDB did not take the hold in time: closed, so that no quota is overspent."""
+    """DynamoDB did not answer clearly, or not in time, so nothing is admitted: no quota may be overspent.
+
+    `fault` says why, for the log: DynamoDB's own code, or the class of what failed; empty if neither is known.
+    """
 
     code, message = "ledger_unavailable", "Quotas cannot be checked right now. Try again in a moment."
+
+    def __init__(self, message: str = "", *, fault: str = "", retry_after: int | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.fault = fault
 
 
 class UpstreamQuota(Unavailable):

@@ -12,7 +12,6 @@ from hypothesis import settings
 from gptdock import __main__
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
-from gptdock.ledger import store
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from tests.harness.processes import Finished
@@ -69,7 +68,7 @@ def gptdock(
 
 @pytest.fixture
 async def dynamodb() -> AsyncIterator[str]:
-    """The URL of a DynamoDB with empty tables: moto's, or another one that `make conformance` names."""
+    """The URL of a DynamoDB with empty store: moto's, or another one that `make conformance` names."""
     other = os.environ.get("CONFORMANCE_ENDPOINT")
     if other:
         await make_tables_anew(other)
@@ -81,7 +80,7 @@ async def dynamodb() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def without_tables() -> AsyncIterator[str]:
-    """The URL of a DynamoDB that has no tables."""
+    """The URL of a DynamoDB that has no store."""
     async with serve_dynamodb() as url:
         yield url
 
@@ -94,10 +93,10 @@ async def openai(tokens: Tokens) -> AsyncIterator[SimulatedOpenAI]:
 
 
 @pytest.fixture
-async def tables(dynamodb: str) -> AsyncIterator[Store]:
+async def store(dynamodb: str) -> AsyncIterator[Store]:
     """A store on the tables of `dynamodb`."""
-    async with store.connect(make_settings(dynamodb, NOBODY)) as tables:
-        yield tables
+    async with Store.connected(make_settings(dynamodb, NOBODY)) as store:
+        yield store
 
 
 @pytest.fixture
@@ -108,9 +107,9 @@ async def proxy(dynamodb: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def behind(proxy: Proxy, tables: Store) -> AsyncIterator[Store]:
+async def behind(proxy: Proxy, store: Store) -> AsyncIterator[Store]:
     """A store whose calls go through the proxy."""
-    async with store.connect(make_settings(proxy.url, NOBODY)) as behind:
+    async with Store.connected(make_settings(proxy.url, NOBODY)) as behind:
         yield behind
 
 

@@ -21,8 +21,9 @@ from gptdock.admin.clients import MOST_TOKENS, Clients, Operator, Overview
 from gptdock.admin.usage import Report
 from gptdock.cli.console import Table, counted
 from gptdock.errors import InvalidRequest
-from gptdock.ledger import periods, store
+from gptdock.ledger import periods
 from gptdock.ledger.book import Client
+from gptdock.ledger.store import Store
 from gptdock.settings import Settings
 
 _CLIENT = "client:<20 product:<20 {}"
@@ -57,8 +58,8 @@ def _verb(
 
 async def run(parsed: argparse.Namespace, settings: Settings, sudo_user: str | None) -> int:
     """Do what was parsed; `sudo_user` is who ran it, if by sudo. Raises ClientNotFound, LedgerUnavailable."""
-    async with store.connect(settings) as tables:
-        known = Clients(tables, settings)
+    async with Store.connected(settings) as store:
+        known = Clients(store, settings)
         if parsed.command == "usage":
             await _usage(known, parsed)
         elif parsed.verb == "list":

@@ -12,7 +12,7 @@ from gptdock.cli import admin
 from gptdock.cli.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
-from gptdock.ledger import store
+from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
 from gptdock.telemetry import logs
@@ -54,8 +54,8 @@ async def _audit(settings: Settings, client_id: str | None) -> int:
     columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8"
     table = Table(columns)
     found = balanced = 0
-    async with store.connect(settings) as tables:
-        async for finding in audit(tables, Sweeper.of(tables, "", time.time, settings), client_id):
+    async with Store.connected(settings) as store:
+        async for finding in audit(store, Sweeper.of(store, "", time.time, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             receipts = "expired" if finding.expired else finding.receipts
             table.row(*finding.account, finding.period, book.max, book.left, book.held, book.used, receipts, drift)
@@ -64,6 +64,6 @@ async def _audit(settings: Settings, client_id: str | None) -> int:
 
 
 async def _tables(settings: Settings) -> int:
-    async with store.connect(settings) as tables:
-        await tables.create_tables()
+    async with Store.connected(settings) as store:
+        await store.create_tables()
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from gptdock.dev.journal import Record
 from gptdock.dev.script import Script
-from gptdock.dev.wire import Answer
+from gptdock.dev.wire import Completion
 
 Pieces = Callable[[str], list[str]]
 
@@ -30,14 +30,14 @@ def prompt_tokens(messages: Sequence[Mapping[str, Any]], pieces: Pieces) -> int:
     return sum(len(pieces(text)) for text in texts) + 3 * len(messages) + 3
 
 
-def compose(script: Script, record: Record, pieces: Pieces) -> Answer:
+def compose(script: Script, record: Record, pieces: Pieces) -> Completion:
     """The answer to the request of `record`, as far as its limit allows."""
     request = record.request
     text = _friendly_text(_text(request["messages"][-1])) if script.answer is None else script.answer
     wanted = _tokens(text, pieces, script.tokens)
     limit = None if script.overrun else request.get("max_completion_tokens") or request.get("max_tokens")
     tokens = wanted[:limit]
-    return Answer(
+    return Completion(
         id=record.id,
         created=int(time.time()),
         model=record.model,

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gptdock.dev.journal import Journal, Record
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.dev.wire import Answer, Event, error_body, error_event
+from gptdock.dev.wire import Completion, Event, error_body, error_event
 
 _EVENT_STREAM, _JSON = "text/event-stream; charset=utf-8", "application/json"
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -35,7 +35,7 @@ class Playback:
         """Go on, where `hold_at` holds it or would hold it."""
         self._released.set()
 
-    async def play(self, answer: Answer, *, stream: bool) -> web.StreamResponse:
+    async def play(self, answer: Completion, *, stream: bool) -> web.StreamResponse:
         """Answer the request. A cancellation, or a ConnectionError, says that the peer has left."""
         await asyncio.sleep(self._script.head_seconds)
         await self._pause(BEFORE_HEAD)
@@ -60,7 +60,7 @@ class Playback:
         end = self._end(usual_cut=len(events), count=len(events))
         return await self._send_all(_EVENT_STREAM if stream else _JSON, iter(events), end)
 
-    async def _stream(self, answer: Answer) -> web.StreamResponse:
+    async def _stream(self, answer: Completion) -> web.StreamResponse:
         after_finish = len(answer.tokens) + 2
         before_done = after_finish + answer.reports_usage
         usual_cut = after_finish if self._script.cut == "after_finish" else before_done
@@ -89,7 +89,7 @@ class Playback:
         await response.write_eof()
         return response
 
-    async def _whole(self, answer: Answer) -> web.StreamResponse:
+    async def _whole(self, answer: Completion) -> web.StreamResponse:
         for index in range(len(answer.tokens)):
             await self._reach(index, Event(b"", tokens=1))
             self._record.generated += 1

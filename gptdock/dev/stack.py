@@ -11,7 +11,7 @@ from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
 from gptdock.http import app, server
-from gptdock.ledger import store
+from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.telemetry import logs
@@ -42,8 +42,8 @@ async def run(environ: Mapping[str, str]) -> int:
             given |= {"OPEN_AI_KEY": "simulated", "OPENAI_BASE_URL": openai.url}
         settings = Settings.from_env(given)
         logs.configure(settings.log_level, settings.log_format)
-        async with store.connect(settings) as tables:
-            await tables.create_tables()
+        async with Store.connected(settings) as store:
+            await store.create_tables()
         sock = server.listen(settings)
         welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated, in_memory=in_memory)
         settled = await server.serve(app.create(settings), sock, stop, lambda: print(welcome, flush=True))

@@ -25,7 +25,7 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Completion:
     """A whole answer, before it is known how much of it gets out."""
 
     id: str

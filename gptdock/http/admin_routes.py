@@ -21,7 +21,7 @@ from gptdock.http import client_routes
 from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
-from gptdock.ledger import periods, store
+from gptdock.ledger import periods
 from gptdock.prompt import strict_json
 from gptdock.telemetry import request_line
 
@@ -87,7 +87,7 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
     except LedgerUnavailable as exc:
         if not response.prepared:
             raise
-        log.warning("report broken off", extra={"fault": store.fault(exc)})
+        log.warning("report broken off", extra={"fault": exc.fault})
         request_line.current().note(outcome=exc.code)
     finally:
         caller.cut_unless_ended()

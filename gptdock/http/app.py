@@ -12,8 +12,8 @@ from gptdock.http import admin_routes, client_routes, middlewares, openai_routes
 from gptdock.http.app_keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
-from gptdock.ledger import store
 from gptdock.ledger.holds import Ledger
+from gptdock.ledger.store import Store
 from gptdock.prompt import completions
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
@@ -68,14 +68,14 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         await stack.enter_async_context(watchdog.watching())
         app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model, *settings.openai_models)))
         app[PARAMS_TOKENS] = completions.count_besides(settings.openai_params, app[TOKENS].count)
-        tables = await stack.enter_async_context(store.connect(settings))
+        store = await stack.enter_async_context(Store.connected(settings))
         try:
-            await tables.check()
+            await store.check()
         except LedgerUnavailable as exc:
-            log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": store.fault(exc)})
-        app[STORE] = tables
-        app[LEDGER] = await stack.enter_async_context(Ledger(tables, settings).running())
-        app[CLIENTS] = Clients(tables, settings, app[LEDGER].process)
+            log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": exc.fault})
+        app[STORE] = store
+        app[LEDGER] = await stack.enter_async_context(Ledger(store, settings).running())
+        app[CLIENTS] = Clients(store, settings, app[LEDGER].process)
         metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
         metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
         app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))

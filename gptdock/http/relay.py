@@ -80,7 +80,7 @@ class Bill:
         self._tokens = tokens
         self._counted_tokens = self._counted_length = self._thought_tokens = 0
         self._began, self._shown = time.monotonic(), False
-        hold.seen = self._seen
+        hold.count_used = self._count_used
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class Bill:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
             self.hold.settle(charges.exact(*self.meter.usage), outcome)
-        elif self.meter.text_seen or self.exchange.may_have_generated:
+        elif self.meter.has_text or self.exchange.may_have_generated:
             self.hold.settle_later(self._count(self.exchange.seconds), outcome)
         else:
             self.hold.release(outcome)
@@ -102,9 +102,9 @@ class Bill:
 
     def read(self, events: list[Event]) -> bytes:
         """Note what these events tell, and return those that the caller is to see."""
-        began = self.meter.text_seen
+        began = self.meter.has_text
         shown = b"".join([event.raw for event in events if self.meter.read(event)])
-        if self.meter.text_seen and not began:
+        if self.meter.has_text and not began:
             self._text_begins()
         return shown
 
@@ -126,15 +126,15 @@ class Bill:
 
     async def _count(self, seconds: float) -> Charge:
         prompt_tokens = self.hold.claim.prompt_tokens
-        if not self.meter.text_seen:
+        if not self.meter.has_text:
             return charges.counted(prompt_tokens, charges.unseen_tokens(seconds), self.hold.tokens)
         text = self.meter.text()
         text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
         return charges.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
 
-    def _seen(self) -> int:
+    def _count_used(self) -> int:
         """Tokens used by now, counting only the text that is new; much of it at once by its bytes."""
-        if not self.meter.text_seen:
+        if not self.meter.has_text:
             return self.hold.claim.prompt_tokens + charges.unseen_tokens(self.exchange.seconds)
         text = self.meter.text()
         new = text[self._counted_length :]

@@ -102,21 +102,17 @@ async def _translated(seconds: float) -> AsyncIterator[None]:
     except ClientError as exc:
         if _is_refusal(exc):
             raise
-        raise LedgerUnavailable from exc
+        raise LedgerUnavailable(fault=_code(exc)) from exc
     except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
-        raise LedgerUnavailable from exc
+        raise LedgerUnavailable(fault=type(exc).__name__) from exc
 
 
-def fault(error: LedgerUnavailable) -> str:
-    """What was wrong: DynamoDB's own code, the class of what failed, or what the error says. For the log."""
-    cause = error.__cause__
-    if isinstance(cause, ClientError):
-        return str(cause.response.get("Error", {}).get("Code", ""))
-    return type(cause).__name__ if cause else str(error)
+def _code(exc: ClientError) -> str:
+    return str(exc.response.get("Error", {}).get("Code", ""))
 
 
 def _is_refusal(exc: ClientError) -> bool:
-    code: str = exc.response.get("Error", {}).get("Code", "")
+    code = _code(exc)
     if code == "TransactionCanceledException":
         reasons = exc.response.get("CancellationReasons", [])
         return all(reason.get("Code") in _NOT_APPLIED for reason in reasons)

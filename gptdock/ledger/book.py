@@ -4,8 +4,9 @@ A book is one client's numbers for one product and period. Each process that ser
 what it holds, its will (what to charge if it is never heard of again) and the receipts not yet known to be put.
 `left + used + sum(held) = max`, always.
 
-Every write to a lease has one form: if its number is `seen` (None: if there is no lease), then `left += left_by`,
-`used += used_by`, lease := the new one. What an operator does is a `Change`: once only, since its receipt must be new.
+Every write to a lease has one form: if its number is `expected_number` (None: if there is no lease), then
+`left += left_by`, `used += used_by`, lease := the new one. What an operator does is a `Change`: once only, since its
+receipt must be new.
 
 | verb   | by                       | what                                                       | also needs       |
 |--------|--------------------------|------------------------------------------------------------|------------------|
@@ -79,17 +80,16 @@ class Book:
 
 
 class Write(NamedTuple):
-    """One conditional update of a book; `needed` is the least `left` it needs, `asks` the new holds in it."""
+    """One conditional update of a book; `needed` is the least `left` it needs, `new_holds` the new holds in it."""
 
-    verb: str
     process: str
-    seen: int | None
+    expected_number: int | None
     lease: Lease | None
     left_by: int = 0
     used_by: int = 0
     needed: int | None = None
     fence: int | None = None
-    asks: Mapping[int, int] = {}
+    new_holds: Mapping[int, int] = {}
     ends: tuple[int, ...] = ()
 
     def is_in(self, lease: Lease) -> bool:
@@ -107,14 +107,14 @@ class Change(NamedTuple):
     old_max: int | None = None
 
 
-class Ask(NamedTuple):
+class Demand(NamedTuple):
     """A wish for a hold: tokens for the full answer, and for a minimal one."""
 
     full: int
     least: int
 
     @classmethod
-    def of(cls, prompt_tokens: int, completion_tokens: int) -> "Ask":
+    def of(cls, prompt_tokens: int, completion_tokens: int) -> "Demand":
         """The upper bound of what a request may use, and the least that is worth sending (DESIGN 3)."""
         base = prompt_tokens + MARGIN_TOKENS
         return cls(base + completion_tokens, base + min(completion_tokens, LEAST_COMPLETION_TOKENS))

@@ -1,4 +1,4 @@
-"""One loop a book: gather what waits, let `side` decide the commit, send it, let `side` learn from the answer.
+"""One loop a book: gather what waits, let `lease_state` decide the commit, send it, and learn from the answer.
 
 All requests of a client that wait meanwhile go into the next commit (group commit): one UpdateItem for any number of
 holds and settles, one in flight. The loop runs while the book has requests, and is started again by the next one.
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import lease_state, store
+from gptdock.ledger import lease_state
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Ask, Book, Receipt, Terms
-from gptdock.ledger.lease_state import Side, State
+from gptdock.ledger.book import Book, Demand, Receipt, Terms
+from gptdock.ledger.lease_state import LeaseState, Phase
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.store import Store
@@ -61,13 +61,13 @@ class BookLoop:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
-        self._side = Side(rules.process)
+        self._state = LeaseState(rules.process)
         self._waiting: dict[int, asyncio.Future[Admission]] = {}
-        self._seen: dict[int, Callable[[], int]] = {}
+        self._count_used: dict[int, Callable[[], int]] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()
         self._renew_at = 0.0
-        self._used: dict[int, int] = {}  # what a renewal that was put off has counted
+        self._counted: dict[int, int] = {}  # what a renewal that was put off has counted
         self._backoff = Backoff()
 
     @property
@@ -78,17 +78,17 @@ class BookLoop:
     @property
     def unsettled(self) -> int:
         """Requests that ended, but not yet in the book."""
-        return sum(request.state is State.ENDED for request in self._side.requests.values())
+        return sum(request.phase is Phase.ENDED for request in self._state.requests.values())
 
-    async def admit(self, request_id: int, ask: Ask, seen: Callable[[], int]) -> Admission:
+    async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int]) -> Admission:
         """Wait until the hold is in the book. Raises QuotaExceeded if it does not fit.
 
-        `seen` tells at any later time how many tokens were surely used. Cancelled, the request gives its hold up.
+        `count_used` tells at any later time how many tokens were surely used. Cancelled, the request gives its hold up.
         """
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = admission
-        self._seen[request_id] = seen
-        self._side = lease_state.ask(self._side, request_id, ask, seen())
+        self._count_used[request_id] = count_used
+        self._state = lease_state.ask(self._state, request_id, demand, count_used())
         self._wake()
         try:
             return await admission
@@ -100,12 +100,12 @@ class BookLoop:
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
         """Charge what the receipt says instead of the hold; without one, release it. The first word counts."""
-        if self._seen.pop(request_id, None) is None:
+        if self._count_used.pop(request_id, None) is None:
             return
         if receipt is None:
-            self._side = lease_state.give_up(self._side, request_id)
+            self._state = lease_state.give_up(self._state, request_id)
         else:
-            self._side = lease_state.end(self._side, request_id, receipt)
+            self._state = lease_state.end(self._state, request_id, receipt)
         self._wake()
 
     def _wake(self) -> None:
@@ -115,7 +115,7 @@ class BookLoop:
 
     async def _run(self) -> None:
         while await self._decide():
-            while self._side.flying:
+            while self._state.in_flight:
                 await self._attempt()
 
     async def _decide(self) -> bool:
@@ -123,11 +123,11 @@ class BookLoop:
         while True:
             self._woken.clear()
             renew = await self._progress()
-            write = lease_state.commit(self._side, self._rules.terms(), self._put, renew=renew)
+            write = lease_state.commit(self._state, self._rules.terms(), self._put, renew=renew)
             if write:
-                self._side = lease_state.send(self._side, write)
+                self._state = lease_state.send(self._state, write)
                 return True
-            if not self._side.requests:
+            if not self._state.requests:
                 return False
             await self._wait()
 
@@ -146,20 +146,20 @@ class BookLoop:
         now = asyncio.get_running_loop().time()
         if now < self._renew_at:
             return False
-        uncounted = [request_id for request_id in self._seen if request_id not in self._used]
+        uncounted = [request_id for request_id in self._count_used if request_id not in self._counted]
         for number, request_id in enumerate(uncounted, 1):
-            if seen := self._seen.get(request_id):
-                self._used[request_id] = seen()
+            if count_used := self._count_used.get(request_id):
+                self._counted[request_id] = count_used()
             await asyncio.sleep(0)  # each counts text: 500 of them at once would block the loop for 0.6 s
             if number >= COUNTED_AT_ONCE and any(not admission.done() for admission in self._waiting.values()):
                 return False
         self._renew_at = now + self._rules.progress_seconds
-        self._side, self._used = lease_state.progress(self._side, self._used), {}
+        self._state, self._counted = lease_state.progress(self._state, self._counted), {}
         return True
 
     async def _attempt(self) -> None:
         """Send the commit in flight once, and learn from the answer if there is one."""
-        write = self._side.flying
+        write = self._state.in_flight
         assert write is not None
         try:
             answer = await self._store.send(self.account, self.period, write)
@@ -170,22 +170,22 @@ class BookLoop:
             self._learn(answer.applied, answer.book)
             self._backoff.reset()
         except LedgerUnavailable as exc:
-            self._side = lease_state.timed_out(self._side)
-            log.warning("commit not answered", extra={**self.account.named(), "fault": store.fault(exc)})
+            self._state = lease_state.timed_out(self._state)
+            log.warning("commit not answered", extra={**self.account.named(), "fault": exc.fault})
             await self._backoff.pause()
         except Exception:  # the loop must never stop settling
-            self._side = lease_state.timed_out(self._side)
+            self._state = lease_state.timed_out(self._state)
             log.exception("commit failed", extra=self.account.named())
             await self._backoff.pause()
 
     def _learn(self, was_applied: bool, book: Book) -> None:
-        now = self._side
-        assert now.flying is not None
+        now = self._state
+        assert now.in_flight is not None
         if was_applied:
-            metrics.COMMIT_REQUESTS.observe(len(now.flying.asks) + len(now.flying.ends))
-            self._side = lease_state.applied(now, now.flying)
+            metrics.COMMIT_REQUESTS.observe(len(now.in_flight.new_holds) + len(now.in_flight.ends))
+            self._state = lease_state.applied(now, now.in_flight)
         else:
-            self._side = lease_state.refused(now, book, self._rules.terms(), self._put)
+            self._state = lease_state.refused(now, book, self._rules.terms(), self._put)
         self._tell(book)
         self._post()
         self._sweeper.saw(self.account, self.period, book)
@@ -193,16 +193,16 @@ class BookLoop:
     def _tell(self, book: Book) -> None:
         """Answer those that wait: a request that is open is admitted, one that is gone was denied."""
         for request_id, admission in self._waiting.items():
-            request = self._side.requests.get(request_id)
+            request = self._state.requests.get(request_id)
             if admission.done():
                 continue
             if request is None:
                 admission.set_exception(QuotaExceeded())
-            elif request.state is State.OPEN:
+            elif request.phase is Phase.OPEN:
                 admission.set_result(Admission(request.held, book))
 
     def _post(self) -> None:
-        receipts = self._side.lease.receipts if self._side.lease else ()
+        receipts = self._state.lease.receipts if self._state.lease else ()
         self._put.intersection_update([receipt.key for receipt in receipts])
         for receipt in receipts:
             if receipt.key not in self._put:

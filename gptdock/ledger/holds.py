@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import periods
-from gptdock.ledger.book import MARGIN_TOKENS, Ask, Book, Receipt
+from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Receipt
 from gptdock.ledger.book_loop import Admission, BookLoop, Rules
 from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.ledger.outbox import Outbox
@@ -48,7 +48,7 @@ class Claim:
 class Hold:
     """Tokens reserved for one request, until they are settled or released. The first end counts.
 
-    `seen`, if set, tells at any time how many tokens were surely used: the will of the process rests on it.
+    `count_used`, if set, tells at any time how many tokens were surely used: the will of the process rests on it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Hold:
     ) -> None:
         self.claim = claim
         self.tokens, self.max, self.left = 0, 0, 0
-        self.seen: Callable[[], int] | None = None
+        self.count_used: Callable[[], int] | None = None
         self._ended = False
         self._key, self._process, self._owe = key, process, owe
         self._since: float | None = None
@@ -89,10 +89,10 @@ class Hold:
             self._end(None)
             self._log.note(outcome=outcome, tokens=0)
 
-    def seen_tokens(self) -> int:
-        """Tokens used by now: as `seen` says, else the prompt and what the upstream may have generated unseen."""
-        if self.seen:
-            return self.seen()
+    def used_tokens(self) -> int:
+        """Tokens used by now: as `count_used` says, else the prompt and what the upstream may have generated unseen."""
+        if self.count_used:
+            return self.count_used()
         unseen = unseen_tokens(time.monotonic() - self._since) if self._since is not None else 0
         return self.claim.prompt_tokens + unseen
 
@@ -153,10 +153,10 @@ class Ledger:
         book_loop, hold_id = self._book(claim.account, self.period()), next(self._ids)
         key = f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
         hold = Hold(claim, key, self.process, self._owe)
-        ask = Ask.of(claim.prompt_tokens, claim.completion_tokens)
+        demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
         try:
             async with asyncio.timeout(self._settings.reserve_timeout):
-                admission = await book_loop.admit(hold_id, ask, hold.seen_tokens)
+                admission = await book_loop.admit(hold_id, demand, hold.used_tokens)
         except TimeoutError as exc:
             raise LedgerUnavailable from exc
         hold.admitted(admission, lambda receipt: book_loop.end(hold_id, receipt))

@@ -81,9 +81,9 @@ def update(write: Write) -> dict[str, Any]:
 
 def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
     """What must hold for the write to be applied; adds to names and values what that takes."""
-    if write.seen is not None:
-        names["#n"], values[":seen"] = "n", number(write.seen)
-        yield "#l.#n = :seen"
+    if write.expected_number is not None:
+        names["#n"], values[":expected_number"] = "n", number(write.expected_number)
+        yield "#l.#n = :expected_number"
     elif write.lease:
         names["#f"], values[":expires_at"] = "f", number(write.lease.expires_at)
         yield "attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)"

@@ -5,10 +5,10 @@
       +--refused, does not fit--> (gone: denied)
       +--give up while in flight--> gave up --applied--> ended
 
-One commit is in flight a side. The number in the book says which commit was applied, so each distinct commit has a
+One commit is in flight at a time. The number in the book says which commit was applied, so each distinct commit has a
 fresh one. A commit that is not answered is sent again as it is, until it is. If it is refused for want of tokens after
 an attempt was lost, that attempt may still arrive: before anybody is denied it is shut out by another commit, without
-new holds, which `replaced` it. All of DESIGN 3's "rules of a process" are here, as functions from side to side.
+new holds, which `replaced` it. All of DESIGN 3's "rules of a process" are here, as functions from state to state.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gptdock.ledger import verbs
-from gptdock.ledger.book import Ask, Book, Lease, Receipt, Terms, Write
+from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
 
 MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit (DESIGN 3)
 
 
-class State(Enum):
+class Phase(Enum):
     """Where a request of this process is."""
 
     WAITS = "waits"
@@ -32,18 +32,18 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, what it asks to hold and holds; `seen` tokens were surely generated for it."""
+    """One request, what it asks to hold and holds; `used` tokens were surely generated for it."""
 
-    ask: Ask
-    seen: int
-    state: State = State.WAITS
+    demand: Demand
+    used: int
+    phase: Phase = Phase.WAITS
     held: int = 0
     receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """`lease` is as last confirmed; `late` while a lost attempt at `flying` may still arrive.
+class LeaseState:
+    """`lease` is as last confirmed; `may_still_arrive` while a lost attempt at `in_flight` may still arrive.
 
     `room` is what a refusal showed to be left for those that wait; no lease is made that expires by `fence`.
     """
@@ -51,172 +51,173 @@ class Side:
     process: str
     lease: Lease | None = None
     requests: Mapping[int, Request] = field(default_factory=dict)
-    flying: Write | None = None
+    in_flight: Write | None = None
     replaced: Write | None = None
-    late: bool = False
+    may_still_arrive: bool = False
     room: int | None = None
     fence: int = -1
 
 
-def ask(side: Side, request_id: int, ask: Ask, seen: int) -> Side:
-    """A request waits for its hold; `seen` tokens are charged for it at least, if the process is lost."""
-    return _change(side, {request_id: Request(ask, seen)})
+def ask(state: LeaseState, request_id: int, demand: Demand, used: int) -> LeaseState:
+    """A request waits for its hold; `used` tokens are charged for it at least, if the process is lost."""
+    return _change(state, {request_id: Request(demand, used)})
 
 
-def give_up(side: Side, request_id: int) -> Side:
+def give_up(state: LeaseState, request_id: int) -> LeaseState:
     """A request no longer wants its hold: forgotten, or released as soon as it is known to be in the book."""
-    request = side.requests.get(request_id)
-    if request is None or request.state is State.OPEN:
-        return end(side, request_id, None)
-    in_flight = any(write and request_id in write.asks for write in (side.flying, side.replaced))
-    return _change(side, {request_id: replace(request, state=State.GAVE_UP) if in_flight else None})
+    request = state.requests.get(request_id)
+    if request is None or request.phase is Phase.OPEN:
+        return end(state, request_id, None)
+    is_asked_for = any(write and request_id in write.new_holds for write in (state.in_flight, state.replaced))
+    return _change(state, {request_id: replace(request, phase=Phase.GAVE_UP) if is_asked_for else None})
 
 
-def end(side: Side, request_id: int, receipt: Receipt | None) -> Side:
+def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseState:
     """An open request ended: its hold becomes what the receipt says, nothing without one. The first word counts."""
-    request = side.requests.get(request_id)
-    if request is None or request.state is not State.OPEN:
-        return side
-    return _change(side, {request_id: replace(request, state=State.ENDED, receipt=receipt)})
+    request = state.requests.get(request_id)
+    if request is None or request.phase is not Phase.OPEN:
+        return state
+    return _change(state, {request_id: replace(request, phase=Phase.ENDED, receipt=receipt)})
 
 
-def progress(side: Side, seen: Mapping[int, int]) -> Side:
+def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
     """What open requests have surely used by now: wills rest on it."""
     return _change(
-        side, {i: replace(side.requests[i], seen=tokens) for i, tokens in seen.items() if i in side.requests}
+        state, {i: replace(state.requests[i], used=tokens) for i, tokens in used.items() if i in state.requests}
     )
 
 
-def commit(side: Side, terms: Terms, put: Set[str], *, renew: bool = False, deny: bool = False) -> Write | None:
+def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = False, deny: bool = False) -> Write | None:
     """The write that makes the book what the requests are now; None if there is nothing to write.
 
     `put` are keys of receipts known to be in `usage`; `renew` asks for a new expiry and will while requests are open;
     `deny` leaves out new holds, and is always worth a write. A swept lease is revived first, without new holds.
     """
-    lease = side.lease
+    lease = state.lease
     revives = lease is not None and lease.number < 0
-    asks = {} if revives or deny else _asks(side)
+    new_holds = {} if revives or deny else _new_holds(state)
     outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
-    ends = tuple(_endable(side, MOST_RECEIPTS - len(outbox) - revives))
-    if not (asks or ends or revives or deny or (renew and _holding(side, ends))):
+    ends = tuple(_endable(state, MOST_RECEIPTS - len(outbox) - revives))
+    if not (new_holds or ends or revives or deny or (renew and _holding(state, ends))):
         return None
-    outbox += [r._replace(commit=terms.number) for i in ends if (r := side.requests[i].receipt)]
+    outbox += [r._replace(commit=terms.number) for i in ends if (r := state.requests[i].receipt)]
     if lease is not None and revives:
-        outbox.append(verbs.own_receipt("late", side.process, terms.number, terms.now, -lease.will))
-    held, will = _held(side, asks, ends, terms.allowance)
+        outbox.append(verbs.own_receipt("late", state.process, terms.number, terms.now, -lease.will))
+    held, will = _held(state, new_holds, ends, terms.allowance)
     least_expiry = lease.expires_at if lease and not revives else 0
-    expires_at = max(terms.now + terms.lease_seconds, side.fence + 1, least_expiry)
-    return verbs.commit(side.process, lease, Lease(held, will, terms.number, expires_at, tuple(outbox)), asks, ends)
+    expires_at = max(terms.now + terms.lease_seconds, state.fence + 1, least_expiry)
+    new = Lease(held, will, terms.number, expires_at, tuple(outbox))
+    return verbs.commit(state.process, lease, new, new_holds, ends)
 
 
-def send(side: Side, write: Write) -> Side:
-    """The side with this commit in flight."""
-    return replace(side, flying=write)
+def send(state: LeaseState, write: Write) -> LeaseState:
+    """The state with this commit in flight."""
+    return replace(state, in_flight=write)
 
 
-def timed_out(side: Side) -> Side:
+def timed_out(state: LeaseState) -> LeaseState:
     """An attempt at the commit in flight was not answered: it may arrive at any later time, or never."""
-    return replace(side, late=True)
+    return replace(state, may_still_arrive=True)
 
 
-def applied(side: Side, won: Write, found: Lease | None = None) -> Side:
+def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
     """A commit is in the book: its holds are open, what it ended is settled. `found`: the lease, if swept since."""
     changes: dict[int, Request | None] = dict.fromkeys(won.ends)
-    if side.replaced and won is not side.replaced:
-        changes |= dict.fromkeys(side.replaced.asks)
-    for request_id, tokens in won.asks.items():
-        request = side.requests[request_id]
-        state = State.OPEN if request.state is State.WAITS else State.ENDED
-        changes[request_id] = replace(request, state=state, held=tokens)
-    return _landed(_change(side, changes), found or won.lease)
+    if state.replaced and won is not state.replaced:
+        changes |= dict.fromkeys(state.replaced.new_holds)
+    for request_id, tokens in won.new_holds.items():
+        request = state.requests[request_id]
+        phase = Phase.OPEN if request.phase is Phase.WAITS else Phase.ENDED
+        changes[request_id] = replace(request, phase=phase, held=tokens)
+    return _landed(_change(state, changes), found or won.lease)
 
 
-def refused(side: Side, book: Book, terms: Terms, put: Set[str]) -> Side:
+def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
     """The book refused the commit in flight, and showed itself: what became of that commit, and of its requests.
 
-    The new side has nothing in flight, or the commit to send next. Raises ValueError if the lease is none that this
+    The new state has nothing in flight, or the commit to send next. Raises ValueError if the lease is none that this
     process can have written: two processes under one id.
     """
-    write, lease = side.flying, book.leases.get(side.process)
+    write, lease = state.in_flight, book.leases.get(state.process)
     assert write is not None
     assert write.lease is not None
-    if lease is None and (write.seen is not None or book.fence >= write.lease.expires_at):
+    if lease is None and (write.expected_number is not None or book.fence >= write.lease.expires_at):
         # Swept and removed: what was open is final.
-        return _landed(_without(side, State.OPEN, State.ENDED, State.GAVE_UP), None, book.fence)
-    if lease is not None and (won := _won(side, lease)):
-        return applied(side, won, lease)
+        return _landed(_without(state, Phase.OPEN, Phase.ENDED, Phase.GAVE_UP), None, book.fence)
+    if lease is not None and (won := _won(state, lease)):
+        return applied(state, won, lease)
     if lease is not None and lease.number < 0:  # swept, and this commit was not in: now it never will be
-        return _landed(_without(side, State.GAVE_UP), lease)
-    if lease is not None and write.seen not in (None, lease.number):
-        raise ValueError(f"process {side.process} lost track of its lease")
-    return _out_of_room(replace(side, lease=lease), write, book, terms, put)
+        return _landed(_without(state, Phase.GAVE_UP), lease)
+    if lease is not None and write.expected_number not in (None, lease.number):
+        raise ValueError(f"process {state.process} lost track of its lease")
+    return _out_of_room(replace(state, lease=lease), write, book, terms, put)
 
 
-def _won(side: Side, lease: Lease) -> Write | None:
-    return next((write for write in (side.flying, side.replaced) if write and write.is_in(lease)), None)
+def _won(state: LeaseState, lease: Lease) -> Write | None:
+    return next((write for write in (state.in_flight, state.replaced) if write and write.is_in(lease)), None)
 
 
-def _out_of_room(side: Side, write: Write, book: Book, terms: Terms, put: Set[str]) -> Side:
-    if side.late:  # a lost attempt may still arrive and win: shut it out before anybody is told
-        return replace(side, flying=commit(side, terms, put, deny=True), replaced=side.replaced or write)
-    if write.seen is None and side.lease is not None:  # its own, from before this process forgot the book
-        return _landed(_without(side, State.GAVE_UP), side.lease)
-    return _denied(side, write, book)
+def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
+    if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before anybody is told
+        return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=state.replaced or write)
+    if write.expected_number is None and state.lease is not None:  # its own, from before this process forgot the book
+        return _landed(_without(state, Phase.GAVE_UP), state.lease)
+    return _denied(state, write, book)
 
 
-def _denied(side: Side, write: Write, book: Book) -> Side:
-    room = book.left + write.left_by + sum(write.asks.values())
-    side = _without(_landed(side, side.lease), State.GAVE_UP)
-    asked = [(i, side.requests[i].ask) for i in write.asks if i in side.requests]
+def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
+    room = book.left + write.left_by + sum(write.new_holds.values())
+    state = _without(_landed(state, state.lease), Phase.GAVE_UP)
+    asked = [(i, state.requests[i].demand) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
-    side = _change(side, {i: None for i, _ in asked if i not in fits})
-    return replace(side, room=room if fits else None)
+    state = _change(state, {i: None for i, _ in asked if i not in fits})
+    return replace(state, room=room if fits else None)
 
 
-def _asks(side: Side) -> dict[int, int]:
-    waiting = [(i, request.ask) for i, request in side.requests.items() if request.state is State.WAITS]
-    return verbs.fit(waiting, side.room) or verbs.fit(waiting, None)
+def _new_holds(state: LeaseState) -> dict[int, int]:
+    waiting = [(i, request.demand) for i, request in state.requests.items() if request.phase is Phase.WAITS]
+    return verbs.fit(waiting, state.room) or verbs.fit(waiting, None)
 
 
-def _endable(side: Side, receipts: int) -> Iterator[int]:
-    for request_id, request in side.requests.items():
-        if request.state is State.ENDED:
+def _endable(state: LeaseState, receipts: int) -> Iterator[int]:
+    for request_id, request in state.requests.items():
+        if request.phase is Phase.ENDED:
             receipts -= request.receipt is not None
             if receipts >= 0 or request.receipt is None:
                 yield request_id
 
 
-def _holding(side: Side, ends: tuple[int, ...]) -> list[Request]:
+def _holding(state: LeaseState, ends: tuple[int, ...]) -> list[Request]:
     """The requests that still hold tokens after `ends`: open ones, and ended ones that the outbox has no room for."""
-    states = (State.OPEN, State.ENDED)
-    return [request for i, request in side.requests.items() if request.state in states and i not in ends]
+    phases = (Phase.OPEN, Phase.ENDED)
+    return [request for i, request in state.requests.items() if request.phase in phases and i not in ends]
 
 
-def _held(side: Side, asks: Mapping[int, int], ends: tuple[int, ...], allowance: int) -> tuple[int, int]:
-    """Tokens held with `asks` in, and what to charge for them if this process is never heard of again."""
-    holds = [_share(request, allowance) for request in _holding(side, ends)]
-    holds += [(tokens, side.requests[i].seen + allowance) for i, tokens in asks.items()]
+def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...], allowance: int) -> tuple[int, int]:
+    """Tokens held with `new_holds` in, and what to charge for them if this process is never heard of again."""
+    holds = [_share(request, allowance) for request in _holding(state, ends)]
+    holds += [(tokens, state.requests[i].used + allowance) for i, tokens in new_holds.items()]
     return sum(held for held, _ in holds), sum(min(held, used) for held, used in holds)
 
 
 def _share(request: Request, allowance: int) -> tuple[int, int]:
     """What a request holds, and used; one whose receipt waits for room holds no more than it costs."""
     if request.receipt is None:
-        return request.held, request.seen + allowance
+        return request.held, request.used + allowance
     return min(request.held, request.receipt.tokens), request.receipt.tokens
 
 
-def _landed(side: Side, lease: Lease | None, fence: int = -1) -> Side:
+def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseState:
     """Nothing is in flight any more. A later lease ends no sooner than what this process itself ever wrote."""
-    wrote = side.flying.lease.expires_at - 1 if side.flying and side.flying.lease else -1
-    fence = max(side.fence, fence, wrote)
-    return replace(side, lease=lease, flying=None, replaced=None, late=False, room=None, fence=fence)
+    wrote = state.in_flight.lease.expires_at - 1 if state.in_flight and state.in_flight.lease else -1
+    fence = max(state.fence, fence, wrote)
+    return replace(state, lease=lease, in_flight=None, replaced=None, may_still_arrive=False, room=None, fence=fence)
 
 
-def _change(side: Side, changes: Mapping[int, Request | None]) -> Side:
-    requests = {**side.requests, **changes}
-    return replace(side, requests={i: request for i, request in requests.items() if request is not None})
+def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:
+    requests = {**state.requests, **changes}
+    return replace(state, requests={i: request for i, request in requests.items() if request is not None})
 
 
-def _without(side: Side, *states: State) -> Side:
-    return replace(side, requests={i: r for i, r in side.requests.items() if r.state not in states})
+def _without(state: LeaseState, *phases: Phase) -> LeaseState:
+    return replace(state, requests={i: r for i, r in state.requests.items() if r.phase not in phases})

@@ -11,7 +11,6 @@ from itertools import islice
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import store
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import BATCH, Store
@@ -53,7 +52,7 @@ class Outbox:
                     [(account, period, batch[account, period, key][0]) for account, period, key in batch]
                 )
             except LedgerUnavailable as exc:
-                log.warning("receipts not put", extra={"waiting": len(self._waiting), "fault": store.fault(exc)})
+                log.warning("receipts not put", extra={"waiting": len(self._waiting), "fault": exc.fault})
                 await backoff.pause()
                 continue
             backoff.reset()

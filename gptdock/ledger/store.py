@@ -5,12 +5,11 @@ Whatever is no clear answer raises LedgerUnavailable: a write may have been appl
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import aws, items
-from gptdock.ledger.aws import fault as fault  # for those who log a LedgerUnavailable of ours
 from gptdock.ledger.book import Book, Change, Client, Receipt, Write
 from gptdock.settings import Settings
 
@@ -18,7 +17,7 @@ BATCH = 25  # items a BatchWriteItem may have
 PAGE = 500  # items that are read at once: to parse them takes 30 ms, in which nothing else runs
 
 
-class Answer(NamedTuple):
+class Result(NamedTuple):
     """What became of a write, and the book after it (applied) or as it is (refused); no book: there is none yet."""
 
     applied: bool
@@ -33,7 +32,14 @@ class Store:
         self._quota = table_prefix + "quota"
         self._usage = table_prefix + "usage"
 
-    async def send(self, account: Account, period: str, write: Write) -> Answer:
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, settings: Settings) -> AsyncIterator[Self]:
+        """A store for the life of the process."""
+        async with aws.connect(settings) as client:
+            yield cls(client, settings.dynamodb_table_prefix)
+
+    async def send(self, account: Account, period: str, write: Write) -> Result:
         """Apply the write, once, or have it refused. Raises LedgerUnavailable: it may yet be applied."""
         try:
             answer = await aws.call(
@@ -47,8 +53,8 @@ class Store:
             )
         except aws.Refused as exc:
             item = exc.response.get("Item")
-            return Answer(False, items.to_book(item) if item else await self.read(account, period))
-        return Answer(True, items.to_book(answer["Attributes"]))
+            return Result(False, items.to_book(item) if item else await self.read(account, period))
+        return Result(True, items.to_book(answer["Attributes"]))
 
     async def read(self, account: Account, period: str) -> Book | None:
         """The book as it is now, consistently; None if there is none yet."""
@@ -78,10 +84,10 @@ class Store:
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
         """See to it that the book exists: from the client's standing quota, or with the client itself, if new."""
-        seen, key = await self.read_max(account), items.account_key(account)
-        max_quota = default_max if seen is None else seen
+        standing, key = await self.read_max(account), items.account_key(account)
+        max_quota = default_max if standing is None else standing
         check: dict[str, Any]
-        if seen is None:
+        if standing is None:
             item = {**key, "max_quota": items.number(max_quota), "created_at": {"S": created_at}}
             check = {"Put": {"TableName": self._quota, "Item": item, **_absent("client_id")}}
         else:
@@ -97,7 +103,7 @@ class Store:
         puts = [{"PutRequest": {"Item": items.receipt_item(*receipt)}} for receipt in receipts]
         answer = await aws.call(self._client, "batch_write_item", RequestItems={self._usage: puts})
         if answer.get("UnprocessedItems"):
-            raise LedgerUnavailable("UnprocessedItems")
+            raise LedgerUnavailable(fault="UnprocessedItems")
 
     async def change(self, account: Account, period: str, change: Change) -> bool:
         """Apply an operator's change with its receipt, once; False if the book was not as it must be.
@@ -188,10 +194,3 @@ def _key_is(name: str, value: items.Item) -> dict[str, Any]:
         "ExpressionAttributeNames": {"#k": name},
         "ExpressionAttributeValues": {":k": value},
     }
-
-
-@asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[Store]:
-    """A store for the life of the process."""
-    async with aws.connect(settings) as client:
-        yield Store(client, settings.dynamodb_table_prefix)

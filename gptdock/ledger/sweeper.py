@@ -12,7 +12,7 @@ from typing import Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import store, verbs
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Lease
 from gptdock.ledger.store import BATCH, Store
 from gptdock.settings import Settings
@@ -63,7 +63,7 @@ class Sweeper:
         try:
             await self.sweep(account, period, book)
         except LedgerUnavailable as exc:
-            log.warning("lease not swept yet", extra={**account.named(), "fault": store.fault(exc)})
+            log.warning("lease not swept yet", extra={**account.named(), "fault": exc.fault})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
         ended = verbs.expired(book, self.now, self._grace_seconds)

@@ -2,40 +2,39 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from gptdock.ledger.book import Ask, Book, Change, Lease, Receipt, Write
+from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
 from gptdock.ledger.periods import moment
 
 
-def fit(waiting: Iterable[tuple[int, Ask]], room: int | None) -> dict[int, int]:
+def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, int]:
     """Tokens to hold for those that `room` has place for, first come first served; all in full if it is unknown.
 
     Where less is left than the full answer may need, the hold is what is left, if that is enough for a minimal one.
     A later, smaller request may fit where an earlier one did not.
     """
     holds = {}
-    for request_id, ask in waiting:
+    for request_id, demand in waiting:
         if room is None:
-            holds[request_id] = ask.full
-        elif room >= ask.least:
-            holds[request_id] = min(ask.full, room)
+            holds[request_id] = demand.full
+        elif room >= demand.least:
+            holds[request_id] = min(demand.full, room)
             room -= holds[request_id]
     return holds
 
 
-def commit(process: str, lease: Lease | None, new: Lease, asks: Mapping[int, int], ends: tuple[int, ...]) -> Write:
+def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> Write:
     """Make `new` of the lease: hold what it says, charge the receipts that it adds. A swept lease is revived."""
     known = frozenset(receipt.key for receipt in lease.receipts) if lease else frozenset()
     used_by = sum(receipt.tokens for receipt in new.receipts if receipt.key not in known)
     left_by = (lease.held if lease else 0) - new.held - used_by
     return Write(
-        verb="revive" if lease and lease.number < 0 else "commit",
         process=process,
-        seen=lease.number if lease else None,
+        expected_number=lease.number if lease else None,
         lease=new,
         left_by=left_by,
         used_by=used_by,
-        needed=-left_by if asks else None,
-        asks=asks,
+        needed=-left_by if new_holds else None,
+        new_holds=new_holds,
         ends=ends,
     )
 
@@ -44,12 +43,12 @@ def sweep(process: str, lease: Lease, now: int, retain_seconds: int) -> Write:
     """End the lease of a lost process by its will; kept for `retain_seconds`, so that the process can come back."""
     lost = own_receipt("lost", process, lease.number, now, lease.will)
     swept = Lease(0, lease.will, -lease.number, now + retain_seconds, (*lease.receipts, lost))
-    return Write("sweep", process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
+    return Write(process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
 
 
 def remove(process: str, lease: Lease, fence: int) -> Write:
     """Take away an expired, empty lease whose receipts are all put; `fence` is the book's as read."""
-    return Write("remove", process, lease.number, None, fence=max(fence, lease.expires_at))
+    return Write(process, lease.number, None, fence=max(fence, lease.expires_at))
 
 
 def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:

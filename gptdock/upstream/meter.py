@@ -60,7 +60,7 @@ class Meter:
         self.odd_usage = False
         self.error: dict[str, Any] | None = None
         self.begun = False
-        self.text_seen = False
+        self.has_text = False
         self.done = False
         self._show_usage = show_usage
         self._folded = ""
@@ -76,14 +76,14 @@ class Meter:
             self.done = self.error is None
             return self.done
         # The hot path: an event that can only carry more text is kept unparsed.
-        if self.text_seen and self.usage is None and not _TELLING.search(data):
+        if self.has_text and self.usage is None and not _TELLING.search(data):
             self._keep(data)
             return self.error is None
         return self._look_into(data) and self.error is None
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is the answer as it came."""
-        self.done = self.text_seen = True
+        self.done = self.has_text = True
         if _has(answer, "usage"):
             self._note_usage(answer["usage"])
         if self.usage is None:
@@ -97,7 +97,7 @@ class Meter:
     def _look_into(self, data: bytes) -> bool:
         chunk = _parse(data)
         if _event_text(data, chunk):
-            self.text_seen = True
+            self.has_text = True
             # Usage that is reported all along is stale once more text came: who is cut here pays for the text.
             self.usage = None
         self._keep(data)

@@ -15,111 +15,111 @@ NOW = 1_000_000
 MARCH_8_2026 = 1_772_928_000  # 400 days after January 2025
 
 
-async def look(tables: Store, client_id: str | None = None, now: int = NOW) -> list[Finding]:
-    sweeper = Sweeper(tables, "auditor", lambda: now, grace=10, retain=3600)
-    return [finding async for finding in audit(tables, sweeper, client_id)]
+async def look(store: Store, client_id: str | None = None, now: int = NOW) -> list[Finding]:
+    sweeper = Sweeper(store, "auditor", lambda: now, grace=10, retain=3600)
+    return [finding async for finding in audit(store, sweeper, client_id)]
 
 
-async def charge(tables: Store, lease: Lease, used: int, left: int, period: str = "all") -> None:
-    await tables.open_book(ACCOUNT, period, 100, "now")
-    answer = await tables.send(ACCOUNT, period, Write("commit", "a", None, lease, left_by=-left, used_by=used))
+async def charge(store: Store, lease: Lease, used: int, left: int, period: str = "all") -> None:
+    await store.open_book(ACCOUNT, period, 100, "now")
+    answer = await store.send(ACCOUNT, period, Write("a", None, lease, left_by=-left, used_by=used))
     assert answer.applied
 
 
-async def test_a_receipt_still_in_the_book_counts(tables: Store):
-    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+async def test_a_receipt_still_in_the_book_counts(store: Store):
+    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
 
     assert (finding.receipts, finding.drift, finding.balances) == (12, 0, True)
 
 
-async def test_a_receipt_in_both_places_counts_once(tables: Store):
-    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    await tables.put_receipts([(ACCOUNT, "all", RECEIPT)])
+async def test_a_receipt_in_both_places_counts_once(store: Store):
+    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+    await store.put_receipts([(ACCOUNT, "all", RECEIPT)])
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
 
     assert (finding.receipts, finding.drift) == (12, 0)
 
 
 @pytest.mark.parametrize(("period", "expired"), [("2025-01", True), ("2025-02", False), ("all", False)])
-async def test_receipts_that_expired_are_not_missed(tables: Store, period: str, expired: bool):
+async def test_receipts_that_expired_are_not_missed(store: Store, period: str, expired: bool):
     """Those of a period are deleted from 400 days after its end on; books stay."""
-    await charge(tables, Lease(0, 0, 1, NOW), used=13, left=13, period=period)
+    await charge(store, Lease(0, 0, 1, NOW), used=13, left=13, period=period)
 
-    [finding] = await look(tables, now=MARCH_8_2026)
+    [finding] = await look(store, now=MARCH_8_2026)
 
     assert (finding.expired, finding.balances) == (expired, expired)
 
 
-async def test_used_tokens_without_a_receipt_are_drift(tables: Store):
-    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=13, left=13)
+async def test_used_tokens_without_a_receipt_are_drift(store: Store):
+    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=13, left=13)
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
 
     assert (finding.drift, finding.balances) == (1, False)
 
 
-async def test_tokens_that_are_nowhere_are_drift(tables: Store):
-    await charge(tables, Lease(5, 5, 1, NOW), used=0, left=7)
+async def test_tokens_that_are_nowhere_are_drift(store: Store):
+    await charge(store, Lease(5, 5, 1, NOW), used=0, left=7)
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
 
     assert (finding.drift, finding.balances) == (2, False)
 
 
-async def test_an_audit_sweeps_what_a_lost_process_holds(tables: Store):
-    await charge(tables, Lease(50, 30, 1, NOW - 11), used=0, left=50)
+async def test_an_audit_sweeps_what_a_lost_process_holds(store: Store):
+    await charge(store, Lease(50, 30, 1, NOW - 11), used=0, left=50)
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
 
     assert (finding.book.held, finding.book.used, finding.receipts, finding.drift) == (0, 30, 30, 0)
 
 
-async def test_an_audit_of_one_client_leaves_others_out(tables: Store):
+async def test_an_audit_of_one_client_leaves_others_out(store: Store):
     for client_id in ("c1", "c2"):
-        await tables.open_book(Account(client_id, "p1"), "all", 100, "now")
+        await store.open_book(Account(client_id, "p1"), "all", 100, "now")
 
-    assert len(await look(tables)) == 2
-    assert [finding.account.client_id for finding in await look(tables, "c2")] == ["c2"]
+    assert len(await look(store)) == 2
+    assert [finding.account.client_id for finding in await look(store, "c2")] == ["c2"]
 
 
-async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(tables: Store):
-    await tables.open_book(ACCOUNT, "all", 100, "now")
+async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(store: Store):
+    await store.open_book(ACCOUNT, "all", 100, "now")
     change = verbs.set_max(100, 40, RECEIPT._replace(tokens=0))
 
-    assert [await tables.change(ACCOUNT, "all", change) for _ in range(3)] == [True, True, True]
+    assert [await store.change(ACCOUNT, "all", change) for _ in range(3)] == [True, True, True]
 
-    book = await tables.read(ACCOUNT, "all")
+    book = await store.read(ACCOUNT, "all")
     assert book
-    assert (book.max, book.left, await tables.read_max(ACCOUNT)) == (40, 40, 40)
-    assert [receipt.key async for receipt in tables.receipts(ACCOUNT, "all")] == ["k"]
+    assert (book.max, book.left, await store.read_max(ACCOUNT)) == (40, 40, 40)
+    assert [receipt.key async for receipt in store.receipts(ACCOUNT, "all")] == ["k"]
 
 
-async def test_a_change_from_another_maximum_is_refused(tables: Store):
-    await tables.open_book(ACCOUNT, "all", 100, "now")
+async def test_a_change_from_another_maximum_is_refused(store: Store):
+    await store.open_book(ACCOUNT, "all", 100, "now")
 
-    assert not await tables.change(ACCOUNT, "all", verbs.set_max(99, 40, RECEIPT))
+    assert not await store.change(ACCOUNT, "all", verbs.set_max(99, 40, RECEIPT))
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_reset_gives_back_once_what_was_used(tables: Store, times: int):
-    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+async def test_a_reset_gives_back_once_what_was_used(store: Store, times: int):
+    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
     change = verbs.reset(12, RECEIPT._replace(key="reset"))
 
     for _ in range(times):
-        assert await tables.change(ACCOUNT, "all", change)
+        assert await store.change(ACCOUNT, "all", change)
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
     assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
 
 
-async def test_two_resets_that_read_the_same_do_not_give_it_back_twice(tables: Store):
-    await charge(tables, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
+async def test_two_resets_that_read_the_same_do_not_give_it_back_twice(store: Store):
+    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
     changes = [verbs.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
 
-    assert [await tables.change(ACCOUNT, "all", change) for change in changes] == [True, False]
+    assert [await store.change(ACCOUNT, "all", change) for change in changes] == [True, False]
 
-    [finding] = await look(tables)
+    [finding] = await look(store)
     assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)

@@ -36,20 +36,20 @@ def printed(gptdock, dynamodb: str):
     return output
 
 
-async def charge(tables: Store, *receipts: Receipt) -> None:
+async def charge(store: Store, *receipts: Receipt) -> None:
     """A client's book with these receipts charged and put."""
-    await tables.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
+    await store.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
     used = sum(receipt.tokens for receipt in receipts)
-    write = Write("commit", "a", None, Lease(0, 0, 1, 1, receipts), left_by=-used, used_by=used)
-    assert (await tables.send(ACCOUNT, "all", write)).applied
-    await tables.put_receipts([(ACCOUNT, "all", receipt) for receipt in receipts])
+    write = Write("a", None, Lease(0, 0, 1, 1, receipts), left_by=-used, used_by=used)
+    assert (await store.send(ACCOUNT, "all", write)).applied
+    await store.put_receipts([(ACCOUNT, "all", receipt) for receipt in receipts])
 
 
 def cells(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-async def test_a_client_is_made_shown_changed_and_listed(printed, tables: Store):
+async def test_a_client_is_made_shown_changed_and_listed(printed, store: Store):
     made = await printed("client", "set-quota", "1234", "demo", "750000")
     shown = await printed("client", "show", "1234", "demo")
     changed = json.loads(await printed("client", "set-quota", "1234", "demo", "0", "--json"))
@@ -68,31 +68,31 @@ async def test_a_client_is_made_shown_changed_and_listed(printed, tables: Store)
     assert (changed["max_quota"], changed["books"][0]["quota_left"]) == (0, 0)
     assert cells(listed) == [["client", "product", "max", "created"], ["1234", "demo", "0", created_at]]
     user = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
-    receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(tables, ACCOUNT)]
+    receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(store, ACCOUNT)]
     assert receipts == [(user, "set_quota", "750000 -> 750000"), (user, "set_quota", "750000 -> 0")]
     assert cells(await printed("audit"))[-1][-1] == "0"
 
 
-async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: str, tables: Store):
+async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: str, store: Store):
     env = environment(dynamodb, SUDO_USER="alice")
     finished = await run("client", "set-quota", "1234", "demo", "5", cwd=tmp_path, env=env)
 
     assert finished.code == 0
-    assert [each["user"] for each in await read_receipts(tables, ACCOUNT)] == ["cli:alice"]
+    assert [each["user"] for each in await read_receipts(store, ACCOUNT)] == ["cli:alice"]
 
 
-async def test_a_reset_is_shown_and_the_audit_agrees(printed, tables: Store):
-    await charge(tables, RECEIPT)
+async def test_a_reset_is_shown_and_the_audit_agrees(printed, store: Store):
+    await charge(store, RECEIPT)
 
     shown = await printed("client", "reset", "1234", "demo")
 
     assert cells(shown)[-1] == ["all", "500", "500", "0", "0", "never"]
-    assert [each["tokens"] for each in await read_receipts(tables, ACCOUNT)] == [12, -12]
+    assert [each["tokens"] for each in await read_receipts(store, ACCOUNT)] == [12, -12]
     assert cells(await printed("audit"))[-1][-1] == "0"
 
 
-async def test_a_list_for_programs_is_what_the_api_answers(printed, tables: Store):
-    await tables.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
+async def test_a_list_for_programs_is_what_the_api_answers(printed, store: Store):
+    await store.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
 
     listed = json.loads(await printed("client", "list", "--json"))
 
@@ -100,9 +100,9 @@ async def test_a_list_for_programs_is_what_the_api_answers(printed, tables: Stor
     assert listed == {"clients": [client], "next_cursor": None}
 
 
-async def test_usage_is_a_table_json_or_csv(printed, tables: Store):
+async def test_usage_is_a_table_json_or_csv(printed, store: Store):
     later = RECEIPT._replace(key="2026-12-01T00:00:00.000Z#r2#p.2", tokens=30)
-    await charge(tables, RECEIPT, later)
+    await charge(store, RECEIPT, later)
 
     by_user = await printed("usage", "1234", "demo", "--by", "user")
     november = json.loads(await printed("usage", "1234", "demo", "--period", "2026-11", "--json"))
@@ -124,8 +124,8 @@ async def test_usage_is_a_table_json_or_csv(printed, tables: Store):
     ]
 
 
-async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb: str, tables: Store):
-    await charge(tables, RECEIPT._replace(user="zoë"))
+async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb: str, store: Store):
+    await charge(store, RECEIPT._replace(user="zoë"))
 
     env = environment(dynamodb, PYTHONIOENCODING="ascii:strict")
     finished = await run("usage", "1234", "demo", "--by", "user", "--csv", cwd=tmp_path, env=env)
@@ -165,10 +165,10 @@ async def test_what_is_not_understood_is_told_before_anything_is_done(gptdock, a
     assert "gptdock" in finished.err.splitlines()[-1]
 
 
-async def test_an_id_may_look_like_a_number_below_zero(printed, tables: Store):
+async def test_an_id_may_look_like_a_number_below_zero(printed, store: Store):
     await printed("client", "set-quota", "-7", "demo", "5")
 
-    assert await tables.read_max(Account("-7", "demo")) == 5
+    assert await store.read_max(Account("-7", "demo")) == 5
 
 
 async def test_without_a_dynamodb_a_command_says_so(gptdock):
@@ -188,9 +188,9 @@ async def test_without_the_tables_a_command_says_what_makes_them(gptdock, withou
     assert finished.err.count("\n") == 1
 
 
-async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, tables: Store):
+async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, store: Store):
     """As `head` does."""
-    await tables.open_book(ACCOUNT, "all", 500, "now")
+    await store.open_book(ACCOUNT, "all", 500, "now")
     near, far = socket.socketpair()
     far.close()
     with near:
@@ -204,9 +204,9 @@ async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, t
     assert (process.returncode, err) == (1, b"")
 
 
-async def test_a_terminal_that_cannot_show_an_id_is_shown_its_escapes(tmp_path, dynamodb: str, tables: Store):
+async def test_a_terminal_that_cannot_show_an_id_is_shown_its_escapes(tmp_path, dynamodb: str, store: Store):
     ascii_only = environment(dynamodb, PYTHONIOENCODING="ascii")
-    await tables.open_book(Account("zoë", "🦆"), "all", 1, "now")
+    await store.open_book(Account("zoë", "🦆"), "all", 1, "now")
 
     for command in (("client", "list"), ("client", "show", "zoë", "🦆"), ("audit",)):
         finished = await run(*command, cwd=tmp_path, env=ascii_only)

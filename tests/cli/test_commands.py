@@ -88,7 +88,7 @@ async def test_a_broken_tokenizer_file_stops_the_start_with_one_line(tmp_path, c
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy, tables: Store, signals: int):
+async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy, store: Store, signals: int):
     proxy.always = "hole"
     async with starting(tmp_path, environment(proxy.url)) as running:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -101,7 +101,7 @@ async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy
 
 
 async def test_the_garbage_collector_leaves_alone_what_lives_as_long_as_the_process(
-    tmp_path, dynamodb: str, tables: Store
+    tmp_path, dynamodb: str, store: Store
 ):
     program = """if True:
         import atexit, gc, sys
@@ -144,7 +144,7 @@ async def test_tables_without_a_dynamodb_fails_with_one_line(gptdock):
     assert_refused(finished)
 
 
-async def test_the_environment_wins_over_the_file_in_the_working_directory(tmp_path, dynamodb: str, tables: Store):
+async def test_the_environment_wins_over_the_file_in_the_working_directory(tmp_path, dynamodb: str, store: Store):
     in_file = environment(dynamodb) | {"PRE_SHARED_KEY": "key-of-the-file"}
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in in_file.items()))
 
@@ -175,7 +175,7 @@ async def test_without_a_dynamodb_it_serves_what_it_can(tmp_path, openai: Simula
 
 @pytest.mark.parametrize("signals", [1, 2])
 async def test_a_stream_that_is_open_at_sigterm_is_served_whole(
-    tmp_path, dynamodb: str, tables: Store, openai: SimulatedOpenAI, signals: int
+    tmp_path, dynamodb: str, store: Store, openai: SimulatedOpenAI, signals: int
 ):
     openai.script = Script(tokens=20, hold_at=5)
     asked = QUESTION | {"stream": True}
@@ -192,12 +192,12 @@ async def test_a_stream_that_is_open_at_sigterm_is_served_whole(
 
         assert await running.ended() == 0
     assert sse_data(body)[-1] == b"[DONE]"
-    [receipt] = await read_receipts(tables, Account("c1", "p1"))
+    [receipt] = await read_receipts(store, Account("c1", "p1"))
     assert receipt["tokens"] == openai.journal[0].spent
 
 
 async def test_a_stream_that_outlasts_the_drain_ends_with_an_error_event(
-    tmp_path, dynamodb: str, tables: Store, openai: SimulatedOpenAI
+    tmp_path, dynamodb: str, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=20, stall_at=5)
     env = environment(dynamodb, openai.url, DRAIN_SECONDS="0.1")
@@ -210,5 +210,5 @@ async def test_a_stream_that_outlasts_the_drain_ends_with_an_error_event(
 
         assert await running.ended() == 0
     assert b'"code":"draining"' in sse_data(body)[-1]
-    [receipt] = await read_receipts(tables, Account("c1", "p1"))
+    [receipt] = await read_receipts(store, Account("c1", "p1"))
     assert receipt["source"] == "counted"

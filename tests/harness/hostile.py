@@ -154,7 +154,7 @@ async def start_drain(service: Service) -> None:
 async def final_book(service: Service, account: Account = Account("c1", "p1")) -> Book:  # noqa: B008
     """The client's book once the service has stopped."""
     await service.served
-    book = await service.tables.read(account, "all")
+    book = await service.store.read(account, "all")
     assert book is not None
     return book
 

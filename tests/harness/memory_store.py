@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Change, Receipt, Write
-from gptdock.ledger.store import BATCH, Answer
+from gptdock.ledger.store import BATCH, Result
 from tests.harness.world import apply, holds
 
 Key = tuple[Account, str]  # account, period
@@ -105,14 +105,14 @@ class Tables:
             self.accounts[key[0]] = change.old_max + change.max_by
         return True
 
-    def send(self, key: Key, write: Write) -> Answer:
+    def send(self, key: Key, write: Write) -> Result:
         """One conditional update."""
         before = self.books.get(key)
         if before is None or not holds(before, write):
-            return Answer(False, before)
+            return Result(False, before)
         self.books[key] = apply(before, write)
         self.applied.append(Applied(key, write, before, self.books[key]))
-        return Answer(True, self.books[key])
+        return Result(True, self.books[key])
 
     def open(self, key: Key, seen: int | None, default_max: int) -> None:
         """One transaction: the account as it was read, the book absent."""
@@ -134,9 +134,9 @@ class MemoryStore:
     tables: Tables
     cut: bool = False
 
-    async def send(self, account: Account, period: str, write: Write) -> Answer:
+    async def send(self, account: Account, period: str, write: Write) -> Result:
         sent = Sent((account, period), write)
-        answer: Answer = await self._call(lambda: self.tables.send(*sent), sent)
+        answer: Result = await self._call(lambda: self.tables.send(*sent), sent)
         return answer
 
     async def read(self, account: Account, period: str) -> Book | None:

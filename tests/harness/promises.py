@@ -28,7 +28,7 @@ def wrong(world: World) -> str:
 
 
 def _wrong_at_rest(world: World, process: Process) -> str:
-    name, truth = process.side.process, sum(process.truth)
+    name, truth = process.state.process, sum(process.truth)
     charged = sum(receipt.tokens for receipt in world.usage.values() if receipt.process == name)
     if process.away:
         return ""
@@ -43,13 +43,13 @@ def _wrong_at_rest(world: World, process: Process) -> str:
 
 def quiet(world: World) -> bool:
     """Whether nothing is held, in flight, or still to put."""
-    busy = any(p.up and (p.side.flying or p.side.requests or _unput(p)) for p in world.processes)
+    busy = any(p.up and (p.state.in_flight or p.state.requests or _unput(p)) for p in world.processes)
     leases = world.book.leases.values()
     return not busy and all(not x.held and all(r.key in world.usage for r in x.receipts) for x in leases)
 
 
 def _unput(process: Process) -> bool:
-    receipts = process.side.lease.receipts if process.side.lease else ()
+    receipts = process.state.lease.receipts if process.state.lease else ()
     return any(receipt.key not in process.put for receipt in receipts)
 
 

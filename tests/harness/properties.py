@@ -147,7 +147,7 @@ def _meters_an_answer(answer: dict[str, Any], raw: bytes) -> None:
 def _is_sane(meter: Meter) -> None:
     assert all(0 <= tokens <= MOST_TOKENS for tokens in meter.usage or ())
     assert meter.error is None or isinstance(meter.error, dict)
-    assert meter.text_seen or not meter.text()
+    assert meter.has_text or not meter.text()
 
 
 def _before_done(events: list[bytes]) -> Iterator[bytes]:

@@ -17,7 +17,6 @@ from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.http import app as application
 from gptdock.http import server
 from gptdock.http.app_keys import LEDGER
-from gptdock.ledger import store
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
@@ -37,7 +36,7 @@ class Service:
     app: web.Application
     session: aiohttp.ClientSession
     openai: SimulatedOpenAI
-    tables: Store
+    store: Store
     stop: asyncio.Event
     served: asyncio.Task[bool]
 
@@ -66,19 +65,19 @@ class Service:
     async def used(self) -> int:
         """Tokens that the usual client was charged, once everything is settled; 0 if it is new."""
         await self.ledger.settled()
-        book = await self.tables.read(Account("c1", "p1"), self.ledger.period())
+        book = await self.store.read(Account("c1", "p1"), self.ledger.period())
         return book.used if book else 0
 
     async def receipts(self, client_id: str = "c1", product_id: str = "p1") -> list[dict[str, Any]]:
         """The receipts in `usage`, by time, once everything is settled; numbers as int."""
         await self.ledger.settled()
-        return await read_receipts(self.tables, Account(client_id, product_id))
+        return await read_receipts(self.store, Account(client_id, product_id))
 
 
-async def read_receipts(tables: Store, account: Account) -> list[dict[str, Any]]:
+async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
     """All receipts of one client that are put, by time."""
-    answer = await tables._client.query(
-        TableName=tables._usage,
+    answer = await store._client.query(
+        TableName=store._usage,
         KeyConditionExpression="account = :a",
         ExpressionAttributeValues={":a": {"S": f"{account.client_id}#{account.product_id}"}},
     )
@@ -92,18 +91,18 @@ async def read_receipts(tables: Store, account: Account) -> list[dict[str, Any]]
 async def serve_tables() -> AsyncIterator[str]:
     """A DynamoDB with our tables: made by a first call, copied from it by all others, which takes a hundredth."""
     if not _made:
-        async with serve_dynamodb(tables=_made) as url, store.connect(make_settings(url, NOBODY)) as tables:
-            await tables.create_tables()
+        async with serve_dynamodb(tables=_made) as url, Store.connected(make_settings(url, NOBODY)) as store:
+            await store.create_tables()
     async with serve_dynamodb(tables=copy.deepcopy(_made)) as url:
         yield url
 
 
 async def make_tables_anew(endpoint: str) -> None:
     """Have our tables, and these empty, in a DynamoDB that other tests used before."""
-    async with store.connect(make_settings(endpoint, NOBODY)) as tables:
-        for name in (await tables._client.list_tables())["TableNames"]:
-            await tables._client.delete_table(TableName=name)
-        await tables.create_tables()
+    async with Store.connected(make_settings(endpoint, NOBODY)) as store:
+        for name in (await store._client.list_tables())["TableNames"]:
+            await store._client.delete_table(TableName=name)
+        await store.create_tables()
 
 
 def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
@@ -128,7 +127,7 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
 
     The tables must be there.
     """
-    async with store.connect(settings) as tables:
+    async with Store.connected(settings) as store:
         app, sock, stop, ready = application.create(settings), _free_socket(), asyncio.Event(), asyncio.Event()
         served = asyncio.create_task(server.serve(app, sock, stop, ready.set))
         started = asyncio.create_task(ready.wait())
@@ -139,7 +138,7 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         try:
             async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
-                yield Service(url, app, session, openai, tables, stop, served)
+                yield Service(url, app, session, openai, store, stop, served)
         finally:
             stop.set()
             settled = await served

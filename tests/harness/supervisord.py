@@ -93,7 +93,7 @@ class Supervisor:
         return out.decode()
 
     async def ask(self, key: str = KEY) -> None:
-        """Ask over a connection of its own, and be answered."""
+        """Demand over a connection of its own, and be answered."""
         async with aiohttp.ClientSession() as session, self.open(session, key) as response:
             assert response.status == 200
             assert sse_data(await response.read())[-1] == b"[DONE]"

@@ -1,4 +1,4 @@
-"""A world for the real `side` and `quota`: processes, a store that loses and delays, an operator, a clock.
+"""A world for the real `state` and `quota`: processes, a store that loses and delays, an operator, a clock.
 
 Everything is a value; an action maps a World to a World. A write that is not answered becomes a ghost: it may arrive at
 any later time, or never. A process that takes no step while the clock runs is paused; one that generates meanwhile is
@@ -10,18 +10,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gptdock.ledger import lease_state, verbs
-from gptdock.ledger.book import Ask, Book, Change, Receipt, Terms, Write
-from gptdock.ledger.lease_state import Side, State
+from gptdock.ledger.book import Book, Change, Demand, Receipt, Terms, Write
+from gptdock.ledger.lease_state import LeaseState, Phase
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and a swept one is kept: both end at the next tick
 NOTHING: Mapping[Any, Any] = {}
-GUARDS = frozenset({"seen", "needed", "fence", "receipt"})  # conditions of the store; without one it is broken
+# Conditions of the store; without one it is broken.
+GUARDS = frozenset({"expected_number", "needed", "fence", "receipt"})
 
 
 class Process(NamedTuple):
-    side: Side
-    wants: tuple[Ask, ...]
+    state: LeaseState
+    wants: tuple[Demand, ...]
     truth: tuple[int, ...]  # tokens that the upstream generated, by request
     up: bool = True
     number: int = 0
@@ -51,22 +52,32 @@ class World(NamedTuple):
 def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> World:
     """Processes with what their requests want, (full, least) each, on one book."""
     processes = tuple(
-        Process(Side(f"P{p}"), tuple(Ask(*want) for want in row), (0,) * len(row)) for p, row in enumerate(wants)
+        Process(LeaseState(f"P{p}"), tuple(Demand(*want) for want in row), (0,) * len(row))
+        for p, row in enumerate(wants)
     )
     return World(Book(limit, limit, 0), processes, faults, peak=limit)
+
+
+def verb(write: Write) -> str:
+    """What a write does: commit, revive, sweep or remove."""
+    if write.lease is None:
+        return "remove"
+    if write.lease.number < 0:
+        return "sweep"
+    return "revive" if (write.expected_number or 0) < 0 else "commit"
 
 
 # -- the store --------------------------------------------------------------------------------------------------------
 def holds(book: Book, write: Write, guards: frozenset[str] = GUARDS) -> bool:
     """The condition of a write, as `items.update` says it to DynamoDB."""
     lease = book.leases.get(write.process)
-    if write.seen is None:
+    if write.expected_number is None:
         fenced = write.lease is not None and book.fence >= write.lease.expires_at and "fence" in guards
-        seen = lease is None and not fenced
+        as_expected = lease is None and not fenced
     else:
-        seen = lease is not None and (lease.number == write.seen or "seen" not in guards)
+        as_expected = lease is not None and (lease.number == write.expected_number or "expected_number" not in guards)
     enough = write.needed is None or book.left >= write.needed or "needed" not in guards
-    return seen and enough and (write.fence is None or book.fence <= write.fence)
+    return as_expected and enough and (write.fence is None or book.fence <= write.fence)
 
 
 def apply(book: Book, write: Write) -> Book:
@@ -84,15 +95,15 @@ def stored(world: World, write: Write) -> tuple[World, bool]:
         return world, False
     before = world.book
     world = world._replace(book=apply(before, write))
-    if write.asks and world.book.left < 0:
+    if write.new_holds and world.book.left < 0:
         world = world._replace(bad="left < 0 by a hold")
-    if write.used_by < 0 and write.verb != "revive":
+    if write.used_by < 0 and verb(write) != "revive":
         world = world._replace(bad="used fell")
     p = int(write.process[1:])
     process = world.processes[p]
-    if write.verb == "sweep" and (process.up or process.stale):
+    if verb(write) == "sweep" and (process.up or process.stale):
         world = world._replace(slack=world.slack + max(0, write.left_by))
-    if write.verb == "remove":
+    if verb(write) == "remove":
         away = process.away or (before.leases[write.process].number < 0 and process.up)
         return swap(world, p, away=away), True
     if write.lease and write.lease.number > 0:
@@ -123,8 +134,8 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
             yield from _requests(world, p, process)
             yield from _commits(world, p, process)
             if after := spend(world, "crash"):
-                stale = any(_uncovered(process, i) for i in process.side.requests)
-                yield f"P{p} dies", swap(after, p, up=False, stale=stale, side=Side(f"P{p}"))
+                stale = any(_uncovered(process, i) for i in process.state.requests)
+                yield f"P{p} dies", swap(after, p, up=False, stale=stale, state=LeaseState(f"P{p}"))
     for i, ghost in enumerate(world.ghosts):
         after = world._replace(ghosts=world.ghosts[:i] + world.ghosts[i + 1 :])
         done = stored(after, ghost)[0] if isinstance(ghost, Write) else changed(after, ghost)
@@ -141,12 +152,12 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
 def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     i = process.asked
     if i < len(process.wants):
-        new = lease_state.ask(process.side, i, process.wants[i], 0)
-        yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, side=new, asked=i + 1)
-    for i, request in process.side.requests.items():
-        if request.state is State.WAITS and (after := spend(world, "give_up")):
-            yield f"P{p} caller {i} gives up", swap(after, p, side=lease_state.give_up(process.side, i))
-        if request.state is State.OPEN:
+        new = lease_state.ask(process.state, i, process.wants[i], 0)
+        yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, state=new, asked=i + 1)
+    for i, request in process.state.requests.items():
+        if request.phase is Phase.WAITS and (after := spend(world, "give_up")):
+            yield f"P{p} caller {i} gives up", swap(after, p, state=lease_state.give_up(process.state, i))
+        if request.phase is Phase.OPEN:
             truth = process.truth[i]
             if truth < request.held:
                 yield f"P{p} upstream generates for {i}", swap(world, p, truth=_plus(process.truth, i, 1))
@@ -160,26 +171,26 @@ def _ended(world: World, p: int, i: int, truth: int) -> World:
     process = world.processes[p]
     receipt = Receipt(f"r#P{p}#{i}", truth, 0, 0, "u", "m", "upstream", "complete", f"P{p}")
     truths = _plus(process.truth, i, truth - process.truth[i])
-    return swap(world, p, side=lease_state.end(process.side, i, receipt), truth=truths)
+    return swap(world, p, state=lease_state.end(process.state, i, receipt), truth=truths)
 
 
 def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
-    write = process.side.flying
+    write = process.state.in_flight
     if write is None:
-        seen = lease_state.progress(process.side, {i: process.truth[i] for i in process.side.requests})
-        for renew, ours in ((False, process.side), (True, seen)):
+        as_expected = lease_state.progress(process.state, {i: process.truth[i] for i in process.state.requests})
+        for renew, ours in ((False, process.state), (True, as_expected)):
             made = lease_state.commit(ours, _terms(world, process), process.put, renew=renew)
             if made and not (renew and _is_idle(ours, made)):
-                yield f"P{p} sends {made}", _launched(swap(world, p, side=ours), p, made)
-        if not process.side.requests and process.side.lease and (after := spend(world, "forget")):
-            yield f"P{p} forgets the book", swap(after, p, side=Side(f"P{p}"), put=frozenset())
+                yield f"P{p} sends {made}", _launched(swap(world, p, state=ours), p, made)
+        if not process.state.requests and process.state.lease and (after := spend(world, "forget")):
+            yield f"P{p} forgets the book", swap(after, p, state=LeaseState(f"P{p}"), put=frozenset())
     else:
         after, applied = stored(world, write)
         yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
         if lost := spend(world, "timeout"):
             lost = lost._replace(ghosts=(*lost.ghosts, write))
-            yield f"P{p} is not answered", swap(lost, p, side=lease_state.timed_out(process.side))
-    receipts = process.side.lease.receipts if process.side.lease else ()
+            yield f"P{p} is not answered", swap(lost, p, state=lease_state.timed_out(process.state))
+    receipts = process.state.lease.receipts if process.state.lease else ()
     if missing := [receipt for receipt in receipts if receipt.key not in process.put]:
         keys = process.put | {receipt.key for receipt in missing}
         yield f"P{p} puts its receipts", swap(_put(world, missing), p, put=keys)
@@ -187,42 +198,42 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
 
 def _learned(world: World, p: int, *, applied: bool) -> World:
     process = world.processes[p]
-    assert process.side.flying is not None
+    assert process.state.in_flight is not None
     if applied:
-        return swap(world, p, side=lease_state.applied(process.side, process.side.flying))
+        return swap(world, p, state=lease_state.applied(process.state, process.state.in_flight))
     try:
-        new = lease_state.refused(process.side, world.book, _terms(world, process), process.put)
+        new = lease_state.refused(process.state, world.book, _terms(world, process), process.put)
     except ValueError as exc:
         return world._replace(bad=str(exc))
-    gone = any(i not in new.requests for i, r in process.side.requests.items() if r.state is State.OPEN)
-    world = swap(world, p, side=replace(new, flying=None), away=process.away or (gone and new.lease is None))
-    return _launched(world, p, new.flying) if new.flying else world
+    gone = any(i not in new.requests for i, r in process.state.requests.items() if r.phase is Phase.OPEN)
+    world = swap(world, p, state=replace(new, in_flight=None), away=process.away or (gone and new.lease is None))
+    return _launched(world, p, new.in_flight) if new.in_flight else world
 
 
 def _launched(world: World, p: int, write: Write) -> World:
     process = world.processes[p]
     assert write.lease is not None
-    requests = process.side.requests
-    levels = {i: r.receipt.tokens if r.receipt else r.seen for i, r in requests.items()}
+    requests = process.state.requests
+    levels = {i: r.receipt.tokens if r.receipt else r.used for i, r in requests.items()}
     return swap(
         world,
         p,
-        side=lease_state.send(process.side, write),
+        state=lease_state.send(process.state, write),
         number=write.lease.number,
         levels={**_remembered(world, process), write.lease.number: levels},
     )
 
 
-def _is_idle(ours: Side, write: Write) -> bool:
+def _is_idle(ours: LeaseState, write: Write) -> bool:
     """Whether a renewal would change nothing: without this no world could be searched to its end."""
     old, new = ours.lease, write.lease
     same = old and new and (old.will, old.expires_at, old.number > 0) == (new.will, new.expires_at, True)
-    return bool(same) and not write.asks and not write.ends
+    return bool(same) and not write.new_holds and not write.ends
 
 
 def _remembered(world: World, process: Process) -> dict[int, Mapping[int, int]]:
     """Levels of the commits that may yet be applied."""
-    writes = [process.side.flying, process.side.replaced, *world.ghosts]
+    writes = [process.state.in_flight, process.state.replaced, *world.ghosts]
     numbers = {write.lease.number for write in writes if isinstance(write, Write) and write.lease}
     return {number: levels for number, levels in process.levels.items() if number in numbers}
 
@@ -242,9 +253,9 @@ def _sweeps(world: World) -> Iterator[tuple[str, World]]:
             write = verbs.remove(name, lease, world.book.fence)
         else:
             continue
-        yield f"{write.verb} of {name}", stored(after, write)[0]
+        yield f"{verb(write)} of {name}", stored(after, write)[0]
         if stray := spend(after, "stray"):
-            yield f"{write.verb} of {name} is read and sent", stray._replace(ghosts=(*world.ghosts, write))
+            yield f"{verb(write)} of {name} is read and sent", stray._replace(ghosts=(*world.ghosts, write))
 
 
 def _changes(world: World) -> Iterator[tuple[str, Change]]:
@@ -267,9 +278,9 @@ def _plus(values: tuple[int, ...], i: int, by: int) -> tuple[int, ...]:
 
 
 def _uncovered(process: Process, i: int) -> bool:
-    request = process.side.requests[i]
+    request = process.state.requests[i]
     covered = min(request.held, process.base.get(i, 0) + ALLOWANCE)
-    return request.state in (State.OPEN, State.ENDED) and process.truth[i] > covered
+    return request.phase in (Phase.OPEN, Phase.ENDED) and process.truth[i] > covered
 
 
 def swap(world: World, p: int, **changes: Any) -> World:

@@ -134,8 +134,8 @@ async def set_quota(service, max_quota: int, **query: str):
 async def check_balance(service) -> None:
     """As `gptdock audit` would find it."""
     await service.ledger.settled()
-    sweeper = Sweeper(service.tables, service.ledger.process, lambda: 0, 10, 3600)
-    findings = [finding async for finding in audit(service.tables, sweeper)]
+    sweeper = Sweeper(service.store, service.ledger.process, lambda: 0, 10, 3600)
+    findings = [finding async for finding in audit(service.store, sweeper)]
     assert findings
     assert [finding for finding in findings if finding.drift] == []
 
@@ -277,7 +277,7 @@ async def test_a_quota_below_what_is_held_refuses_until_it_fits(serve):
         service.openai.script = Script(tokens=20, hold_at=5)
         async with service.ask(stream=True) as stream:
             await service.openai.journal.sent(5)
-            held = (await service.tables.read(Account("c1", "p1"), "all")).held
+            held = (await service.store.read(Account("c1", "p1"), "all")).held
 
             [book] = (await set_quota(service, 100))["books"]
 
@@ -352,8 +352,8 @@ async def test_a_report_sums_to_what_was_used(service):
             await response.read()
     await set_quota(service, 9000)
     used = (await overview(service))["books"][0]["quota_used"]
-    lost = Write("commit", "dead", None, Lease(50, 30, 1, 1), left_by=-50)
-    assert (await service.tables.send(Account("c1", "p1"), "all", lost)).applied
+    lost = Write("dead", None, Lease(50, 30, 1, 1), left_by=-50)
+    assert (await service.store.send(Account("c1", "p1"), "all", lost)).applied
 
     by_day, by_user, by_request = [await report(service, by=by) for by in ("day", "user", "request")]
 
@@ -378,7 +378,7 @@ async def test_a_report_is_of_the_running_period_unless_another_is_asked_for(ser
     async with serve(quota_period="month") as service:
         async with service.ask() as response:
             await response.read()
-        await service.tables.put_receipts([(Account("c1", "p1"), "2026-10", october)])
+        await service.store.put_receipts([(Account("c1", "p1"), "2026-10", october)])
         spent, period = service.openai.journal[0].spent, service.ledger.period()
 
         found = {
@@ -418,7 +418,7 @@ async def fill(service, count: int) -> None:
     receipts = [receipt._replace(key=f"2026-11-23T00:00:00.000Z#r{number:04}#p") for number in range(count)]
     for start in range(0, count, 25):
         batch = receipts[start : start + 25]
-        await service.tables.put_receipts([(Account("c1", "p1"), "all", receipt) for receipt in batch])
+        await service.store.put_receipts([(Account("c1", "p1"), "all", receipt) for receipt in batch])
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
@@ -457,13 +457,13 @@ def ended(caplog) -> tuple[str, int]:
     return line.outcome, line.status
 
 
-async def test_an_operator_who_does_not_read_is_cut(serve, tables, caplog):
+async def test_an_operator_who_does_not_read_is_cut(serve, store, caplog):
     caplog.set_level(logging.INFO, "gptdock")
     receipt = Receipt("", 12, 5, 7, "u1", "m", "upstream", "x" * 300_000, "p", 1)
     async with serve(write_timeout=0.3) as service:
         await set_quota(service, 100)
         for number in range(40):  # 12 MB: more than the buffers of a connection take
-            await tables.put_receipts([(Account("c1", "p1"), "all", receipt._replace(key=f"2026-11-23T{number:02}"))])
+            await store.put_receipts([(Account("c1", "p1"), "all", receipt._replace(key=f"2026-11-23T{number:02}"))])
         with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with hearing("report not read to its end") as heard:

@@ -117,7 +117,7 @@ async def _read_all(deaf: socket.socket) -> None:
 
 
 async def _fill(service: Service, deaf: socket.socket) -> None:
-    """Ask until an answer cannot be written any more, as nobody reads."""
+    """Demand until an answer cannot be written any more, as nobody reads."""
     for _ in range(100):
         await asyncio.get_running_loop().sock_sendall(deaf, request("GET", "/v1/openapi.json") * 10)
         for _ in range(100):

@@ -155,11 +155,11 @@ async def _read(service: Service) -> None:
         await response.read()
 
 
-async def test_what_a_lost_process_had_used_is_charged_as_lost(serve, tables: Store, operations: Operations):
+async def test_what_a_lost_process_had_used_is_charged_as_lost(serve, store: Store, operations: Operations):
     account = Account("c1", "p1")
-    await tables.open_book(account, "all", 1000, "now")
-    write = Write("commit", "gone", None, Lease(300, 120, 1, 1), left_by=-300)
-    assert (await tables.send(account, "all", write)).applied
+    await store.open_book(account, "all", 1000, "now")
+    write = Write("gone", None, Lease(300, 120, 1, 1), left_by=-300)
+    assert (await store.send(account, "all", write)).applied
     async with serve(ops_port=operations.port) as service:
         before = await operations.samples()
         assert (await service.info())["quota_used"] == 120
@@ -204,7 +204,7 @@ async def test_it_is_not_ready_without_dynamodb(serve, proxy, operations: Operat
         assert await operations.ready() == (200, "ready")
 
 
-async def test_it_is_not_ready_before_it_serves(serve, tables, proxy, operations: Operations):
+async def test_it_is_not_ready_before_it_serves(serve, store, proxy, operations: Operations):
     proxy.strike("hole", operation="DescribeTable")
 
     async def wait_until_listening() -> tuple[int, str]:

@@ -316,6 +316,6 @@ async def _refused(service, stream):
 async def _check_settled(service, source, used):
     """One receipt, which the book agrees with; nothing is held."""
     book = await final_book(service)
-    [receipt] = await read_receipts(service.tables, ACCOUNT)
+    [receipt] = await read_receipts(service.store, ACCOUNT)
     assert (receipt["source"], receipt["tokens"]) == (source, used)
     assert (book.held, book.used, book.left) == (0, used, book.max - used)

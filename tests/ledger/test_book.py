@@ -4,33 +4,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.ledger import periods, verbs
-from gptdock.ledger.book import Ask, Book, Lease, Receipt
+from gptdock.ledger.book import Book, Demand, Lease, Receipt
 
-ASKS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Ask(full, least)))
+ASKS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Demand(full, least)))
 
 
 def test_an_ask_is_an_upper_bound_and_a_minimal_answer():
-    assert Ask.of(prompt_tokens=100, completion_tokens=1000) == Ask(full=1108, least=124)
+    assert Demand.of(prompt_tokens=100, completion_tokens=1000) == Demand(full=1108, least=124)
 
 
 def test_an_answer_that_is_short_anyway_has_no_lesser_form():
-    assert Ask.of(prompt_tokens=100, completion_tokens=10) == Ask(full=118, least=118)
+    assert Demand.of(prompt_tokens=100, completion_tokens=10) == Demand(full=118, least=118)
 
 
 def test_all_ask_in_full_while_nobody_knows_what_is_left():
-    assert verbs.fit([(1, Ask(50, 10)), (2, Ask(70, 10))], None) == {1: 50, 2: 70}
+    assert verbs.fit([(1, Demand(50, 10)), (2, Demand(70, 10))], None) == {1: 50, 2: 70}
 
 
 def test_the_last_that_fits_is_cut_to_what_is_left():
-    assert verbs.fit([(1, Ask(50, 10)), (2, Ask(50, 10)), (3, Ask(50, 10))], 75) == {1: 50, 2: 25}
+    assert verbs.fit([(1, Demand(50, 10)), (2, Demand(50, 10)), (3, Demand(50, 10))], 75) == {1: 50, 2: 25}
 
 
 def test_a_smaller_request_may_fit_where_an_earlier_one_did_not():
-    assert verbs.fit([(1, Ask(50, 40)), (2, Ask(20, 10))], 30) == {2: 20}
+    assert verbs.fit([(1, Demand(50, 40)), (2, Demand(20, 10))], 30) == {2: 20}
 
 
 @given(st.lists(ASKS), st.integers(-10, 500))
-def test_what_fits_is_never_more_than_there_is_room_for(asks: list[Ask], room: int):
+def test_what_fits_is_never_more_than_there_is_room_for(asks: list[Demand], room: int):
     holds = verbs.fit(list(enumerate(asks)), room)
 
     assert sum(holds.values()) <= max(0, room)
@@ -42,7 +42,7 @@ def test_a_sweep_charges_the_will_and_frees_the_rest():
 
     write = verbs.sweep("p", lease, now=2000, retain_seconds=3600)
 
-    assert (write.left_by, write.used_by, write.seen) == (70, 30, 7)
+    assert (write.left_by, write.used_by, write.expected_number) == (70, 30, 7)
     assert write.lease
     assert write.lease[:4] == (0, 30, -7, 5600)
     assert [receipt.tokens for receipt in write.lease.receipts] == [30]

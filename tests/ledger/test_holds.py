@@ -10,7 +10,7 @@ import pytest
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import backoff, store
+from gptdock.ledger import backoff
 from gptdock.ledger.book import Lease
 from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.charges import Charge
@@ -66,9 +66,9 @@ async def doom(dynamodb: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def doomed(doom: Proxy, tables: Store) -> AsyncIterator[Store]:
+async def doomed(doom: Proxy, store: Store) -> AsyncIterator[Store]:
     """The store of the process that is killed."""
-    async with store.connect(make_settings(doom.url, NOBODY)) as doomed:
+    async with Store.connected(make_settings(doom.url, NOBODY)) as doomed:
         yield doomed
 
 
@@ -94,49 +94,49 @@ async def doom_when_settled(ledger: Ledger, doom: Proxy) -> None:
     doom.always = "break"
 
 
-async def numbers(ledger: Ledger, tables: Store) -> tuple[int, int, int, int]:
+async def numbers(ledger: Ledger, store: Store) -> tuple[int, int, int, int]:
     """left, held, used, sum of receipts."""
     await ledger.settled()
     book = await ledger.read(ACCOUNT, ledger.period())
-    receipts = await read_receipts(tables, ACCOUNT)
+    receipts = await read_receipts(store, ACCOUNT)
     return book.left, book.held, book.used, sum(receipt["tokens"] for receipt in receipts)
 
 
-async def test_a_settled_hold_costs_what_was_used(start: Start, tables: Store):
+async def test_a_settled_hold_costs_what_was_used(start: Start, store: Store):
     async with start() as ledger:
         hold = await spend(ledger, 42)
 
         assert (hold.tokens, hold.max, hold.left) == (100, 1000, 900)
-        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
-async def test_a_released_hold_costs_nothing(start: Start, tables: Store):
+async def test_a_released_hold_costs_nothing(start: Start, store: Store):
     async with start() as ledger:
         async with ledger.hold(claim()):
             pass
 
-        assert await numbers(ledger, tables) == (1000, 0, 0, 0)
+        assert await numbers(ledger, store) == (1000, 0, 0, 0)
 
 
-async def test_usage_above_the_hold_is_charged(start: Start, tables: Store):
+async def test_usage_above_the_hold_is_charged(start: Start, store: Store):
     async with start() as ledger:
         await spend(ledger, 1200)
 
-        assert await numbers(ledger, tables) == (-200, 0, 1200, 1200)
+        assert await numbers(ledger, store) == (-200, 0, 1200, 1200)
         with pytest.raises(QuotaExceeded):
             await spend(ledger, 1)
 
 
-async def test_only_the_first_end_of_a_hold_counts(start: Start, tables: Store):
+async def test_only_the_first_end_of_a_hold_counts(start: Start, store: Store):
     async with start() as ledger:
         hold = await spend(ledger, 42)
         hold.settle(charge(99), "complete")
         hold.release()
 
-        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
-async def test_of_many_at_once_those_that_fit_are_admitted(start: Start, tables: Store, proxy: Proxy):
+async def test_of_many_at_once_those_that_fit_are_admitted(start: Start, store: Store, proxy: Proxy):
     async def ask(ledger: Ledger) -> bool:
         try:
             async with ledger.hold(claim()):
@@ -151,7 +151,7 @@ async def test_of_many_at_once_those_that_fit_are_admitted(start: Start, tables:
         admitted = await asyncio.gather(*(ask(ledger) for ledger in (one, other) for _ in range(20)))
 
         assert sum(admitted) == 10
-        assert await numbers(one, tables) == (1000, 0, 0, 0)
+        assert await numbers(one, store) == (1000, 0, 0, 0)
         assert proxy.calls["UpdateItem"] < 20, "no group commit"
 
 
@@ -171,7 +171,7 @@ async def test_what_is_left_must_hold_a_minimal_answer(start: Start):
 
 
 @pytest.mark.parametrize("lost", [1, 2, 5, 10])
-async def test_lost_answers_charge_once(start: Start, tables: Store, proxy: Proxy, monkeypatch, lost: int):
+async def test_lost_answers_charge_once(start: Start, store: Store, proxy: Proxy, monkeypatch, lost: int):
     monkeypatch.setattr(backoff, "MOST_SECONDS", backoff.FIRST_SECONDS)
     async with start() as ledger:
         await spend(ledger, 1)
@@ -181,10 +181,10 @@ async def test_lost_answers_charge_once(start: Start, tables: Store, proxy: Prox
             proxy.strike(*losses)
             hold.settle(charge(42), "complete")
 
-        assert await numbers(ledger, tables) == (957, 0, 43, 43)
+        assert await numbers(ledger, store) == (957, 0, 43, 43)
 
 
-async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start, tables: Store, proxy: Proxy):
+async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start, store: Store, proxy: Proxy):
     """Shut out, it can no longer hold tokens for nobody."""
     async with start(reserve_timeout=10) as ledger, start() as other:
         await spend(ledger, 1)
@@ -195,10 +195,10 @@ async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start,
         await other.settled()
 
         assert await proxy.release() == [400]
-        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
 
 
-async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, tables: Store, proxy: Proxy):
+async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, store: Store, proxy: Proxy):
     async with start(reserve_timeout=10) as ledger:
         await spend(ledger, 1)
         proxy.strike("late")
@@ -207,12 +207,12 @@ async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start:
         await proxy.release()
         await waiting
 
-        assert await numbers(ledger, tables) == (957, 0, 43, 43)
+        assert await numbers(ledger, store) == (957, 0, 43, 43)
 
 
 @pytest.mark.parametrize("fault", ["hole", "throttle", "break", "lose"])
 async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
-    start: Start, tables: Store, proxy: Proxy, fault
+    start: Start, store: Store, proxy: Proxy, fault
 ):
     async with start(reserve_timeout=0.3) as ledger:
         await spend(ledger, 1)
@@ -222,10 +222,10 @@ async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
                 await spend(ledger, 1)
         proxy.always = None
 
-        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
 
 
-async def test_who_leaves_while_waiting_holds_nothing(start: Start, tables: Store, proxy: Proxy):
+async def test_who_leaves_while_waiting_holds_nothing(start: Start, store: Store, proxy: Proxy):
     async with start() as ledger:
         await spend(ledger, 1)
         proxy.strike("late", "late")
@@ -235,10 +235,10 @@ async def test_who_leaves_while_waiting_holds_nothing(start: Start, tables: Stor
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
-        assert await numbers(ledger, tables) == (999, 0, 1, 1)
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
 
 
-async def test_a_settle_outlives_an_outage(start: Start, tables: Store, proxy: Proxy):
+async def test_a_settle_outlives_an_outage(start: Start, store: Store, proxy: Proxy):
     async with start() as ledger:
         async with ledger.hold(claim()) as hold:
             proxy.always = "break"
@@ -246,28 +246,28 @@ async def test_a_settle_outlives_an_outage(start: Start, tables: Store, proxy: P
         await proxy.struck.wait()
         proxy.always = None
 
-        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
-async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, tables: Store, proxy: Proxy):
+async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, store: Store, proxy: Proxy):
     async with start() as ledger:
         proxy.strike("throttle", "lose", operation="BatchWriteItem")
         await spend(ledger, 42)
 
-        assert await numbers(ledger, tables) == (958, 0, 42, 42)
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
-async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, tables: Store, proxy: Proxy):
+async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: Store, proxy: Proxy):
     proxy.strike("hole", operation="BatchWriteItem")
     async with start() as ledger:
         await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(60)))
         book = await ledger.read(ACCOUNT, ledger.period())
         assert len(book.leases[ledger.process].receipts) <= MOST_RECEIPTS
 
-        assert await numbers(ledger, tables) == (940, 0, 60, 60)
+        assert await numbers(ledger, store) == (940, 0, 60, 60)
 
 
-async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start, tables: Store, proxy: Proxy):
+async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start, store: Store, proxy: Proxy):
     """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
     throttled: list[Fault] = ["throttle"] * 1000
     proxy.strike(*throttled, operation="BatchWriteItem")
@@ -276,69 +276,69 @@ async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start
             await spend(ledger, 1)
         proxy.faults.clear()
 
-        assert await numbers(ledger, tables) == (940, 0, 60, 60)
+        assert await numbers(ledger, store) == (940, 0, 60, 60)
 
 
 async def test_a_killed_process_is_charged_by_its_will(
-    start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
+    start: Start, store: Store, clock: Clock, doom: Proxy, doomed: Store
 ):
     async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
-        hold.seen = lambda: 2
+        hold.count_used = lambda: 2
         doom.always = "break"
     async with start() as other:
         clock.now += 60 + 10 + 2
 
-        assert await numbers(other, tables) == (1000 - 22, 0, 22, 22), "prompt 2 + 0.1 s x 200 tokens"
+        assert await numbers(other, store) == (1000 - 22, 0, 22, 22), "prompt 2 + 0.1 s x 200 tokens"
 
 
 async def test_a_killed_process_leaves_nothing_in_the_end(
-    start: Start, tables: Store, clock: Clock, doom: Proxy, doomed: Store
+    start: Start, store: Store, clock: Clock, doom: Proxy, doomed: Store
 ):
     async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
-        hold.seen = lambda: 2
+        hold.count_used = lambda: 2
         await spend(killed, 42)
         await doom_when_settled(killed, doom)
     async with start() as other:
         for _ in range(3):
             clock.now += 4000
-            await numbers(other, tables)
+            await numbers(other, store)
 
         book = await other.read(ACCOUNT, other.period())
         assert not book.leases
-        assert await numbers(other, tables) == (1000 - 64, 0, 64, 64)
+        assert await numbers(other, store) == (1000 - 64, 0, 64, 64)
 
 
 async def test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used(
-    start: Start, tables: Store, clock: Clock
+    start: Start, store: Store, clock: Clock
 ):
     async with start() as paused, start() as other:
         async with paused.hold(claim(300)) as hold:
             clock.now += 60 + 10 + 2
-            swept = await numbers(other, tables)
+            swept = await numbers(other, store)
             hold.settle(charge(77), "complete")
 
         assert swept[1] == 0
         assert swept[2] == swept[3] > 0
-        assert await numbers(paused, tables) == (923, 0, 77, 77)
+        assert await numbers(paused, store) == (923, 0, 77, 77)
 
 
 async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew(
-    start: Start, tables: Store, clock: Clock
+    start: Start, store: Store, clock: Clock
 ):
     async with start(progress_seconds=0.1) as paused, start() as other:
         async with paused.hold(claim(300)) as hold:
             clock.now += 60 + 10 + 2
-            await numbers(other, tables)
+            await numbers(other, store)
             clock.now += 3600 + 10 + 2
-            await numbers(other, tables)
+            await numbers(other, store)
             hold.settle(charge(77), "complete")
         await spend(paused, 5)
 
-        left, held, used, receipts = await numbers(paused, tables)
+        left, held, used, receipts = await numbers(paused, store)
         assert (held, used, left) == (0, receipts, 1000 - receipts)
 
 
-async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, tables: Store, clock: Clock):
+async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, store: Store, clock: Clock):
     async with start(quota_period="day") as ledger:
         async with ledger.hold(claim()) as hold:
             clock.now += 86_400
@@ -352,7 +352,7 @@ async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, t
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
 async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_ends_sooner(
-    start: Start, tables: Store, clock: Clock, jump: int
+    start: Start, store: Store, clock: Clock, jump: int
 ):
     async with start(quota_period="day", progress_seconds=0.05) as ledger, start() as other:
         clock.now = NOON + 12 * 3600 - 1800 * (1 if jump > 0 else -1)  # so that it is another day afterwards
@@ -370,25 +370,25 @@ async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_e
         book = await ledger.read(ACCOUNT, period)
         assert (lease.held, lease.expires_at) == (100, max(taken_at, clock.now) + 60)
         assert (book.left, book.held, book.used) == (958, 0, 42)
-        [receipt] = await read_receipts(tables, ACCOUNT)
+        [receipt] = await read_receipts(store, ACCOUNT)
         assert (receipt["tokens"], receipt["period"], ledger.period() != period) == (42, period, True)
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
-async def test_another_s_clock_that_jumps_costs_a_living_process_nothing(start: Start, tables: Store, jump: int):
+async def test_another_s_clock_that_jumps_costs_a_living_process_nothing(start: Start, store: Store, jump: int):
     """An hour ahead it sweeps what is open: that is revived and charged as it was."""
     wrong = Clock()
     async with start() as ledger, start(clock=wrong) as other:
         async with ledger.hold(claim()) as hold:
             wrong.now += jump
-            swept = await numbers(other, tables)
+            swept = await numbers(other, store)
             await spend(other, 5)
             hold.settle(charge(42), "complete")
         await spend(ledger, 7)
         await other.settled()
 
         assert swept[1] == (0 if jump > 0 else 100)
-        assert await numbers(ledger, tables) == (1000 - 54, 0, 54, 54)
+        assert await numbers(ledger, store) == (1000 - 54, 0, 54, 54)
 
 
 async def _lease(ledger: Ledger, period: str) -> Lease:
@@ -397,7 +397,7 @@ async def _lease(ledger: Ledger, period: str) -> Lease:
 
 async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock):
     async with start(progress_seconds=0.05) as ledger, ledger.hold(claim(500)) as hold:
-        hold.seen = lambda: 123
+        hold.count_used = lambda: 123
         clock.now += 50
         book = await ledger.read(ACCOUNT, ledger.period())
         while book.leases[ledger.process].will != 133:
@@ -406,13 +406,13 @@ async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock)
         assert book.leases[ledger.process].expires_at == NOON + 50 + 60
 
 
-async def test_a_forgotten_book_is_taken_up_again(start: Start, tables: Store):
+async def test_a_forgotten_book_is_taken_up_again(start: Start, store: Store):
     async with start() as ledger:
         await spend(ledger, 1)
         ledger._books.clear()
         await spend(ledger, 2)
 
-        assert await numbers(ledger, tables) == (997, 0, 3, 3)
+        assert await numbers(ledger, store) == (997, 0, 3, 3)
 
 
 async def test_an_unknown_client_is_not_found(start: Start):
@@ -443,7 +443,7 @@ async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, pro
 
 
 async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
-    def seen(number: int) -> int:
+    def count_used(number: int) -> int:
         counted.add(number)
         begun.set()
         if len(counted) == most:
@@ -455,7 +455,7 @@ async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: S
     async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
         for number in range(most):
             hold = await holds.enter_async_context(ledger.hold(claim(1)))
-            hold.seen = partial(seen, number)
+            hold.count_used = partial(count_used, number)
         counted.clear()
         begun.clear()
         done.clear()
@@ -470,7 +470,7 @@ async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: S
 async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
     """Each request counts its new text, which takes up to a millisecond; a client may have hundreds."""
 
-    def seen() -> int:
+    def count_used() -> int:
         turns.append(turn)
         return 0
 
@@ -479,7 +479,7 @@ async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
     async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
         for _ in range(8):
             hold = await holds.enter_async_context(ledger.hold(claim(1)))
-            hold.seen = seen
+            hold.count_used = count_used
         turns.clear()
         async with asyncio.timeout(10):
             while len(turns) < 8:

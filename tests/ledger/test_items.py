@@ -18,12 +18,11 @@ RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r#p.1", 12, 5, 7, "user", "model", "
 def _random_write(rng: random.Random) -> Write:
     process = rng.choice(["a1", "b2"])
     lease = Lease(rng.randint(0, 9), rng.randint(0, 9), rng.randint(-3, 3), rng.randint(0, 5), (RECEIPT,))
-    seen = rng.choice([None, rng.randint(-3, 3)])
-    new = lease if seen is None or rng.random() < 0.8 else None
+    expected_number = rng.choice([None, rng.randint(-3, 3)])
+    new = lease if expected_number is None or rng.random() < 0.8 else None
     return Write(
-        verb="commit" if new else "remove",
         process=process,
-        seen=seen,
+        expected_number=expected_number,
         lease=new,
         left_by=rng.randint(-5, 5),
         used_by=rng.randint(-5, 5),
@@ -33,14 +32,14 @@ def _random_write(rng: random.Random) -> Write:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_dynamodb_decides_as_the_reference_does(tables: Store, seed: int):
+async def test_dynamodb_decides_as_the_reference_does(store: Store, seed: int):
     rng = random.Random(seed)
-    await tables.open_book(ACCOUNT, "all", 10, "now")
+    await store.open_book(ACCOUNT, "all", 10, "now")
     book = Book(10, 10, 0)
 
     for _ in range(150):
         write = _random_write(rng)
-        answer = await tables.send(ACCOUNT, "all", write)
+        answer = await store.send(ACCOUNT, "all", write)
         assert answer.applied == world.holds(book, write)
         book = world.apply(book, write) if answer.applied else book
         assert answer.book == book

@@ -28,6 +28,7 @@ from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
 from tests.harness.memory_store import Applied, Call, Key, MemoryStore, Tables
 from tests.harness.service import NOBODY, make_settings
+from tests.harness.world import verb
 
 NOON = 1795435200  # 2026-11-23T12:00:00Z
 ACCOUNT = Account("c1", "p1")
@@ -98,14 +99,14 @@ class Request:
         self.generated = 0
         self.task.cancel()
 
-    def seen(self) -> int:
+    def count_used(self) -> int:
         self.told = self.generated
         return self.told
 
     async def _run(self) -> None:
         with suppress(QuotaExceeded, LedgerUnavailable):
             async with self.process.ledger.hold(self.claim) as hold:
-                self.hold, self.generated, hold.seen = hold, self.claim.prompt_tokens, self.seen
+                self.hold, self.generated, hold.count_used = hold, self.claim.prompt_tokens, self.count_used
                 await self.ended
 
 
@@ -158,7 +159,7 @@ class Process:
         key, write = applied.key, applied.write
         if write.lease and write.lease.number > 0:
             self.covered[key] = self.levels[key, write.lease.number]
-        elif write.verb == "remove" and applied.before.leases[write.process].number < 0 and is_excused and self.lives:
+        elif verb(write) == "remove" and applied.before.leases[write.process].number < 0 and is_excused and self.lives:
             self.away.add(key)
             for request in self.requests:
                 request.is_final |= request.key == key
@@ -432,7 +433,9 @@ class World(RuleBasedStateMachine):
             self._do(request.settle, request.generated)
         self._answer_all()
         self.is_resting = True
-        self._arrive(lambda call: call.sent and call.sent.write.seen is not None)  # later, their lease is gone
+        self._arrive(
+            lambda call: call.sent and call.sent.write.expected_number is not None
+        )  # later, their lease is gone
         self._answer_all()
         self.bad += self._wrong_when_settled()
         self._do(self._start)
@@ -506,7 +509,7 @@ class World(RuleBasedStateMachine):
 
     def _late_holds(self) -> list[tuple[Call, Key]]:
         calls = [(call, call.sent) for call in self.tables.late if call.sent]
-        return [(call, sent.key) for call, sent in calls if sent.write.asks and sent.key in self.tables.books]
+        return [(call, sent.key) for call, sent in calls if sent.write.new_holds and sent.key in self.tables.books]
 
     def _do(self, act: Callable[..., None], *args: object, **options: object) -> None:
         async def acting() -> None:
@@ -552,9 +555,9 @@ async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 def _wrongly_applied(applied: Applied) -> Iterator[str]:
-    if applied.write.asks and applied.after.left < 0:
+    if applied.write.new_holds and applied.after.left < 0:
         yield f"left < 0 by a hold: {applied}"
-    if applied.write.used_by < 0 and applied.write.verb != "revive":
+    if applied.write.used_by < 0 and verb(applied.write) != "revive":
         yield f"used fell: {applied}"
 
 

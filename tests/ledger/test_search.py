@@ -1,4 +1,4 @@
-"""The real `side` and `quota`, searched for a schedule that breaks a promise; each rule, taken out, is missed."""
+"""The real `state` and `quota`, searched for a schedule that breaks a promise; each rule, taken out, is missed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Book, Lease, Terms, Write
-from gptdock.ledger.lease_state import Side, State
+from gptdock.ledger.lease_state import LeaseState, Phase
 from tests.harness import world
 from tests.harness.promises import search, walk
 from tests.harness.world import GUARDS, World, start
@@ -59,7 +59,7 @@ def _numbers_from_the_lease(monkeypatch: pytest.MonkeyPatch):
     fresh = world._terms
 
     def terms(now: World, process: world.Process) -> Terms:
-        lease = process.side.lease
+        lease = process.state.lease
         return fresh(now, process)._replace(number=abs(lease.number) + 1 if lease else 1)
 
     monkeypatch.setattr(world, "_terms", terms)
@@ -82,11 +82,11 @@ def _no_outbox(monkeypatch: pytest.MonkeyPatch):
 def _no_revival(monkeypatch: pytest.MonkeyPatch):
     refused = lease_state.refused
 
-    def gone(now: Side, book: Book, *rest) -> Side:
+    def gone(now: LeaseState, book: Book, *rest) -> LeaseState:
         lease = book.leases.get(now.process)
         new = refused(now, book, *rest)
         if lease and lease.number < 0 and new.lease == lease:
-            return lease_state._landed(lease_state._without(new, State.OPEN, State.ENDED, State.GAVE_UP), None)
+            return lease_state._landed(lease_state._without(new, Phase.OPEN, Phase.ENDED, Phase.GAVE_UP), None)
         return new
 
     monkeypatch.setattr(lease_state, "refused", gone)

@@ -6,81 +6,80 @@ import pytest
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.ledger import store
 from gptdock.ledger.book import Lease, Receipt, Write
-from gptdock.ledger.store import Store
+from gptdock.ledger.store import Result, Store
 from tests.harness.proxy import Proxy
 from tests.harness.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
-FIRST = Write("commit", "a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, asks={1: 5})
+FIRST = Write("a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, new_holds={1: 5})
 
 
-async def test_creating_tables_again_changes_nothing(tables: Store):
-    await tables.open_book(ACCOUNT, "all", 100, "now")
+async def test_creating_tables_again_changes_nothing(store: Store):
+    await store.open_book(ACCOUNT, "all", 100, "now")
 
-    await tables.create_tables()
+    await store.create_tables()
 
-    assert await tables.read_max(ACCOUNT) == 100
-    await tables.check()
+    assert await store.read_max(ACCOUNT) == 100
+    await store.check()
 
 
 async def test_a_missing_table_is_named(without_tables: str):
-    async with store.connect(make_settings(without_tables, NOBODY)) as empty:
+    async with Store.connected(make_settings(without_tables, NOBODY)) as empty:
         with pytest.raises(SettingsError, match="gptdock_quota"):
             await empty.check()
 
 
-async def test_another_prefix_is_for_other_tables(tables: Store, dynamodb: str):
-    async with store.connect(make_settings(dynamodb, NOBODY, dynamodb_table_prefix="other_")) as other:
+async def test_another_prefix_is_for_other_tables(store: Store, dynamodb: str):
+    async with Store.connected(make_settings(dynamodb, NOBODY, dynamodb_table_prefix="other_")) as other:
         await other.create_tables()
         await other.open_book(ACCOUNT, "all", 100, "now")
 
-    assert await tables.read_max(ACCOUNT) is None
+    assert await store.read_max(ACCOUNT) is None
 
 
 def test_a_fault_without_a_cause_is_what_it_says():
-    assert store.fault(LedgerUnavailable("UnprocessedItems")) == "UnprocessedItems"
+    assert LedgerUnavailable(fault="UnprocessedItems").fault == "UnprocessedItems"
 
 
-async def test_a_write_to_a_book_that_is_not_there_says_so(tables: Store):
-    assert await tables.send(ACCOUNT, "all", FIRST) == store.Answer(False, None)
+async def test_a_write_to_a_book_that_is_not_there_says_so(store: Store):
+    assert await store.send(ACCOUNT, "all", FIRST) == Result(False, None)
 
 
-async def test_many_who_open_a_book_open_one(tables: Store):
-    await asyncio.gather(*(tables.open_book(ACCOUNT, "all", most, "now") for most in range(100, 120)))
+async def test_many_who_open_a_book_open_one(store: Store):
+    await asyncio.gather(*(store.open_book(ACCOUNT, "all", most, "now") for most in range(100, 120)))
 
-    book, standing = await tables.read(ACCOUNT, "all"), await tables.read_max(ACCOUNT)
+    book, standing = await store.read(ACCOUNT, "all"), await store.read_max(ACCOUNT)
     assert book
     assert book.max == book.left == standing
     assert book.used == 0
 
 
-async def test_a_new_period_starts_from_the_standing_quota(tables: Store):
-    await tables.open_book(ACCOUNT, "2026-11", 100, "now")
+async def test_a_new_period_starts_from_the_standing_quota(store: Store):
+    await store.open_book(ACCOUNT, "2026-11", 100, "now")
 
-    await tables.open_book(ACCOUNT, "2026-12", 999, "now")
+    await store.open_book(ACCOUNT, "2026-12", 999, "now")
 
-    book = await tables.read(ACCOUNT, "2026-12")
+    book = await store.read(ACCOUNT, "2026-12")
     assert book
     assert book.max == 100
 
 
-async def test_an_opened_book_is_not_opened_again(tables: Store):
-    await tables.open_book(ACCOUNT, "all", 100, "now")
-    await tables.send(ACCOUNT, "all", FIRST)
+async def test_an_opened_book_is_not_opened_again(store: Store):
+    await store.open_book(ACCOUNT, "all", 100, "now")
+    await store.send(ACCOUNT, "all", FIRST)
 
-    await tables.open_book(ACCOUNT, "all", 100, "now")
+    await store.open_book(ACCOUNT, "all", 100, "now")
 
-    book = await tables.read(ACCOUNT, "all")
+    book = await store.read(ACCOUNT, "all")
     assert book
     assert (book.left, book.held) == (95, 5)
 
 
-async def test_a_refused_write_shows_the_book(tables: Store):
-    await tables.open_book(ACCOUNT, "all", 4, "now")
+async def test_a_refused_write_shows_the_book(store: Store):
+    await store.open_book(ACCOUNT, "all", 4, "now")
 
-    answer = await tables.send(ACCOUNT, "all", FIRST)
+    answer = await store.send(ACCOUNT, "all", FIRST)
 
     assert not answer.applied
     assert answer.book
@@ -98,32 +97,32 @@ async def test_whatever_is_no_clear_answer_is_ledger_unavailable(behind: Store, 
     assert proxy.calls["UpdateItem"] == 1, "botocore repeated a write"
 
 
-async def test_receipts_may_be_put_again(tables: Store):
+async def test_receipts_may_be_put_again(store: Store):
     receipt = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)
 
     for _ in range(2):
-        await tables.put_receipts([(ACCOUNT, "all", receipt)])
+        await store.put_receipts([(ACCOUNT, "all", receipt)])
 
-    [item] = await read_receipts(tables, ACCOUNT)
+    [item] = await read_receipts(store, ACCOUNT)
     assert (item["receipt"], item["tokens"], item["commit"], item["period"]) == ("k", 12, 3, "all")
 
 
-async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(tables: Store, monkeypatch):
+async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(store: Store, monkeypatch):
     async def unreadable(**_parameters):
         raise KeyError("Attributes")
 
-    monkeypatch.setattr(tables._client, "update_item", unreadable)
+    monkeypatch.setattr(store._client, "update_item", unreadable)
 
     with pytest.raises(LedgerUnavailable) as raised:
-        await tables.send(ACCOUNT, "all", FIRST)
-    assert store.fault(raised.value) == "KeyError"
+        await store.send(ACCOUNT, "all", FIRST)
+    assert raised.value.fault == "KeyError"
 
 
-async def test_the_books_of_a_client_are_read_a_page_at_a_time(tables: Store, behind: Store, proxy: Proxy, monkeypatch):
+async def test_the_books_of_a_client_are_read_a_page_at_a_time(store: Store, behind: Store, proxy: Proxy, monkeypatch):
     monkeypatch.setattr("gptdock.ledger.store.PAGE", 2)
     accounts = [Account("c1", f"p{number}") for number in range(3)]
     for account in accounts:
-        await tables.open_book(account, "all", 100, "now")
+        await store.open_book(account, "all", 100, "now")
 
     assert [account async for account, _, _ in behind.books("c1")] == accounts
 

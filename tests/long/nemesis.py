@@ -23,7 +23,6 @@ from gptdock.dev.journal import Record
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import store
 from gptdock.ledger.book import Book
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
@@ -100,7 +99,7 @@ class Nemesis:
     session: aiohttp.ClientSession
     openai: SimulatedOpenAI
     proxy: Proxy
-    tables: Store
+    store: Store
     report: Report = field(default_factory=Report)
     clients: dict[str, tuple[int, str]] = field(default_factory=dict)  # quota and mishap of each
 
@@ -110,7 +109,7 @@ class Nemesis:
         mishap, client = MISHAPS[seed % len(MISHAPS)], f"seed-{seed}"
         quota = rng.choice([300, 1_000, 5_000])
         self.clients[client] = quota, mishap
-        await self.tables.open_book(Account(client, "p"), "all", quota, "now")
+        await self.store.open_book(Account(client, "p"), "all", quota, "now")
         callers = [self._call(rng.random(), client, leaves=mishap in ("leave", "faults")) for _ in range(12)]
         observer = asyncio.create_task(self._observe(client))
         await asyncio.gather(*callers, self._mishap(mishap, client, rng))
@@ -170,7 +169,7 @@ class Nemesis:
         """The book, however busy this machine is: our own reads have deadlines, too."""
         while True:
             with suppress(LedgerUnavailable):
-                book = await self.tables.read(Account(client, "p"), "all")
+                book = await self.store.read(Account(client, "p"), "all")
                 assert book
                 return book
 
@@ -190,7 +189,7 @@ class Nemesis:
                 while not findings or any(finding.book.held or finding.busy for finding in findings):
                     await asyncio.sleep(0.2)
                     with suppress(LedgerUnavailable):
-                        findings = [finding async for finding in audit(self.tables, _sweeper(self.tables))]
+                        findings = [finding async for finding in audit(self.store, _sweeper(self.store))]
         for finding in findings:
             await self._judge(finding)
 
@@ -199,7 +198,7 @@ class Nemesis:
         quota, mishap = self.clients[client]
         records = [record for record in self.openai.journal if _asked(record) == f"I am {client}"]
         generated, charged = sum(record.spent for record in records), finding.book.used
-        receipts = [receipt async for receipt in self.tables.receipts(finding.account, "all")]
+        receipts = [receipt async for receipt in self.store.receipts(finding.account, "all")]
         lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
         in_flight = sum(record.aborted for record in records)  # the token on its way when the caller left
         over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
@@ -229,8 +228,8 @@ def _unseen(records: list[Record]) -> int:
     return sum(record.prompt_tokens + 128 for record in records if not record.completed)
 
 
-def _sweeper(tables: Store) -> Sweeper:
-    return Sweeper(tables, "nemesis", time.time, grace=0, retain=3600)
+def _sweeper(store: Store) -> Sweeper:
+    return Sweeper(store, "nemesis", time.time, grace=0, retain=3600)
 
 
 @asynccontextmanager
@@ -255,13 +254,13 @@ async def battlefield() -> AsyncIterator[Nemesis]:
                 "HOST": "127.0.0.1",
             }
         )
-        tables = await stack.enter_async_context(store.connect(make_settings(dynamodb, openai.url)))
+        store = await stack.enter_async_context(Store.connected(make_settings(dynamodb, openai.url)))
         connector = aiohttp.TCPConnector(limit=0)
         headers = {"Authorization": f"Bearer {KEY}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
         workers = [Worker(environ) for _ in range(PROCESSES)]
         await asyncio.gather(*(worker.start(session) for worker in workers))
-        nemesis = Nemesis(workers, session, openai, proxy, tables)
+        nemesis = Nemesis(workers, session, openai, proxy, store)
         try:
             yield nemesis
         finally:

@@ -56,7 +56,7 @@ class Caller:
         self._url, self._report, self._keeps = f"{supervisor.url}/v1/ask", report, keeps
 
     async def call(self, enough: asyncio.Event) -> None:
-        """Ask until it is enough."""
+        """Demand until it is enough."""
         async with self._session(keeps=self._keeps) as session:
             while not enough.is_set():
                 self._report.requests += 1

@@ -113,7 +113,7 @@ async def _good(url: str, count: int) -> None:
 
 
 def _stalled(url: str, count: int) -> None:
-    """Ask, and read nothing ever; tell when all asked, and then how long the answers lasted until they were cut."""
+    """Demand, and read nothing ever; tell when all asked, and then how long the answers lasted until they were cut."""
     body = json.dumps(_body("stalled")).encode()
     head = f"POST /v1/ask HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     host, port = url.removeprefix("http://").split(":")

@@ -84,7 +84,7 @@ def check_charge(record: Record | None, used: int, shown: bytes) -> None:
 
 
 async def balances(service: Service, cancel: dict[str, Any], at: int, *, stream: bool, again: bool) -> bool:
-    """Ask, be cancelled at this await, and hold the books against the upstream; whether there was such an await."""
+    """Demand, be cancelled at this await, and hold the books against the upstream; whether there was such an await."""
     before, journal = await service.used(), service.openai.journal
     asked = len(journal)
     service.openai.script = Script(tokens=4, token_seconds=0.002, piece=50)

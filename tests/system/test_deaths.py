@@ -34,9 +34,9 @@ both_ways = pytest.mark.parametrize("stream", [True, False])
 
 
 @pytest.fixture
-async def process(tmp_path, proxy: Proxy, tables: Store, openai: SimulatedOpenAI) -> AsyncIterator[Running]:
+async def process(tmp_path, proxy: Proxy, store: Store, openai: SimulatedOpenAI) -> AsyncIterator[Running]:
     """A process behind the proxy; the usual client has a book."""
-    await tables.open_book(ACCOUNT, "all", 500_000, "now")
+    await store.open_book(ACCOUNT, "all", 500_000, "now")
     env = environment(proxy.url, openai.url, PROGRESS_SECONDS=str(PROGRESS_SECONDS), LEASE_SECONDS=str(LEASE_SECONDS))
     async with serving(tmp_path, env) as running:
         yield running
@@ -44,16 +44,16 @@ async def process(tmp_path, proxy: Proxy, tables: Store, openai: SimulatedOpenAI
 
 @pytest.mark.parametrize(("fault", "held"), [("hole", False), ("mute", True)])
 async def test_killed_while_it_waits_for_the_hold(
-    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI, fault: Fault, held: bool
+    process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI, fault: Fault, held: bool
 ):
     proxy.strike(fault)
 
     async with _asking(process):
-        await (_until(tables, lambda book: book.held) if held else _struck(proxy))
+        await (_until(store, lambda book: book.held) if held else _struck(proxy))
         process.process.kill()
 
     assert openai.requests == 0
-    finding = await _end(tables)
+    finding = await _end(store)
     # The hold may be in the book: then nobody knows that the upstream was not asked.
     assert (finding.book.used > 0) == held
     assert finding.book.used <= ALLOWANCE + 100  # the prompt has fewer than 100 tokens
@@ -61,7 +61,7 @@ async def test_killed_while_it_waits_for_the_hold(
 
 @both_ways
 async def test_killed_before_the_upstream_has_answered(
-    process: Running, tables: Store, openai: SimulatedOpenAI, stream: bool
+    process: Running, store: Store, openai: SimulatedOpenAI, stream: bool
 ):
     openai.script = Script(stall_at=BEFORE_HEAD)
 
@@ -69,11 +69,11 @@ async def test_killed_before_the_upstream_has_answered(
         record = await openai.journal.arrived()
         process.process.kill()
 
-    finding = await _end(tables)
+    finding = await _end(store)
     assert record.prompt_tokens <= finding.book.used <= record.prompt_tokens + 8 + 1000
 
 
-async def test_killed_in_the_middle_of_a_stream(process: Running, tables: Store, openai: SimulatedOpenAI):
+async def test_killed_in_the_middle_of_a_stream(process: Running, store: Store, openai: SimulatedOpenAI):
     openai.script = Script(tokens=40, stall_at=20)
 
     async with _opened(process) as response:
@@ -83,13 +83,13 @@ async def test_killed_in_the_middle_of_a_stream(process: Running, tables: Store,
         with pytest.raises(BROKEN):
             await response.read()
 
-    finding = await _end(tables)
+    finding = await _end(store)
     assert openai.journal[0].spent <= finding.book.used <= openai.journal[0].spent + ALLOWANCE
     await openai.journal.left()  # the upstream's connection is closed, too
 
 
 async def test_killed_after_done_and_before_the_settle(
-    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI
+    process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=40, hold_at=20)
 
@@ -101,12 +101,12 @@ async def test_killed_after_done_and_before_the_settle(
         await _struck(proxy)
         process.process.kill()
 
-    finding = await _end(tables)
+    finding = await _end(store)
     assert openai.journal[0].spent <= finding.book.used <= openai.journal[0].spent + ALLOWANCE
 
 
 async def test_killed_when_the_settle_is_in_the_book_and_not_yet_known(
-    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI
+    process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=40, hold_at=20)
 
@@ -115,15 +115,15 @@ async def test_killed_when_the_settle_is_in_the_book_and_not_yet_known(
         proxy.strike("mute")
         openai.release()
         await response.read()
-        await _until(tables, lambda book: book.used)
+        await _until(store, lambda book: book.used)
         process.process.kill()
 
-    assert (await _end(tables)).book.used == openai.journal[0].spent
+    assert (await _end(store)).book.used == openai.journal[0].spent
 
 
 @both_ways
 async def test_killed_between_the_settle_and_its_receipt(
-    process: Running, proxy: Proxy, tables: Store, openai: SimulatedOpenAI, stream: bool
+    process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI, stream: bool
 ):
     proxy.strike("hole", operation="BatchWriteItem")
 
@@ -133,8 +133,8 @@ async def test_killed_between_the_settle_and_its_receipt(
     process.process.kill()
 
     assert response.status == 200
-    assert await read_receipts(tables, ACCOUNT) == []
-    assert (await _end(tables)).book.used == openai.journal[0].spent
+    assert await read_receipts(store, ACCOUNT) == []
+    assert (await _end(store)).book.used == openai.journal[0].spent
 
 
 @asynccontextmanager
@@ -167,19 +167,19 @@ async def _struck(proxy: Proxy) -> None:
         await proxy.struck.wait()
 
 
-async def _until(tables: Store, happened: Callable[[Book], int]) -> None:
+async def _until(store: Store, happened: Callable[[Book], int]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not ((book := await tables.read(ACCOUNT, "all")) and happened(book)):
+        while not ((book := await store.read(ACCOUNT, "all")) and happened(book)):
             continue
 
 
-async def _end(tables: Store) -> Finding:
+async def _end(store: Store) -> Finding:
     """The book once every lease was swept and then removed, by an auditor to whom it is late: nothing is left."""
     for later in (LEASE_SECONDS + 20, 2 * 3600):
         now = time.time() + later
-        sweeper = Sweeper(tables, "auditor", partial(float, now), grace=10, retain=3600)
-        [finding] = [finding async for finding in audit(tables, sweeper)]
-    book, receipts = finding.book, await read_receipts(tables, ACCOUNT)
+        sweeper = Sweeper(store, "auditor", partial(float, now), grace=10, retain=3600)
+        [finding] = [finding async for finding in audit(store, sweeper)]
+    book, receipts = finding.book, await read_receipts(store, ACCOUNT)
     assert finding.balances
     assert (dict(book.leases), book.held, book.left) == ({}, 0, book.max - book.used)
     assert sum(receipt["tokens"] for receipt in receipts) == book.used

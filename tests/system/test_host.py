@@ -21,7 +21,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def test_without_file_descriptors_it_waits_and_goes_on_when_there_are_some(
-    tmp_path: Path, dynamodb: str, tables: Store, openai: SimulatedOpenAI
+    tmp_path: Path, dynamodb: str, store: Store, openai: SimulatedOpenAI
 ):
     async with serving(tmp_path, environment(dynamodb, openai.url)) as running:
         await ask(running.url)
@@ -42,7 +42,7 @@ async def test_without_file_descriptors_it_waits_and_goes_on_when_there_are_some
     assert len(faults) >= 2
     assert {each["fault"] for each in faults} == {"[Errno 24] Too many open files"}
     assert not any(secret in json.dumps(lines) for secret in SECRETS.values())
-    book = await tables.read(Account("c1", "p1"), "all")
+    book = await store.read(Account("c1", "p1"), "all")
     assert book
     assert (book.held, book.used) == (0, sum(record.spent for record in openai.journal))
 
@@ -61,7 +61,7 @@ async def line(running: Running) -> dict[str, str]:
 
 
 async def ask(url: str) -> None:
-    """Ask over a connection of its own, and be answered."""
+    """Demand over a connection of its own, and be answered."""
     asked = QUESTION | {"stream": True}
     async with aiohttp.ClientSession(headers=HEADERS) as session, session.post(f"{url}/v1/ask", json=asked) as response:
         assert response.status == 200
@@ -69,7 +69,7 @@ async def ask(url: str) -> None:
 
 
 async def test_a_disk_that_is_full_for_logs_stops_no_answer(
-    tmp_path: Path, dynamodb: str, tables: Store, openai: SimulatedOpenAI
+    tmp_path: Path, dynamodb: str, store: Store, openai: SimulatedOpenAI
 ):
     with socket.create_server(("127.0.0.1", 0)) as sock, full_disk() as full:
         url, fd = f"http://127.0.0.1:{sock.getsockname()[1]}", sock.fileno()
@@ -84,6 +84,6 @@ async def test_a_disk_that_is_full_for_logs_stops_no_answer(
             assert await process.wait() in (0, 120)  # 120 is Python's own: stderr cannot be flushed
     finally:
         await end(process)
-    book = await tables.read(Account("c1", "p1"), "all")
+    book = await store.read(Account("c1", "p1"), "all")
     assert book
     assert (book.held, book.used) == (0, sum(record.spent for record in openai.journal))

@@ -27,7 +27,7 @@ EVENTS = 1_000_000
     ],
     ids=["chunked", "long", "lying"],
 )
-async def test_a_body_over_the_cap_takes_no_memory(tmp_path: Path, dynamodb: str, tables: Store, headers, piece):
+async def test_a_body_over_the_cap_takes_no_memory(tmp_path: Path, dynamodb: str, store: Store, headers, piece):
     async with serving(tmp_path, environment(dynamodb)) as running:
         before, port = peak(running), int(running.url.rpartition(":")[2])
 
@@ -44,7 +44,7 @@ async def test_a_body_over_the_cap_takes_no_memory(tmp_path: Path, dynamodb: str
         assert peak(running) - before < 4 * MIB
 
 
-async def test_a_million_tiny_events_are_passed_on_and_not_kept(tmp_path: Path, dynamodb: str, tables: Store):
+async def test_a_million_tiny_events_are_passed_on_and_not_kept(tmp_path: Path, dynamodb: str, store: Store):
     async def answer(reader, writer):
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -67,7 +67,7 @@ async def test_a_million_tiny_events_are_passed_on_and_not_kept(tmp_path: Path, 
 
         running.terminate()
         assert await running.ended() == 0
-    book = await tables.read(Account("c1", "p1"), "all")
+    book = await store.read(Account("c1", "p1"), "all")
     assert book
     assert (lines, book.used) == (2 * (EVENTS + 1), 7)  # the last is [DONE]
     assert grown < 16 * MIB  # of 46 that came

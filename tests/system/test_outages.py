@@ -25,9 +25,9 @@ both_ways = pytest.mark.parametrize("stream", [True, False])
 
 
 @pytest.fixture
-async def service(proxy: Proxy, tables: Store, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
+async def service(proxy: Proxy, store: Store, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
     """GPTDock behind the proxy; the usual client has a book."""
-    await tables.open_book(ACCOUNT, "all", 500_000, "now")
+    await store.open_book(ACCOUNT, "all", 500_000, "now")
     async with running(make_settings(proxy.url, openai.url), openai) as service:
         yield service
         proxy.always = None
@@ -109,14 +109,14 @@ async def test_who_hangs_up_while_waiting_for_the_hold_never_reaches_the_upstrea
     await check_nothing_is_left(service, 0)
 
 
-async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it_fits(service: Service, tables: Store):
+async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it_fits(service: Service, store: Store):
     service.openai.script = Script(hold_at=3)
     async with service.ask(stream=True) as response:
         await service.openai.journal.sent(3)
-        assert await tables.change(ACCOUNT, "all", verbs.set_max(500_000, 200, RECEIPT))
+        assert await store.change(ACCOUNT, "all", verbs.set_max(500_000, 200, RECEIPT))
 
         assert await _status(service) == 402
-        book = await tables.read(ACCOUNT, "all")
+        book = await store.read(ACCOUNT, "all")
         assert book
         assert book.left == 200 - book.held < 0
         service.openai.release()
@@ -126,7 +126,7 @@ async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it
     assert ((await service.info())["max_quota"], spent < 200 - 16) == (200, True)
     await check_nothing_is_left(service, spent)  # what is left is enough for a short answer, and then no more
     assert await _status(service) == 402
-    assert await tables.change(ACCOUNT, "all", verbs.set_max(200, 400, RECEIPT._replace(key="raised")))
+    assert await store.change(ACCOUNT, "all", verbs.set_max(200, 400, RECEIPT._replace(key="raised")))
     assert await _status(service) == 200
 
 

@@ -77,7 +77,7 @@ async def test_a_stop_drains(supervisor: Supervisor, openai: SimulatedOpenAI):
 
 
 async def test_keys_are_rotated_by_rolling_restarts_and_no_request_is_lost(
-    supervisor: Supervisor, tmp_path: Path, tables: Store, openai: SimulatedOpenAI
+    supervisor: Supervisor, tmp_path: Path, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=5)
     for pair, key in ((f"{KEY},next-key", KEY), ("next-key", "next-key")):
@@ -94,10 +94,10 @@ async def test_keys_are_rotated_by_rolling_restarts_and_no_request_is_lost(
             async with aiohttp.ClientSession() as session, supervisor.open(session, KEY) as response:
                 assert response.status == 403
     await supervisor.control("stop", "gptdock:*")
-    book = await tables.read(Account("c1", "p1"), "all")
+    book = await store.read(Account("c1", "p1"), "all")
     assert book
     assert (book.used, book.held) == (sum(record.spent for record in openai.journal), 0)
-    receipts = [receipt.tokens async for receipt in tables.receipts(Account("c1", "p1"), "all")]
+    receipts = [receipt.tokens async for receipt in store.receipts(Account("c1", "p1"), "all")]
     assert (len(receipts), sum(receipts)) == (len(openai.journal), book.used)
 
 

@@ -63,7 +63,7 @@ def test_all_of_a_recorded_stream_is_shown():
 
     assert all(shown)
     assert reader.done
-    assert reader.text_seen
+    assert reader.has_text
     assert (reader.usage, reader.odd_usage, reader.error) == (None, False, None)
     assert reader.text().startswith("Hello! I am G")
     assert reader.text().endswith(" you.")
@@ -261,7 +261,7 @@ def test_whatever_was_generated_is_text(delta, text):
     reader, _ = read({"choices": [{"delta": delta}]})
 
     assert reader.text() == text
-    assert reader.text_seen == bool(text)
+    assert reader.has_text == bool(text)
 
 
 def test_the_text_of_every_choice_counts():
@@ -291,7 +291,7 @@ def test_what_cannot_be_understood_counts_as_text(data, before):
     reader, shown = read(*before, data)
 
     assert shown[-1]
-    assert reader.text_seen
+    assert reader.has_text
     assert reader.text().removeprefix("Hi" if before else "") == event(data).data.decode("utf-8", "replace")
 
 
@@ -315,7 +315,7 @@ def test_text_is_seen_once_there_is_some():
     seen = []
     for data in (chunk("", role="assistant"), chunk(), usage_chunk(None), chunk("Hi"), chunk()):
         reader.read(event(data))
-        seen.append(reader.text_seen)
+        seen.append(reader.has_text)
 
     assert seen == [False, False, False, True, True]
 
