@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # ids may have characters that the terminal has not
     try:
-        code = commands.run(parsed, _environment())
+        code: int = parsed.run(parsed, _environment())
         sys.stdout.flush()
         return code
     except LedgerUnavailable as exc:
@@ -41,10 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True)
     serve = subparsers.add_parser("serve", help="serve in production")
     serve.add_argument("--fd", type=int, help="serve this listening socket instead of HOST and PORT")
-    subparsers.add_parser("dev", help="serve with a DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI")
-    subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
+    serve.set_defaults(run=commands.run_serve)
+    dev = subparsers.add_parser(
+        "dev", help="serve with DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI"
+    )
+    dev.set_defaults(run=commands.run_dev)
+    tables = subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
+    tables.set_defaults(run=commands.run_tables)
     audit = subparsers.add_parser("audit", help="hold books against receipts; 1 if one does not balance")
     audit.add_argument("--client", metavar="ID", type=admin.identity, help="only the books of this client")
+    audit.set_defaults(run=commands.run_audit)
     admin.add_to(subparsers)
     return parser
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as the caller is told it: status, `type` and `code` of each error.
+"""Pure: what can go wrong, as the caller is told it: status, `type` and `code` of each error.
 
 GPTDockError
 ├── CallerGone                    the caller left, or does not read: nobody is there to be told

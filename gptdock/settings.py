@@ -1,4 +1,4 @@
-"""`Settings`: what the environment configures, checked as a whole before anything starts.
+"""Pure: `Settings`: what the environment configures, checked as a whole before anything starts.
 
 A variable is a field in upper case. Each field names its kind: the words for what it wants, with the reading of it.
 Errors say the variable with those words and never the value, which may be a secret.
@@ -17,6 +17,8 @@ from gptdock.errors import SettingsError
 DECIDED_BY_GPTDOCK = ("messages", "model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens")
 
 DAY = 86_400.0
+MOST_QUOTA_TOKENS = 10**15
+MOST_ANSWER_TOKENS = 10**9  # more in one answer, asked for or reported, is not believed
 
 
 class Kind(NamedTuple):
@@ -133,7 +135,7 @@ class Settings:
     max_prompt_tokens: int = setting(whole(1, 10_000_000), 8000)
     max_completion_tokens: int = setting(whole(16, 1_000_000), 1000)
 
-    default_token_quota: int = setting(whole(0, 10**15), 500_000)
+    default_token_quota: int = setting(whole(0, MOST_QUOTA_TOKENS), 500_000)
     quota_period: Literal["none", "day", "month"] = setting(one_of("none", "day", "month"), "none")
 
     aws_access_key_id: str = setting(VISIBLE, "", secret=True)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.admin import reports
+from gptdock.admin import report_rows
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import periods, verbs
 from gptdock.ledger.backoff import Backoff
@@ -24,7 +24,6 @@ from gptdock.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MOST_TOKENS = 10**15  # a quota may have
 PATIENCE_SECONDS = 10.0  # for a change to be the first
 
 
@@ -48,14 +47,14 @@ class Overview(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """As the API shows it."""
-        return {**to_json(self.client), "books": [_book_to_json(*book) for book in self.books]}
+        return {**to_json(self.client), "books": [book_to_json(*book) for book in self.books]}
 
 
 class Clients:
     """All clients of a deployment; `process` is the one whose own leases are not swept, if it serves."""
 
     def __init__(
-        self, store: Store, settings: Settings, process: str = "", clock: Callable[[], float] = time.time
+        self, store: Store, settings: Settings, process: str | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._store, self._clock, self._kind = store, clock, settings.quota_period
         self._sweeper = Sweeper.of(store, process, clock, settings)
@@ -92,8 +91,8 @@ class Clients:
     async def receipts(self, account: Account, asked: str) -> AsyncIterator[tuple[str, Receipt]]:
         """The receipts of `all`, a month or a day, by time, each with its period."""
         since = None if asked == "all" else asked  # a receipt is never older than its period
-        async for period, receipt in self._store.usage(account, since):
-            if reports.belongs(period, receipt, asked):
+        async for period, receipt in self._store.receipts_since(account, since):
+            if report_rows.belongs(period, receipt, asked):
                 yield period, receipt
 
     async def set_quota(self, account: Account, max_quota: int, operator: Operator) -> Overview:
@@ -139,6 +138,18 @@ def to_json(client: Client) -> dict[str, Any]:
     return {**client.account._asdict(), "max_quota": client.max_quota, "created_at": client.created_at}
 
 
+def book_to_json(period: str, book: Book) -> dict[str, Any]:
+    """A book as the API shows it: `max_quota = quota_left + quota_held + quota_used`."""
+    return {
+        "period": period,
+        "quota_used": book.used,
+        "quota_held": book.held,
+        "quota_left": book.left,
+        "max_quota": book.max,
+        "resets_at": periods.resets_at(period),
+    }
+
+
 async def _persist(attempt: Callable[[], Awaitable[bool]]) -> None:
     backoff, until = Backoff(), time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -151,17 +162,6 @@ async def _persist(attempt: Callable[[], Awaitable[bool]]) -> None:
         if time.monotonic() > until:
             raise fault
         await backoff.pause()
-
-
-def _book_to_json(period: str, book: Book) -> dict[str, Any]:
-    return {
-        "period": period,
-        "quota_used": book.used,
-        "quota_held": book.held,
-        "quota_left": book.left,
-        "max_quota": book.max,
-        "resets_at": periods.resets_at(period),
-    }
 
 
 def _who(account: Account, period: str, receipt: Receipt) -> dict[str, str]:

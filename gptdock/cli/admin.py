@@ -4,27 +4,30 @@ Tables are for people; `--json` is what the routes answer.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import pwd
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from io import TextIOWrapper
 from typing import Any
 
 from gptdock import accounts
 from gptdock.accounts import Account
-from gptdock.admin import clients, reports, usage
-from gptdock.admin.clients import MOST_TOKENS, Clients, Operator, Overview
-from gptdock.admin.usage import Report
+from gptdock.admin import report_rows
+from gptdock.admin.clients import Clients, Operator, Overview, to_json
+from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
+from gptdock.cli.commands import configured
 from gptdock.cli.console import Table, counted
 from gptdock.errors import InvalidRequest
 from gptdock.ledger import periods
-from gptdock.ledger.book import Client
 from gptdock.ledger.store import Store
-from gptdock.settings import Settings
+from gptdock.settings import MOST_QUOTA_TOKENS, Settings
+
+Act = Callable[[Clients, argparse.Namespace], Awaitable[None]]
 
 _CLIENT = "client:<20 product:<20 {}"
 
@@ -33,21 +36,22 @@ def add_to(commands: Any) -> None:
     """Add the commands to the parser's own."""
     client = commands.add_parser("client", help="list clients, show one, set its quota, reset its period")
     verbs = client.add_subparsers(dest="verb", required=True)
-    _verb(verbs, "list", "list all clients", whose=False)
-    _verb(verbs, "show", "show a client and its books")
-    set_quota = _verb(verbs, "set-quota", "set the standing quota, of the running period too; a new client is made")
+    _add(verbs, "list", _list, "list all clients", one_client=False)
+    _add(verbs, "show", _show, "show a client and its books")
+    set_quota = _add(verbs, "set-quota", _set_quota, "set the quota, of the running period too; makes a new client")
     set_quota.add_argument("max_quota", metavar="TOKENS", type=_tokens)
-    _verb(verbs, "reset", "let the running period start anew, with 0 used")
-    report = _verb(commands, "usage", "report what a client used", forms=("json", "csv"))
-    report.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23; else the running one")
-    report.add_argument("--by", choices=list(reports.COLUMNS), default="day")
+    _add(verbs, "reset", _reset, "let the running period start anew, with 0 used")
+    report = _add(commands, "usage", _usage, "report what a client used", forms=("json", "csv"))
+    report.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
+    report.add_argument("--by", choices=list(report_rows.COLUMNS), default="day")
 
 
-def _verb(
-    commands: Any, name: str, what: str, *, whose: bool = True, forms: tuple[str, ...] = ("json",)
+def _add(
+    commands: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what)
-    if whose:
+    parser.set_defaults(run=_run, act=act)
+    if one_client:
         parser.add_argument("client_id", metavar="CLIENT", type=identity)
         parser.add_argument("product_id", metavar="PRODUCT", type=identity)
     group = parser.add_mutually_exclusive_group()
@@ -56,41 +60,46 @@ def _verb(
     return parser
 
 
-async def run(parsed: argparse.Namespace, settings: Settings, sudo_user: str | None) -> int:
-    """Do what was parsed; `sudo_user` is who ran it, if by sudo. Raises ClientNotFound, LedgerUnavailable."""
-    async with Store.connected(settings) as store:
-        known = Clients(store, settings)
-        if parsed.command == "usage":
-            await _usage(known, parsed)
-        elif parsed.verb == "list":
-            await _list(known.all(), as_json=parsed.json)
-        else:
-            operator = Operator(f"cli:{sudo_user or _user()}", uuid.uuid4().hex)
-            _show(await _overview(known, parsed, operator), as_json=parsed.json)
+def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    settings = configured(environ, log_level="WARNING")  # what was done is on stdout
+    parsed.operator = Operator(f"cli:{environ.get('SUDO_USER') or _user()}", uuid.uuid4().hex)
+    asyncio.run(_act(parsed, settings))
     return 0
 
 
-async def _overview(known: Clients, parsed: argparse.Namespace, operator: Operator) -> Overview:
-    account = Account(parsed.client_id, parsed.product_id)
-    if parsed.verb == "show":
-        return await known.look(account)
-    if parsed.verb == "reset":
-        return await known.reset(account, operator)
-    return await known.set_quota(account, parsed.max_quota, operator)
+async def _act(parsed: argparse.Namespace, settings: Settings) -> None:
+    async with Store.connected(settings) as store:
+        await parsed.act(Clients(store, settings), parsed)
 
 
-async def _list(found: AsyncIterator[Client], *, as_json: bool) -> None:
-    if as_json:
-        print(
-            json.dumps({"clients": [clients.to_json(client) async for client in counted(found)], "next_cursor": None})
-        )
+def _account(parsed: argparse.Namespace) -> Account:
+    return Account(parsed.client_id, parsed.product_id)
+
+
+async def _show(clients: Clients, parsed: argparse.Namespace) -> None:
+    _print_client(await clients.look(_account(parsed)), as_json=parsed.json)
+
+
+async def _set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
+    overview = await clients.set_quota(_account(parsed), parsed.max_quota, parsed.operator)
+    _print_client(overview, as_json=parsed.json)
+
+
+async def _reset(clients: Clients, parsed: argparse.Namespace) -> None:
+    _print_client(await clients.reset(_account(parsed), parsed.operator), as_json=parsed.json)
+
+
+async def _list(clients: Clients, parsed: argparse.Namespace) -> None:
+    if parsed.json:
+        shown = [to_json(client) async for client in counted(clients.all())]
+        print(json.dumps({"clients": shown, "next_cursor": None}))
         return
     table = Table(_CLIENT.format("max:>16 created:<24"))
-    async for client in found:
+    async for client in clients.all():
         table.row(*client.account, client.max_quota, client.created_at)
 
 
-def _show(overview: Overview, *, as_json: bool) -> None:
+def _print_client(overview: Overview, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(overview.to_json()))
         return
@@ -102,25 +111,25 @@ def _show(overview: Overview, *, as_json: bool) -> None:
         table.row(period, book.max, book.left, book.held, book.used, periods.resets_at(period) or "never")
 
 
-async def _usage(known: Clients, parsed: argparse.Namespace) -> None:
-    account = Account(parsed.client_id, parsed.product_id)
-    await known.look(account)
-    report = Report(account, parsed.period or known.period(), parsed.by)
-    receipts = known.receipts(account, report.period)
+async def _usage(clients: Clients, parsed: argparse.Namespace) -> None:
+    account = _account(parsed)
+    await clients.look(account)
+    report = Report(account, parsed.period or clients.period(), parsed.by)
+    receipts = clients.receipts(account, report.period)
     shown_at_once = report.by == "request" and sys.stdout.isatty()  # a count would be written between the rows
-    found = usage.rows(receipts if shown_at_once else counted(receipts), report.by)
+    found = stream_rows(receipts if shown_at_once else counted(receipts), report.by)
     if parsed.csv or parsed.json:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever the terminal can show
-        pieces = usage.as_csv(report, found) if parsed.csv else usage.as_json(report, found)
-        async for chunk in usage.chunks(pieces):
+        pieces = as_csv(report, found) if parsed.csv else as_json(report, found)
+        async for chunk in chunks(pieces):
             sys.stdout.write(chunk)
         sys.stdout.write("\n" if parsed.json else "")
         return
-    await _print(report, found)
+    await _print_report(report, found)
 
 
-async def _print(report: Report, rows: AsyncIterator[reports.Row]) -> None:
+async def _print_report(report: Report, rows: AsyncIterator[report_rows.Row]) -> None:
     numbers = " prompt:>12 completion:>12 tokens:>12"
     heads = {"day": "day:<10 requests:>10", "user": "user:<24 requests:>10"}
     heads["request"] = "time:<24 request:<32 user:<20 model:<20 source:<10 outcome:<20"
@@ -147,8 +156,8 @@ def identity(text: str) -> str:
 
 
 def _tokens(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MOST_TOKENS:
-        raise argparse.ArgumentTypeError(f"it must be an integer from 0 to {MOST_TOKENS}")
+    if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MOST_QUOTA_TOKENS:
+        raise argparse.ArgumentTypeError(f"it must be an integer from 0 to {MOST_QUOTA_TOKENS}")
     return int(text)
 
 

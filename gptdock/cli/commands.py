@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 
 from gptdock.admin.audit import audit
-from gptdock.cli import admin
 from gptdock.cli.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
@@ -18,20 +17,31 @@ from gptdock.settings import Settings
 from gptdock.telemetry import logs
 
 
-def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the command that was parsed, and return the process's exit code. Raises SettingsError, OSError."""
-    if parsed.command == "dev":
-        return asyncio.run(_dev(environ))
+def configured(environ: Mapping[str, str], log_level: str | None = None) -> Settings:
+    """The settings of this environment, with logs configured by them. Raises SettingsError."""
     settings = Settings.from_env(environ)
-    logs.configure(settings.log_level, settings.log_format)
-    if parsed.command in ("client", "usage"):
-        logs.configure("WARNING", settings.log_format)  # what was done is on stdout
-        return asyncio.run(admin.run(parsed, settings, environ.get("SUDO_USER")))
-    if parsed.command == "tables":
-        return asyncio.run(_tables(settings))
-    if parsed.command == "audit":
-        return asyncio.run(_audit(settings, parsed.client))
-    return asyncio.run(_serve(settings, parsed.fd))
+    logs.configure(log_level or settings.log_level, settings.log_format)
+    return settings
+
+
+def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Serve in production until a signal; 0 if everything was settled. Raises SettingsError, OSError."""
+    return asyncio.run(_serve(configured(environ), parsed.fd))
+
+
+def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Serve the local stack until a signal. Raises SettingsError."""
+    return asyncio.run(_dev(environ))
+
+
+def run_tables(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Create the tables, where they are missing. Raises SettingsError, LedgerUnavailable."""
+    return asyncio.run(_tables(configured(environ)))
+
+
+def run_audit(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Print a line for each book; 1 if one does not balance, or the client that was asked for has none."""
+    return asyncio.run(_audit(configured(environ), parsed.client))
 
 
 async def _dev(environ: Mapping[str, str]) -> int:
@@ -50,12 +60,11 @@ async def _serve(settings: Settings, fd: int | None) -> int:
 
 
 async def _audit(settings: Settings, client_id: str | None) -> int:
-    """Print a line for each book; 1 if one does not balance, or the client that was asked for has none."""
     columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8"
     table = Table(columns)
     found = balanced = 0
     async with Store.connected(settings) as store:
-        async for finding in audit(store, Sweeper.of(store, "", time.time, settings), client_id):
+        async for finding in audit(store, Sweeper.of(store, None, time.time, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             receipts = "expired" if finding.expired else finding.receipts
             table.row(*finding.account, finding.period, book.max, book.left, book.held, book.used, receipts, drift)

@@ -1,8 +1,6 @@
 """One answer of the simulated OpenAI on its way to one peer, played as the script wants it."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Iterator
 from itertools import islice
 
@@ -11,9 +9,9 @@ from aiohttp import web
 from gptdock.dev.journal import Journal, Record
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.dev.wire import Completion, Event, error_body, error_event
+from gptdock.http.connections import cut
 
 _EVENT_STREAM, _JSON = "text/event-stream; charset=utf-8", "application/json"
-_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class _CloseDelimited(web.StreamResponse):
@@ -169,8 +167,7 @@ class Playback:
         if self._script.cut != "rst":
             transport.close()
             return
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-        transport.abort()
+        cut(transport)
 
 
 def _split(data: bytes, size: int | None) -> list[bytes]:

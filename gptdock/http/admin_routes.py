@@ -12,10 +12,10 @@ from aiohttp import web
 
 from gptdock import accounts
 from gptdock.accounts import Account
-from gptdock.admin import clients, usage
-from gptdock.admin.clients import MOST_TOKENS, Operator
-from gptdock.admin.reports import COLUMNS
-from gptdock.admin.usage import Report
+from gptdock.admin import clients
+from gptdock.admin.clients import Operator
+from gptdock.admin.report_rows import COLUMNS
+from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes
 from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
@@ -23,6 +23,7 @@ from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
 from gptdock.ledger import periods
 from gptdock.prompt import strict_json
+from gptdock.settings import MOST_QUOTA_TOKENS
 from gptdock.telemetry import request_line
 
 log = logging.getLogger(__name__)
@@ -41,22 +42,22 @@ async def list_clients(request: web.Request) -> web.Response:
 
 async def look(request: web.Request) -> web.Response:
     """One client and its books."""
-    return web.json_response((await request.app[CLIENTS].look(client_routes.account(request))).to_json())
+    return web.json_response((await request.app[CLIENTS].look(client_routes.read_account(request))).to_json())
 
 
 async def set_quota(request: web.Request) -> web.Response:
     """The client's quota is another from now on."""
-    account = client_routes.account(request)
+    account = client_routes.read_account(request)
     max_quota = strict_json.parse_object(await read_body(request)).get("max_quota")
-    if type(max_quota) is not int or not 0 <= max_quota <= MOST_TOKENS:
-        raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_TOKENS}.", param="max_quota")
+    if type(max_quota) is not int or not 0 <= max_quota <= MOST_QUOTA_TOKENS:
+        raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_QUOTA_TOKENS}.", param="max_quota")
     overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request))
     return web.json_response(overview.to_json())
 
 
 async def reset(request: web.Request) -> web.Response:
     """The client's running period starts anew."""
-    overview = await request.app[CLIENTS].reset(client_routes.account(request), _operator(request))
+    overview = await request.app[CLIENTS].reset(client_routes.read_account(request), _operator(request))
     return web.json_response(overview.to_json())
 
 
@@ -64,13 +65,13 @@ async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV; written as it is read."""
     asked, form = _report(request), _one_of(request, "format", ("json", "csv"))
     await request.app[CLIENTS].look(asked.account)  # it must be known; and lost leases leave their receipts
-    rows = usage.rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
+    rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
     if form == "json":
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        return await _written(request, headers, usage.as_json(asked, rows))
+        return await _written(request, headers, as_json(asked, rows))
     name = f"usage-{asked.period}-by-{asked.by}.csv"
     headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
-    return await _written(request, headers, usage.as_csv(asked, rows))
+    return await _written(request, headers, as_csv(asked, rows))
 
 
 async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncIterator[str]) -> web.StreamResponse:
@@ -78,7 +79,7 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
     response = web.StreamResponse(headers=headers)
     caller = Caller(request, response)
     try:
-        async for chunk in usage.chunks(pieces):
+        async for chunk in chunks(pieces):
             await caller.write(chunk.encode())
         await caller.end()
     except CallerGone:
@@ -126,7 +127,7 @@ def _after(request: web.Request) -> Account | None:
 
 
 def _report(request: web.Request) -> Report:
-    account = client_routes.account(request)
+    account = client_routes.read_account(request)
     period = request.query.get("period") or request.app[CLIENTS].period()
     if not periods.is_period(period):
         raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")

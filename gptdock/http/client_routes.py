@@ -7,11 +7,11 @@ from aiohttp import web
 
 from gptdock import accounts
 from gptdock.accounts import Account
+from gptdock.admin import clients
 from gptdock.http import openapi
 from gptdock.http.app_keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
-from gptdock.ledger import periods
 from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Prompt
@@ -31,19 +31,9 @@ async def contract(request: web.Request) -> web.Response:
 async def client_info(request: web.Request) -> web.Response:
     """The numbers of one client's running period: `max_quota = quota_left + quota_held + quota_used`."""
     ledger = request.app[LEDGER]
-    whose, period = account(request), ledger.period()
-    book = await ledger.read(whose, period)
-    return web.json_response(
-        {
-            **whose._asdict(),
-            "quota_used": book.used,
-            "quota_held": book.held,
-            "quota_left": book.left,
-            "max_quota": book.max,
-            "period": period,
-            "resets_at": periods.resets_at(period),
-        }
-    )
+    account, period = read_account(request), ledger.period()
+    book = await ledger.read(account, period)
+    return web.json_response(account._asdict() | clients.book_to_json(period, book))
 
 
 async def ask_question(request: web.Request) -> web.StreamResponse:
@@ -90,7 +80,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
     return Completion(claim, upstream_body, asked.stream)
 
 
-def account(request: web.Request) -> Account:
+def read_account(request: web.Request) -> Account:
     """Whom the query is about; raises InvalidRequest."""
     names = ("client_id", "product_id")
     account = Account(*(accounts.identity_given_once(request.query.getall(name, []), name) for name in names))

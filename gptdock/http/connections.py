@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from gptdock.aiohttp_private import PipelineHandler
 from gptdock.errors import APIError, InternalError, InvalidRequest
 from gptdock.telemetry import logs, request_line
 
@@ -80,7 +81,7 @@ class Connections:
         return timer is not None
 
 
-class Connection(web.RequestHandler):
+class Connection(PipelineHandler):
     """aiohttp's side of a connection, which tells of its beginning and end, and of aiohttp's own errors in our form."""
 
     __slots__ = ("_connections",)
@@ -112,15 +113,9 @@ class Connection(web.RequestHandler):
             cut(self.transport)
             return resp, True
 
-    def pause_reading(self) -> None:
-        """A body comes faster than it is read; if its request waits, so that nobody will, the connection is cut."""
-        if self._current_request is not None and self._messages:
-            cut(self.transport)  # aiohttp would not notice any more that the caller leaves
-        else:
-            super().pause_reading()
-
-    def _pause_reading_for_buffer(self) -> None:
-        cut(self.transport)  # 32 requests wait, and the same holds
+    def cannot_read_on(self) -> None:
+        """Cut the connection: otherwise aiohttp would not notice that the caller of the current request leaves."""
+        cut(self.transport)
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

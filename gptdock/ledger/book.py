@@ -1,4 +1,4 @@
-"""A client's book and the leases on it, as values; the verbs that change them, as functions from values to values.
+"""Pure: a client's book and the leases on it, as values.
 
 A book is one client's numbers for one product and period. Each process that serves the client has one lease on it:
 what it holds, its will (what to charge if it is never heard of again) and the receipts not yet known to be put.

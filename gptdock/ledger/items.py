@@ -1,4 +1,4 @@
-"""How books, writes and receipts look as DynamoDB items and expressions: values in, request parameters out.
+"""Pure: how books, writes and receipts look as DynamoDB items and expressions: values in, request parameters out.
 
 Names are always placeholders; conditions compare one number at a time, where emulators and DynamoDB agree (DESIGN 3).
 """

@@ -1,4 +1,4 @@
-"""What one process knows of its lease on a book, with its requests, and what it learns from each answer.
+"""Pure: what one process knows of its lease on a book, with its requests, and what it learns from each answer.
 
     waits --applied--> open --end--> ended --applied--> (gone)
       |                 the tokens are in the book from the first `applied` to the last

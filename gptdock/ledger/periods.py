@@ -1,4 +1,4 @@
-"""Which period a moment belongs to, and when a period ends; all in UTC."""
+"""Pure: which period a moment belongs to, and when a period ends; all in UTC."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

@@ -135,11 +135,11 @@ class Store:
 
     async def receipts(self, account: Account, period: str) -> AsyncIterator[Receipt]:
         """The receipts of one client and period that are put, by time."""
-        async for of_period, receipt in self.usage(account):
+        async for of_period, receipt in self.receipts_since(account):
             if of_period == period:
                 yield receipt
 
-    async def usage(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
+    async def receipts_since(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
         """The receipts of one client that are put, by time, each with its period; older ones than `since` are left."""
         query = _key_is("account", items.usage_key(account))
         if since:

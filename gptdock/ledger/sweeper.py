@@ -22,15 +22,17 @@ log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Sweeps for one process, whose own lease it leaves alone."""
+    """Sweeps for one process, whose own lease it leaves alone; for a command, which has none, `process` is None."""
 
-    def __init__(self, store: Store, process: str, clock: Callable[[], float], grace: float, retain: float) -> None:
+    def __init__(
+        self, store: Store, process: str | None, clock: Callable[[], float], grace: float, retain: float
+    ) -> None:
         self._store, self._process, self._clock = store, process, clock
         self._grace_seconds, self._retain_seconds = int(grace), int(retain)
         self._busy: dict[tuple[Account, str], asyncio.Task[None]] = {}
 
     @classmethod
-    def of(cls, store: Store, process: str, clock: Callable[[], float], settings: Settings) -> Self:
+    def of(cls, store: Store, process: str | None, clock: Callable[[], float], settings: Settings) -> Self:
         """A sweeper as the settings have it."""
         return cls(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
 

@@ -1,4 +1,4 @@
-"""A question, from the caller's JSON to the upstream's."""
+"""Pure: a question, from the caller's JSON to the upstream's."""
 
 import functools
 import json

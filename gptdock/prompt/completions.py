@@ -1,4 +1,4 @@
-"""What OpenAI's clients ask for at `/v1/chat/completions`: what it costs at most, and what goes upstream.
+"""Pure: what OpenAI's clients ask for at `/v1/chat/completions`: what it costs at most, and what goes upstream.
 
 The caller's body goes on as it is, but for what decides its price: the model is one that we serve, the answer is as
 long as the hold can pay for, and the upstream tells its usage. What nobody can price beforehand is refused: several
@@ -15,8 +15,8 @@ from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 from gptdock.prompt import images
 from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS
 from gptdock.prompt.strict_json import parse_object
+from gptdock.settings import MOST_ANSWER_TOKENS
 
-MOST_TOKENS = 10**9
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
 # Beside the messages, these are read by the model, too. JSON needs more tokens than OpenAI's own way to write them, but
 # for lists: a value of an enum costs 3 beside its text (chat.py names the cookbook), of which its comma is one.
@@ -126,8 +126,8 @@ def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_comple
 
 def _tokens(fields: Mapping[str, Any], name: str) -> int | None:
     tokens: int | None = _optional(fields, name, int)
-    if tokens is not None and not 1 <= tokens <= MOST_TOKENS:
-        raise InvalidRequest(f"{name} must be from 1 to {MOST_TOKENS}.", param=name)
+    if tokens is not None and not 1 <= tokens <= MOST_ANSWER_TOKENS:
+        raise InvalidRequest(f"{name} must be from 1 to {MOST_ANSWER_TOKENS}.", param=name)
     return tokens
 
 

@@ -1,4 +1,4 @@
-"""What an image in a prompt may cost at most, in tokens: how large it is only the upstream sees.
+"""Pure: what an image in a prompt may cost at most, in tokens: how large it is only the upstream sees.
 
 By model and `detail`, from OpenAI's guide (https://platform.openai.com/docs/guides/images-vision). A model has other
 names, too: with its date, tuned (ft:gpt-4o-mini-2024-07-18:acme::x), with its maker's in front.

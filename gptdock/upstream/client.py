@@ -11,12 +11,11 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 
+from gptdock.aiohttp_private import BodyWatch, unread
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
@@ -69,10 +68,8 @@ class Stream:
 
     def received(self) -> list[Event]:
         """The whole events that are here already, unread: those that came before an answer was cut."""
-        # Not `read_nowait`: on a broken connection it raises, and what came before the break stays in the buffer.
-        data = self._content._read_nowait(-1)
         try:
-            return self._first + self._splitter.feed(data)
+            return self._first + self._splitter.feed(unread(self._content))
         except EventTooLarge:
             return self._first
 
@@ -105,7 +102,7 @@ class Upstream:
         self._session, self._settings = session, settings
         self._url = f"{settings.openai_base_url}/chat/completions"
         self._budget = retry.Budget()
-        self._bodies: dict[ResponseHandler, aiohttp.StreamReader] = {}  # the last of each connection
+        self._bodies = BodyWatch()
 
     @asynccontextmanager
     async def open_stream(self, body: bytes, exchange: Exchange) -> AsyncIterator[Stream]:
@@ -170,26 +167,10 @@ class Upstream:
             exchange.lost()
             return refusals.failed(exc, UpstreamError(), again=False)
         if response.status == 200:
-            self._watch(response)
+            self._bodies.watch(response)
             return response
         exchange.refused()
         return await refusals.refusal(response)
-
-    def _watch(self, response: aiohttp.ClientResponse) -> None:
-        """See that the body ends with its connection: if its framing is wrong, aiohttp closes that and tells nobody."""
-        protocol = response.connection.protocol if response.connection is not None else None
-        if protocol is None or protocol.closed is None:  # it came whole, with its head, or is over
-            return
-        if protocol not in self._bodies:
-            protocol.closed.add_done_callback(partial(self._closed, protocol))
-        self._bodies[protocol] = response.content
-
-    def _closed(self, protocol: ResponseHandler, closed: "asyncio.Future[None]") -> None:
-        if not closed.cancelled():
-            closed.exception()  # or asyncio would complain that nobody asked
-        content = self._bodies.pop(protocol)
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
 
 
 def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Exchange) -> aiohttp.ClientResponse:

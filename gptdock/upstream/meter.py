@@ -1,4 +1,4 @@
-"""The meter of one completion: what the caller sees of it, what it used, what it is charged.
+"""Pure: the meter of one completion: what the caller sees of it, what it used, what it is charged.
 
 The upstream's own usage is the truth, once it came and no text came after it. Until then the text itself is kept, as
 raw events, and decoded only if somebody asks: a completion that ends well never needs it. Whatever cannot be
@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from gptdock.settings import MOST_ANSWER_TOKENS
 from gptdock.upstream.sse import Event
 
-MOST_TOKENS = 10**9
 FOLD_BYTES = 64 * 1024
 
 # Only an event that matches is parsed: 0.7 us instead of 6. JSON escapes every quote inside a string, so these can only
@@ -134,7 +134,7 @@ class Meter:
 
 
 def _sane(tokens: object) -> int | None:
-    return tokens if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
+    return tokens if type(tokens) is int and 0 <= tokens <= MOST_ANSWER_TOKENS else None
 
 
 def _is_done(data: bytes) -> bool:

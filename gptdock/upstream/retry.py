@@ -1,4 +1,4 @@
-"""Whether and when to try the upstream again, decided from what it answered.
+"""Pure: whether and when to try the upstream again, decided from what it answered.
 
 At most two retries, from half a second doubling with full jitter, and a budget for the whole process, so that a lasting
 failure of the upstream adds about a tenth to its load and no more (DESIGN 4).

@@ -1,4 +1,4 @@
-"""Server-sent events, cut out of bytes as they come (WHATWG HTML, 9.2.6 "Interpreting an event stream").
+"""Pure: server-sent events, cut out of bytes as they come (WHATWG HTML, 9.2.6 "Interpreting an event stream").
 
 An event ends with a blank line, and is handed out as soon as that line is recognisable. After a CR nobody knows yet
 whether an LF will follow: the event does not wait for it, so that LF leads the next event's `raw`, where it says

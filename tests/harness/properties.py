@@ -9,7 +9,8 @@ from typing import Any
 from gptdock.errors import InvalidRequest, PromptTooLong
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest
-from gptdock.upstream.meter import MOST_TOKENS, Meter, is_chunk
+from gptdock.settings import MOST_ANSWER_TOKENS
+from gptdock.upstream.meter import Meter, is_chunk
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 from tests.harness import references
 
@@ -145,7 +146,7 @@ def _meters_an_answer(answer: dict[str, Any], raw: bytes) -> None:
 
 
 def _is_sane(meter: Meter) -> None:
-    assert all(0 <= tokens <= MOST_TOKENS for tokens in meter.usage or ())
+    assert all(0 <= tokens <= MOST_ANSWER_TOKENS for tokens in meter.usage or ())
     assert meter.error is None or isinstance(meter.error, dict)
     assert meter.has_text or not meter.text()
 

@@ -436,7 +436,7 @@ async def test_a_report_that_cannot_be_begun_has_a_status(proxy, openai, by: str
 async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "gptdock")
     monkeypatch.setattr("gptdock.ledger.store.PAGE", 20)
-    monkeypatch.setattr("gptdock.admin.usage.CHUNK", 1000)
+    monkeypatch.setattr("gptdock.admin.report_stream.CHUNK", 1000)
     async with running(make_settings(proxy.url, openai.url), openai) as service:
         await fill(service, 50)
         proxy.strike("pass", "pass", "break", operation="Query")  # the books, the first page, the second

@@ -15,7 +15,8 @@ from itertools import count
 import pytest
 
 from gptdock.accounts import Account
-from gptdock.admin import usage
+from gptdock.admin import report_stream
+from gptdock.admin.report_stream import as_csv, as_json, chunks, stream_rows
 from gptdock.ledger.book import Receipt
 from tests.harness.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
 from tests.harness.service import NOBODY, make_settings, running
@@ -154,7 +155,7 @@ async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dy
         assert [each["completion_tokens"] for each in await service.receipts()] == tries * [200_000]
 
 
-@pytest.mark.parametrize("write", [usage.as_json, usage.as_csv])
+@pytest.mark.parametrize("write", [as_json, as_csv])
 async def test_a_report_by_user_blocks_nobody_however_many_they_are(write):
     async def receipts():
         for number in range(100_000):
@@ -163,11 +164,11 @@ async def test_a_report_by_user_blocks_nobody_however_many_they_are(write):
             user = f"u{number * 7919 % 100_000}"
             yield "all", Receipt("2026-11-23", number % 977, 0, 0, user, "m", "upstream", "complete", "p")
 
-    report = usage.Report(Account("c1", "p1"), "all", "user")
+    report = report_stream.Report(Account("c1", "p1"), "all", "user")
 
     async def read():
         size = 0
-        async for chunk in usage.chunks(write(report, usage.rows(receipts(), report.by))):
+        async for chunk in chunks(write(report, stream_rows(receipts(), report.by))):
             size += len(chunk)
         assert size > 1_000_000
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gptdock.accounts import Account
-from gptdock.admin import usage
-from gptdock.admin.reports import By
-from gptdock.admin.usage import Report
+from gptdock.admin import report_stream
+from gptdock.admin.report_rows import By
+from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
 from gptdock.ledger.book import Receipt
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
@@ -22,14 +22,14 @@ async def receipts(count: int) -> AsyncIterator[tuple[str, Receipt]]:
 
 
 async def text(pieces: AsyncIterator[str]) -> str:
-    return "".join([chunk async for chunk in usage.chunks(pieces)])
+    return "".join([chunk async for chunk in chunks(pieces)])
 
 
 @pytest.mark.parametrize(("by", "rows"), [("day", 1), ("user", 3), ("request", 5000)])
 async def test_a_report_is_one_json_object_with_its_total(by: By, rows: int):
     report = Report(ACCOUNT, "all", by)
 
-    content = json.loads(await text(usage.as_json(report, usage.rows(receipts(5000), by))))
+    content = json.loads(await text(as_json(report, stream_rows(receipts(5000), by))))
 
     assert list(content) == ["client_id", "product_id", "period", "by", "rows", "tokens"]
     assert (content["client_id"], content["product_id"], content["by"]) == (*ACCOUNT, by)
@@ -41,17 +41,17 @@ async def test_a_report_is_one_json_object_with_its_total(by: By, rows: int):
 async def test_a_report_of_nothing_has_no_rows(by: By):
     report = Report(ACCOUNT, "all", by)
 
-    assert json.loads(await text(usage.as_json(report, usage.rows(receipts(0), by))))["rows"] == []
-    assert await text(usage.as_csv(report, usage.rows(receipts(0), by))) == ",".join(report.columns) + "\r\n"
+    assert json.loads(await text(as_json(report, stream_rows(receipts(0), by))))["rows"] == []
+    assert await text(as_csv(report, stream_rows(receipts(0), by))) == ",".join(report.columns) + "\r\n"
 
 
 async def test_nothing_goes_out_before_there_are_rows():
     """So that an error on the first page still has a status."""
     report = Report(ACCOUNT, "all", "request")
 
-    first = await anext(aiter(usage.chunks(usage.as_csv(report, usage.rows(receipts(5000), "request")))))
+    first = await anext(aiter(chunks(as_csv(report, stream_rows(receipts(5000), "request")))))
 
-    assert len(first) >= usage.CHUNK
+    assert len(first) >= report_stream.CHUNK
 
 
 @pytest.mark.parametrize("by", ["day", "user", "request"])
@@ -60,9 +60,9 @@ async def test_memory_does_not_grow_with_the_report(by: By):
 
     for count in (2_000, 40_000):
         tracemalloc.start()
-        async for _ in usage.chunks(usage.as_json(report, usage.rows(receipts(count), by))):
+        async for _ in chunks(as_json(report, stream_rows(receipts(count), by))):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
-    assert peaks[1] < peaks[0] + usage.CHUNK
+    assert peaks[1] < peaks[0] + report_stream.CHUNK

@@ -1,4 +1,4 @@
-"""What was used, from receipts: which of them a report is about, the rows that they make, a row as a line of CSV.
+"""Pure: what was used, from receipts: which of them a report is about, the rows that they make, a row as a line of CSV.
 
 The tokens of all rows are those of all receipts: also of such as no single request stands behind, which count as no
 request. A receipt belongs to where its own label starts with what was asked: to the period that it was charged in, or,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock.admin import reports
+from gptdock.admin import report_rows
 from gptdock.ledger.book import Receipt
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
@@ -28,18 +28,18 @@ RECEIPTS = st.builds(
 DATED = st.lists(st.tuples(st.sampled_from(["all", "2026-11", "2026-11-23"]), RECEIPTS))
 
 
-def rows(by: reports.By, dated: list[tuple[str, Receipt]]) -> list[dict[str, Any]]:
+def rows(by: report_rows.By, dated: list[tuple[str, Receipt]]) -> list[dict[str, Any]]:
     if by == "request":
-        return [dict(zip(reports.COLUMNS[by], reports.row(receipt), strict=True)) for _, receipt in dated]
-    sums = reports.Sums(by)
+        return [dict(zip(report_rows.COLUMNS[by], report_rows.row(receipt), strict=True)) for _, receipt in dated]
+    sums = report_rows.Sums(by)
     for period, receipt in dated:
         sums.add(period, receipt)
-    return [dict(zip(reports.COLUMNS[by], row, strict=True)) for row in sorted(chain(*sums.runs()), key=sums.place)]
+    return [dict(zip(report_rows.COLUMNS[by], row, strict=True)) for row in sorted(chain(*sums.runs()), key=sums.place)]
 
 
 @pytest.mark.parametrize("by", ["day", "user", "request"])
 @given(dated=DATED)
-def test_the_rows_of_a_report_sum_to_its_receipts(by: reports.By, dated: list[tuple[str, Receipt]]):
+def test_the_rows_of_a_report_sum_to_its_receipts(by: report_rows.By, dated: list[tuple[str, Receipt]]):
     found = rows(by, dated)
 
     for column in ("tokens", "prompt_tokens", "completion_tokens"):
@@ -76,7 +76,7 @@ def test_a_receipt_belongs_to_the_period_that_it_was_charged_in(period: str, tim
     receipt = RECEIPT._replace(key=f"{time}:00:00.000Z#r#p")
     every = ["all", "2026-10", "2026-11", "2026-12", "2026-11-23", "2026-11-24", "2026-12-01"]
 
-    assert [each for each in every if reports.belongs(period, receipt, each)] == asked
+    assert [each for each in every if report_rows.belongs(period, receipt, each)] == asked
 
 
 @pytest.mark.parametrize(
@@ -90,26 +90,26 @@ def test_a_receipt_belongs_to_the_period_that_it_was_charged_in(period: str, tim
     ],
 )
 def test_a_request_is_found_by_its_id_whatever_it_has_in_it(key: str, source: str, request_id: str):
-    assert reports.row(RECEIPT._replace(key=key, source=source))[:2] == ("T", request_id)
+    assert report_rows.row(RECEIPT._replace(key=key, source=source))[:2] == ("T", request_id)
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+A1", "-A1", "@sum", "=", "-7-8", "+49 30", "=\u2028cmd", "--", "-1e5"])
 def test_what_looks_like_a_formula_is_a_text(cell: str):
-    [read] = next(csv.reader(io.StringIO(reports.csv_line((cell,)))))
+    [read] = next(csv.reader(io.StringIO(report_rows.csv_line((cell,)))))
 
     assert read == (cell if cell == "=" else f"'{cell}")
 
 
 @pytest.mark.parametrize("cell", ["-", "+", "-7", "+49", "-1.5", 'a"b', "a,b", "a=b", "", -12, "é🦆"])
 def test_other_cells_stay_as_they_are(cell: str | int):
-    read = next(csv.reader(io.StringIO(reports.csv_line((cell, "end")))))
+    read = next(csv.reader(io.StringIO(report_rows.csv_line((cell, "end")))))
 
     assert read == [str(cell), "end"]
 
 
 @given(st.lists(IN_WORDS, min_size=1))
 def test_a_line_of_csv_is_one_line_with_as_many_cells(cells: list[str]):
-    line = reports.csv_line(tuple(cells))
+    line = report_rows.csv_line(tuple(cells))
 
     assert line.endswith("\r\n")
     assert line.count("\n") == 1

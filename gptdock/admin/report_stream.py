@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.admin import reports
-from gptdock.admin.reports import By, Row
+from gptdock.admin import report_rows
+from gptdock.admin.report_rows import By, Row
 from gptdock.ledger.book import Receipt
 
 CHUNK = 65_536  # characters that go out at once; rows enough that a page was read before the first
@@ -27,15 +27,15 @@ class Report(NamedTuple):
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of a row's cells."""
-        return reports.COLUMNS[self.by]
+        return report_rows.COLUMNS[self.by]
 
 
-async def rows(found: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterator[Row]:
+async def stream_rows(receipts: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterator[Row]:
     """The rows that these receipts, each with its period, make."""
-    sums = reports.Sums(by)
-    async for period, receipt in found:
+    sums = report_rows.Sums(by)
+    async for period, receipt in receipts:
         if by == "request":
-            yield reports.row(receipt)
+            yield report_rows.row(receipt)
         else:
             sums.add(period, receipt)
     runs = []
@@ -67,9 +67,9 @@ async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str
 
 async def as_csv(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
     """The report as CSV: a head, and a line for each row."""
-    yield reports.csv_line(report.columns)
+    yield report_rows.csv_line(report.columns)
     async for row in rows:
-        yield reports.csv_line(row)
+        yield report_rows.csv_line(row)
 
 
 async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
