@@ -16,7 +16,7 @@ import pytest
 from gptdock.accounts import Account
 from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
-from tests.documents.test_readme import README
+from tests.harness.documents import OPERATORS
 from tests.harness.processes import GPTDOCK, Finished, environment, run
 from tests.harness.service import read_receipts
 
@@ -56,7 +56,7 @@ async def test_a_client_is_made_shown_changed_and_listed(printed, store: Store):
     listed = await printed("client", "list")
 
     assert made == shown
-    assert all(head in README for head in (shown.splitlines()[0], shown.splitlines()[3]))
+    assert all(head in OPERATORS.text for head in (shown.splitlines()[0], shown.splitlines()[3]))
     created_at = changed["created_at"]
     assert cells(shown) == [
         ["client", "product", "max", "created"],
@@ -108,7 +108,7 @@ async def test_usage_is_a_table_json_or_csv(printed, store: Store):
     november = json.loads(await printed("usage", "1234", "demo", "--period", "2026-11", "--json"))
     each = await printed("usage", "1234", "demo", "--by", "request", "--csv")
 
-    assert by_user.splitlines()[0] in README
+    assert by_user.splitlines()[0] in OPERATORS.text
     assert cells(by_user) == [
         ["user", "requests", "prompt", "completion", "tokens"],
         ["=u1", "2", "10", "14", "42"],

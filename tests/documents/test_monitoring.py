@@ -14,9 +14,9 @@ from promql_parser import AggregateExpr, Call, Expr, VectorSelector
 
 from gptdock.errors import APIError, LedgerUnavailable, Unavailable
 from gptdock.settings import Settings
-from tests.documents.test_readme import README, table, words_in_backticks
+from tests.harness.documents import OPERATORS, ROOT, words_in_backticks
 from tests.harness.processes import environment
-from tests.harness.supervisord import PROGRAM, ROOT, shipped
+from tests.harness.supervisord import PROGRAM, shipped
 from tests.http.test_ops import free_port
 
 DASHBOARD = json.loads((ROOT / "supervisor/grafana.json").read_text())
@@ -50,8 +50,8 @@ def alerts() -> list[Query]:
 
 
 def scrape() -> dict[str, Any]:
-    """What the README has Prometheus scrape."""
-    [block] = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """What the guide for operators has Prometheus scrape."""
+    [block] = re.findall(r"^```yaml\n(.*?)^```", OPERATORS.text, re.MULTILINE | re.DOTALL)
     configs: list[dict[str, Any]] = yaml.safe_load(block)["scrape_configs"]
     return configs[0]
 
@@ -175,7 +175,7 @@ def test_what_other_programs_export_too_is_asked_of_this_job_only():
 def test_every_metric_of_ours_is_on_the_dashboard():
     text = " ".join(query.expr for query in panels())
 
-    names = [words_in_backticks(row[0])[0] for row in table("**Metrics**")]
+    names = [words_in_backticks(row[0])[0] for row in OPERATORS.table("**Metrics**")]
     assert [name for name in names if name not in text] == []
 
 

@@ -1,4 +1,4 @@
-"""The programs of the README, each run as it stands: `make examples` for those in JavaScript.
+"""The programs of the documents, each run as it stands: `make examples` for those in JavaScript.
 
 The suite runs those in Python. Those in JavaScript need node, npm and its registry, which not everybody has who runs
 the tests; so they are run by hand, through the same claims.
@@ -6,7 +6,6 @@ the tests; so they are run by hand, through the same claims.
 
 import asyncio
 import os
-import re
 import signal
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
@@ -17,11 +16,11 @@ from tempfile import TemporaryDirectory
 
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
+from tests.harness.documents import programs
 from tests.harness.hostile import raw_upstream, read_request
 from tests.harness.processes import PATIENCE_SECONDS, Finished, end
 from tests.harness.service import Service, make_settings, running, serve_tables
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 KEY = "dev-key"
 ANSWER = "Straße, 東京, 🙂: each word by itself."
 TWO_EVENTS = b"""HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
@@ -30,11 +29,6 @@ data: {"choices": [{"delta": {"content": "Half"}}]}
 data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}
 
 """
-
-
-def programs(language: str) -> list[str]:
-    """All programs in this language that the README has marked for us."""
-    return re.findall(rf"^```{language} test\n((?s:.*?))^```$", README, re.MULTILINE)
 
 
 class Place:

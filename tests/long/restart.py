@@ -1,6 +1,6 @@
-"""A rolling restart under load: callers go on asking while the processes restart, with the lines of the README.
+"""A rolling restart under load: callers go on asking while the processes restart, with the operators' own lines.
 
-`python -m tests.restart 50 30`: so many callers, for so many seconds, in which all restarts are done.
+`python -m tests.long.restart 50 30`: so many callers, for so many seconds, in which all restarts are done.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
 from gptdock.prompt.tokens import Tokens
+from tests.harness.documents import OPERATORS
 from tests.harness.processes import run
 from tests.harness.service import KEY, QUESTION, sse_data
-from tests.harness.supervisord import ROOT, WORKERS, Supervisor, supervised
+from tests.harness.supervisord import WORKERS, Supervisor, supervised
 
 CLIENTS = 5  # who share the callers among them, so that processes write to the same books
 PACE = Script(tokens=30, first_event_seconds=0.2, token_seconds=0.04)  # 1.4 seconds an answer
@@ -105,8 +106,8 @@ class Caller:
 
 
 def restarts() -> list[list[str]]:
-    """What the README gives to supervisorctl to upgrade without a lost request."""
-    lines = re.findall(r"^sudo supervisorctl (restart .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """What the guide for operators gives to supervisorctl to upgrade without a lost request."""
+    lines = re.findall(r"^sudo supervisorctl (restart .*)$", OPERATORS.text, re.MULTILINE)
     return [shlex.split(line) for line in lines]
 
 

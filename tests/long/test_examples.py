@@ -1,11 +1,12 @@
-"""The programs of the README that are in Python do what it says, as they stand."""
+"""The programs of the documents that are in Python do what it says, as they stand."""
 
 import sys
 
 import pytest
 
+from tests.harness.documents import programs
 from tests.long import examples
-from tests.long.examples import CLAIMS, Place, programs
+from tests.long.examples import CLAIMS, Place
 
 OPENAI, AIOHTTP = programs("python")
 
@@ -18,7 +19,7 @@ def place(tmp_path):
 
 @pytest.mark.parametrize("program", [OPENAI, AIOHTTP], ids=["openai", "aiohttp"])
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
-async def test_each_program_of_the_readme(place, claim, program, openai):
+async def test_each_program_of_the_documents(place, claim, program, openai):
     await claim(place, program, openai)
 
 

@@ -1,4 +1,4 @@
-"""One process after the other restarts, with the README's own lines, and nobody who asks meanwhile notices.
+"""One process after the other restarts, with the lines of the guide for operators: no caller notices.
 
 `make restart` does it with more callers, for longer.
 """
@@ -25,5 +25,5 @@ async def test_a_rolling_restart_under_load_fails_no_request(tmp_path: Path, dyn
     assert (report.held, report.drift) == (0, 0)
 
 
-def test_the_readme_restarts_one_process_after_the_other():
+def test_the_guide_restarts_one_process_after_the_other():
     assert restarts() == [["restart", worker] for worker in WORKERS]

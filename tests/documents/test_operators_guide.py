@@ -1,0 +1,91 @@
+"""What the guide for operators says is so: its tables name what the code has, and all of it."""
+
+import ast
+import logging
+import re
+
+import pytest
+from botocore import xform_name
+from botocore.session import get_session
+from prometheus_client.parser import text_string_to_metric_families
+
+from gptdock.telemetry import logs as telemetry
+from gptdock.telemetry import metrics
+from tests.harness.documents import OPERATORS, ROOT, sources, words_in_backticks
+from tests.harness.hostile import connect
+from tests.harness.processes import run
+
+OURS = re.compile("gptdock_|gen_ai_")
+IN_A_TRANSACTION = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem"}
+SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
+
+
+async def test_every_command_is_in_the_guide(tmp_path):
+    answer = await run("--help", cwd=tmp_path, env={})
+
+    [listed] = re.findall(r"^  \{([a-z,]+)\}$", answer.out, re.MULTILINE)
+    assert [words_in_backticks(row[0])[0] for row in OPERATORS.table("## Commands")] == listed.split(",")
+
+
+def test_the_log_messages_of_the_guide_are_logged():
+    messages = [message for row in OPERATORS.table("**Logs**") for message in words_in_backticks(row[0])]
+
+    assert len(messages) > 8
+    assert [each for each in messages if not any(f'"{each}"' in source for source in sources())] == []
+
+
+def test_the_alerts_are_all_in_the_guide():
+    shipped = re.findall(r"^ +- alert: (\w+)$", (ROOT / "supervisor/alerts.yml").read_text(), re.MULTILINE)
+
+    assert [words_in_backticks(row[0]) for row in OPERATORS.table("**Alerts**")] == [[name] for name in shipped]
+
+
+def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
+    shown = {action for row in OPERATORS.table("   The credentials need") for action in words_in_backticks(row[1])}
+
+    constants = {node.value for tree in store() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    operations = get_session().get_service_model("dynamodb").operation_names
+    used = {name for name in operations if xform_name(name) in constants} - {"TransactWriteItems"}
+    used |= {action for part, action in IN_A_TRANSACTION.items() if part in constants}
+    assert {action.removeprefix("dynamodb:") for action in shown if ":" in action} == used
+
+
+def store() -> list[ast.Module]:
+    return [ast.parse((ROOT / f"gptdock/ledger/{room}.py").read_text()) for room in ("aws", "store")]
+
+
+@pytest.mark.parametrize("path", [".env.example", *(f"supervisor/{name}" for name in SHIPPED)])
+def test_the_files_that_the_guide_names_are_there(path):
+    assert path in OPERATORS.text
+    assert (ROOT / path).is_file()
+
+
+async def test_every_metric_is_in_the_guide_with_its_labels(serve):
+    async with serve(openai_models="gpt-4o") as service, service.ask(stream=True) as response:
+        await response.read()
+    families = [each for each in text_string_to_metric_families(metrics.exposition().decode()) if OURS.match(each.name)]
+
+    exported = {
+        each.name + ("_total" if each.type == "counter" else ""): {
+            label for sample in each.samples for label in sample.labels if label != "le"
+        }
+        for each in families
+    }
+    rows = OPERATORS.table("**Metrics**")
+    assert {words_in_backticks(name)[0]: set(words_in_backticks(labels)) for name, labels, _ in rows} == exported
+
+
+async def test_every_field_of_a_request_s_line_is_in_the_guide(service, caplog):
+    caplog.set_level(logging.INFO)
+    for question in ("Who are you?", ""):
+        async with service.ask(question=question, stream=True) as response:
+            await response.read()
+    async with connect(service) as connection:
+        connection.send(b"no HTTP\r\n\r\n")
+        await connection.rest()
+    await service.ledger.settled()
+
+    lines = [vars(each).keys() for each in caplog.records if each.message == "request ended"]
+    fields = set[str]().union(*lines) - telemetry.STANDARD_FIELDS
+    rows = OPERATORS.table("Each request has one line")
+    assert {name for row in rows for name in words_in_backticks(row[0])} == fields

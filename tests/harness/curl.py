@@ -1,0 +1,60 @@
+"""As much of curl as the documents use: a machine that runs the tests may have none."""
+
+import asyncio
+import json
+import shlex
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from tests.harness.service import sse_data
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("curl", exit_on_error=False)  # any other option is an error
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("-N", action="store_true")
+    parser.add_argument("-X")
+    parser.add_argument("-H", action="append", default=[])
+    parser.add_argument("-d")
+    parser.add_argument("url")
+    return parser
+
+
+async def ask(session: aiohttp.ClientSession, command: str) -> str:
+    """The body that this command line brings."""
+    name, *arguments = shlex.split(command)
+    assert name == "curl"
+    parsed: Namespace = _parser().parse_args(arguments)
+    headers = {name: value.strip() for name, _, value in (header.partition(":") for header in parsed.H)}
+    method = parsed.X or ("GET" if parsed.d is None else "POST")
+    headers = {"Content-Type": "application/x-www-form-urlencoded", **headers} if parsed.d else headers
+    async with session.request(method, parsed.url, data=parsed.d, headers=headers) as response:
+        return await response.text()
+
+
+async def once_settled(session: aiohttp.ClientSession, command: str) -> str:
+    """What /v1/client/info answers when no question is open: an answer is settled a moment after it was sent."""
+    async with asyncio.timeout(10):
+        while json.loads(body := await ask(session, command))["quota_held"]:
+            pass
+    return body
+
+
+def shape(value: Any) -> Any:
+    """The names and the kinds of values in JSON, without the values."""
+    if isinstance(value, Mapping):
+        return {name: shape(each) for name, each in value.items()}
+    return [shape(each) for each in value] if isinstance(value, list) else type(value)
+
+
+def shapes(body: str) -> list[Any]:
+    """The shapes of an answer: one, the names of its columns, or those of a stream's events without repetition."""
+    if not body.startswith(("data: ", "{")):
+        return body.splitlines()[:1]  # of CSV, its head
+    if not body.startswith("data: "):
+        return [shape(json.loads(body))]
+    seen = [data if data == b"[DONE]" else shape(json.loads(data)) for data in sse_data(body.encode())]
+    return [each for number, each in enumerate(seen) if each not in seen[:number]]
