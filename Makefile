@@ -11,8 +11,8 @@ install: .venv/check.installed ## Install everything that working on GPTDock nee
 run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and a simulated OpenAI
 	.venv/bin/gptdock dev
 
-test: .venv/test.installed ## Run all tests
-	.venv/bin/pytest -n auto --dist worksteal
+test: .venv/test.installed ## Run all tests, or only T=tests/ledger
+	.venv/bin/pytest -n auto --dist worksteal $(T)
 
 check: .venv/check.installed ## Lint, formatting and types, as CI does it
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy gptdock tests

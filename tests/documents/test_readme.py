@@ -48,7 +48,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 
     assert "```sh\nmake test\n```" in README.text
     assert commands[-2:] == ["make check", "make test"]
-    assert recipe("test") == [".venv/bin/pytest -n auto --dist worksteal"]
+    assert recipe("test") == [".venv/bin/pytest -n auto --dist worksteal $(T)"]
 
 
 def test_the_settings_are_all_in_the_readme_with_their_defaults():
