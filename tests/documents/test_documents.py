@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from aiohttp import web
 
-from tests.harness.documents import DOCUMENTS, ROOT, Document
+from gptdock.http import app
+from tests.harness.documents import DOCUMENTS, OPERATORS, README, ROOT, Document, words_in_backticks
 
 TARGETS = set(re.findall(r"^([a-z]+):.* ## \S", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -24,6 +26,14 @@ def test_there_are_commands_and_answers_to_run():
 
     assert len(examples) > 5
     assert sum(bool(each.answer) for each in examples) > 4
+
+
+def test_every_route_has_its_row():
+    """Those of operators in their guide, the others in the README."""
+    for document, heading, routes in ((README, "## The API", app.ROUTES), (OPERATORS, "## Admin", app.ADMIN_ROUTES)):
+        shown = {word.partition("?")[0] for row in document.table(heading) for word in words_in_backticks(row[0])}
+        served = {f"{each.method} {each.path}" for each in routes if isinstance(each, web.RouteDef)}
+        assert served == {each for each in shown if not each.endswith("...")}
 
 
 def test_every_target_that_a_document_names_exists():

@@ -175,7 +175,7 @@ def test_what_other_programs_export_too_is_asked_of_this_job_only():
 def test_every_metric_of_ours_is_on_the_dashboard():
     text = " ".join(query.expr for query in panels())
 
-    names = [words_in_backticks(row[0])[0] for row in OPERATORS.table("**Metrics**")]
+    names = [words_in_backticks(row[0])[0] for row in OPERATORS.table("### Metrics")]
     assert [name for name in names if name not in text] == []
 
 

@@ -1,23 +1,40 @@
-"""What the guide for operators says is so: its tables name what the code has, and all of it."""
+"""What the guide for operators says is so: its commands run, its tables name what the code has, and all of it."""
 
 import ast
 import logging
 import re
 
+import aiohttp
 import pytest
 from botocore import xform_name
 from botocore.session import get_session
 from prometheus_client.parser import text_string_to_metric_families
 
-from gptdock.telemetry import logs as telemetry
-from gptdock.telemetry import metrics
-from tests.harness.documents import OPERATORS, ROOT, sources, words_in_backticks
+from gptdock.telemetry import logs, metrics
+from tests.harness.curl import ADDRESS, ERROR, ask, once_settled, shapes
+from tests.harness.documents import OPERATORS, README, ROOT, sources, words_in_backticks
 from tests.harness.hostile import connect
-from tests.harness.processes import run
+from tests.harness.processes import dev, run
 
 OURS = re.compile("gptdock_|gen_ai_")
 IN_A_TRANSACTION = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem"}
 SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
+
+
+async def test_the_guide_s_commands_answer_as_it_shows(tmp_path):
+    """In its order, since each sees what those before it did; a client has asked before."""
+    question, _, info, *_ = README.examples()
+
+    async with dev(tmp_path) as lines, aiohttp.ClientSession() as session:
+        [address] = {address for line in lines for address in re.findall(r"(?<=serves )http://[0-9.:]+", line)}
+        await ask(session, question.command.replace(ADDRESS, address))
+        await once_settled(session, info.command.replace(ADDRESS, address))
+        bodies = [await ask(session, each.command.replace(ADDRESS, address)) for each in OPERATORS.examples()]
+
+    assert len(bodies) > 4
+    for body, each in zip(bodies, OPERATORS.examples(), strict=True):
+        assert not ERROR.search(body)
+        assert not each.answer or shapes(body) == shapes(f"{each.answer}\n\n")
 
 
 async def test_every_command_is_in_the_guide(tmp_path):
@@ -28,7 +45,7 @@ async def test_every_command_is_in_the_guide(tmp_path):
 
 
 def test_the_log_messages_of_the_guide_are_logged():
-    messages = [message for row in OPERATORS.table("**Logs**") for message in words_in_backticks(row[0])]
+    messages = [message for row in OPERATORS.table("### Logs") for message in words_in_backticks(row[0])]
 
     assert len(messages) > 8
     assert [each for each in messages if not any(f'"{each}"' in source for source in sources())] == []
@@ -37,7 +54,7 @@ def test_the_log_messages_of_the_guide_are_logged():
 def test_the_alerts_are_all_in_the_guide():
     shipped = re.findall(r"^ +- alert: (\w+)$", (ROOT / "supervisor/alerts.yml").read_text(), re.MULTILINE)
 
-    assert [words_in_backticks(row[0]) for row in OPERATORS.table("**Alerts**")] == [[name] for name in shipped]
+    assert [words_in_backticks(row[0]) for row in OPERATORS.table("### Alerts")] == [[name] for name in shipped]
 
 
 def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
@@ -71,7 +88,7 @@ async def test_every_metric_is_in_the_guide_with_its_labels(serve):
         }
         for each in families
     }
-    rows = OPERATORS.table("**Metrics**")
+    rows = OPERATORS.table("### Metrics")
     assert {words_in_backticks(name)[0]: set(words_in_backticks(labels)) for name, labels, _ in rows} == exported
 
 
@@ -86,6 +103,6 @@ async def test_every_field_of_a_request_s_line_is_in_the_guide(service, caplog):
     await service.ledger.settled()
 
     lines = [vars(each).keys() for each in caplog.records if each.message == "request ended"]
-    fields = set[str]().union(*lines) - telemetry.STANDARD_FIELDS
+    fields = set[str]().union(*lines) - logs.STANDARD_FIELDS
     rows = OPERATORS.table("Each request has one line")
     assert {name for row in rows for name in words_in_backticks(row[0])} == fields

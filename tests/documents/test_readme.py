@@ -10,13 +10,12 @@ from typing import Any
 import aiohttp
 
 from gptdock.settings import Settings
-from tests.harness.curl import ask, once_settled, shapes
+from tests.harness.curl import ADDRESS, ERROR, ask, once_settled, shapes
 from tests.harness.documents import README, ROOT, recipe, told, words_in_backticks
 from tests.harness.processes import dev
 from tests.harness.service import sse_data
 
-ADDRESS = "http://127.0.0.1:5001"
-ERROR = re.compile(r'^(data: )?{"error"', re.MULTILINE)
+MOST_WORDS = 2_500  # as `wc -w` counts, code included: ten minutes
 
 
 async def test_make_run_prints_what_the_readme_shows_and_all_of_it_works(tmp_path):
@@ -41,6 +40,10 @@ async def test_make_run_prints_what_the_readme_shows_and_all_of_it_works(tmp_pat
         assert not answer or shapes(body) == shapes(f"{answer}\n\n")
     assert json.loads(bodies[2]) == json.loads(answers[2])
     assert f"({len(sse_data(bodies[1].encode()))} events" in README.text
+
+
+def test_the_readme_is_read_in_ten_minutes():
+    assert len(README.text.split()) <= MOST_WORDS
 
 
 def test_ci_runs_the_test_command_of_the_readme():
@@ -69,7 +72,7 @@ def written_default(field: Any) -> str:
 
 
 def test_the_errors_are_all_in_the_readme():
-    rows = README.table("Errors have the form")
+    rows = README.table("### Errors")
 
     shown = {(int(status), words_in_backticks(code)[0]) for status, code, *_ in rows}
     assert shown == {(each.status, each.code) for each in told()}

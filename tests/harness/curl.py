@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from typing import Any
 import aiohttp
 
 from tests.harness.service import sse_data
+
+ADDRESS = "http://127.0.0.1:5001"  # where the documents' commands ask
+ERROR = re.compile(r'^(data: )?{"error"', re.MULTILINE)  # in an answer, whole or streamed
 
 
 def _parser() -> ArgumentParser:

@@ -74,8 +74,11 @@ class Document:
 
 
 README = Document("README.md")
-OPERATORS = README
-DOCUMENTS = [README]
+OPERATORS = Document("supervisor/README.md")
+CLIENTS = Document(".github/CLIENTS.md")
+CONTRIBUTING = Document(".github/CONTRIBUTING.md")
+CHANGELOG = Document(".github/CHANGELOG.md")
+DOCUMENTS = [README, OPERATORS, CLIENTS, CONTRIBUTING, CHANGELOG]
 
 
 def programs(language: str) -> list[str]:

@@ -154,7 +154,7 @@ async def _main() -> None:
         npm = await asyncio.create_subprocess_exec("npm", "install", "--silent", "openai", cwd=folder)
         assert await npm.wait() == 0
         node = Place(folder, ".mjs", "node")
-        by_hand, by_openai = programs("js")
+        by_openai, by_hand = programs("js")
         for name, program in {"fetch": by_hand, "openai": by_openai}.items():
             for claim in CLAIMS:
                 async with serve_openai() as openai:
