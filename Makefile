@@ -1,4 +1,4 @@
-# People and CI use the same targets. They need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
+# People and CI use the same targets, which need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
 .PHONY: help install run test check format nemesis restart stalled conformance contract fuzz examples
@@ -6,7 +6,7 @@ PYTHON ?= python3
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-install: .venv/check.installed ## Install everything that working on GPTDock needs, into .venv
+install: .venv/check.installed ## Install everything for development into .venv
 
 run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and a simulated OpenAI
 	.venv/bin/gptdock dev
@@ -14,13 +14,13 @@ run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and
 test: .venv/test.installed ## Run all tests, or only T=tests/ledger
 	.venv/bin/pytest -n auto --dist worksteal $(T)
 
-check: .venv/check.installed ## Lint, formatting and types, as CI does it
+check: .venv/check.installed ## Check lint, formatting and types, as CI does
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy gptdock tests
 
-format: .venv/check.installed ## Put imports and formatting right
+format: .venv/check.installed ## Sort imports and format
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-nemesis: .venv/test.installed ## Fight SEEDS=500 seeds of kills, pauses and lost answers
+nemesis: .venv/test.installed ## Run real processes through SEEDS=500 seeds of kills, pauses and lost answers
 	.venv/bin/python -m tests.long.nemesis 0 $(or $(SEEDS),500)
 
 restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 seconds
@@ -29,19 +29,19 @@ restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for
 stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 50 good ones
 	.venv/bin/python -m tests.long.stalled 500 50
 
-conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB cases on a second implementation
+conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB tests on a second implementation
 	.venv/bin/python -m tests.long.conformance .venv/ministack/bin/ministack
 
-contract: .venv/test.installed ## Hold the service against its OpenAPI document, EXAMPLES=200 an operation
+contract: .venv/test.installed ## Compare the service with its OpenAPI document, EXAMPLES=200 for each route
 	EXAMPLES=$(or $(EXAMPLES),200) .venv/bin/pytest tests/http/test_openapi.py -s
 
-fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz what reads foreign bytes for SECONDS=60 seconds
+fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz the parsers for SECONDS=60 seconds
 	.venv/bin/python -m tests.long.fuzz $(or $(SECONDS),60)
 
-examples: .venv/test.installed ## Run the JavaScript of the README, by node and npm
+examples: .venv/test.installed ## Run the JavaScript programs of the documents; needs node and npm
 	.venv/bin/python -m tests.long.examples
 
-# One stamp for each extra of setup.cfg, so that `make run` waits for no more than it needs.
+# One stamp for each extra of setup.cfg, so that `make run` installs no more than it needs.
 .venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip
 	.venv/bin/pip install -e '.[$*]' && touch $@
 
