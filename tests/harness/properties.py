@@ -1,4 +1,4 @@
-"""What holds for any bytes: hypothesis and the fuzzer (`tests.fuzz`) look for some for which it does not."""
+"""What holds for any bytes: hypothesis and the fuzzer (`tests.long.fuzz`) look for some for which it does not."""
 
 import itertools
 import json

@@ -1,6 +1,6 @@
 """Looks for bytes that break a property, led by coverage: `make fuzz`.
 
-A target's input that was found is run again by `.venv/bin/python -m tests.fuzz sse FILE`.
+A target's input that was found is run again by `.venv/bin/python -m tests.long.fuzz sse FILE`.
 """
 
 import json

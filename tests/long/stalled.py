@@ -1,7 +1,7 @@
 """Callers that stop reading beside good ones: what they cost GPTDock's memory, and what the good ones notice.
 
-`python -m tests.stalled 500 50`: so many stalled callers beside so many good ones, who alone are measured first. The
-upstream, the stalled and the good have processes of their own, so that GPTDock's process does nothing but its work.
+`python -m tests.long.stalled 500 50`: so many stalled callers beside so many good ones, who are measured alone first.
+The upstream, the stalled and the good have processes of their own, so that GPTDock's process does nothing but its work.
 They ask slowly, and are answered slowly, or the good ones would notice that others ask at all: that is no stalling.
 """
 

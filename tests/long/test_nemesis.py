@@ -1,4 +1,4 @@
-"""Real processes under a seeded enemy: at the end every book is right. `python -m tests.nemesis 0 500` takes longer."""
+"""Real processes under a seeded enemy: at the end every book is right. `make nemesis` takes longer."""
 
 from tests.long.nemesis import fight
 
