@@ -33,6 +33,16 @@ def test_every_step_of_a_recipe_names_its_files(subject: str):
     assert [step for step, files, _ in rows if not words_in_backticks(files)] == []
 
 
+def test_the_map_has_every_module_in_its_package():
+    shown = {words_in_backticks(package)[0]: set(words_in_backticks(names)) for package, names, _ in MAP}
+
+    packages = [path.parent for path in (ROOT / "gptdock").rglob("__init__.py")]
+    assert shown == {
+        f"{package.relative_to(ROOT)}/": {path.stem for path in package.glob("*.py")} - {"__init__"}
+        for package in packages
+    }
+
+
 def test_the_rule_of_imports_has_every_package_once():
     [rule] = re.findall(r"^```\n(__main__\n(?s:.*?))^```$", CONTRIBUTING.text, re.MULTILINE)
 
