@@ -29,7 +29,15 @@ GPTDockError
         └── UpstreamQuota         503 upstream_quota
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Code = (
+    Literal["invalid_request", "prompt_too_long", "context_length_exceeded", "insufficient_quota", "forbidden"]
+    | Literal["not_found", "client_not_found", "model_not_found", "method_not_allowed", "request_timeout"]
+    | Literal["payload_too_large", "unsupported_encoding", "rate_limited", "internal_error"]
+    | Literal["upstream_error", "upstream_timeout", "upstream_quota"]
+    | Literal["unavailable", "overloaded", "draining", "ledger_unavailable"]
+)
 
 
 class GPTDockError(Exception):
@@ -49,7 +57,7 @@ class APIError(GPTDockError):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
-    code: ClassVar[str] = "internal_error"
+    code: ClassVar[Code] = "internal_error"
     message: ClassVar[str] = "Something went wrong."
     retry_after: int | None = None
     should_retry = True  # False: clients that repeat a request by themselves shall not, mostly since it was charged
@@ -69,7 +77,8 @@ class APIError(GPTDockError):
 class InvalidRequest(APIError):
     """The request is not what the contract asks for; `param` names the field."""
 
-    status, type, code = 400, "invalid_request_error", "invalid_request"
+    status, type = 400, "invalid_request_error"
+    code: ClassVar[Code] = "invalid_request"
     message = "The request is not valid."
 
 
@@ -102,7 +111,8 @@ class Forbidden(APIError):
 class NotFound(APIError):
     """No such route."""
 
-    status, type, code = 404, "not_found_error", "not_found"
+    status, type = 404, "not_found_error"
+    code: ClassVar[Code] = "not_found"
     message = "There is nothing here."
 
 
@@ -163,7 +173,8 @@ class InternalError(APIError):
 class UpstreamError(APIError):
     """The upstream was not reached, refused, or sent something else than an answer: nothing is charged."""
 
-    status, type, code = 502, "upstream_error", "upstream_error"
+    status, type = 502, "upstream_error"
+    code: ClassVar[Code] = "upstream_error"
     message = "The upstream did not answer as it should."
 
 
@@ -193,7 +204,8 @@ class UpstreamTimeout(APIError):
 class Unavailable(APIError):
     """GPTDock cannot serve this now; `retry_after` seconds from now it may."""
 
-    status, type, code = 503, "unavailable_error", "unavailable"
+    status, type = 503, "unavailable_error"
+    code: ClassVar[Code] = "unavailable"
     retry_after = 1
 
 

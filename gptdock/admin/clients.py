@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.admin import report_rows
@@ -33,7 +33,7 @@ class Operator(NamedTuple):
     name: str
     request_id: str
 
-    def receipt(self, source: str, now: float) -> Receipt:
+    def receipt(self, source: Literal["set_quota", "reset"], now: float) -> Receipt:
         """A receipt that nobody else has: a request id may be any caller's choice."""
         key = f"{moment(now)}#{self.request_id}#{secrets.token_hex(6)}"
         return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")

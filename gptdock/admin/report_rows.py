@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from gptdock.ledger.book import Receipt
+from gptdock.ledger.book import Receipt, Source
 
 By = Literal["day", "user", "request"]
 Row = tuple[Any, ...]  # texts and numbers as COLUMNS names them; the last is tokens
@@ -25,8 +25,8 @@ COLUMNS: dict[By, tuple[str, ...]] = {
     "request": ("time", "request_id", "user", "model", "source", "outcome", *_SUMS[1:]),
 }
 RUN = 2000  # rows that are sorted at once: 2 ms
-_OF_A_LEASE = frozenset({"lost", "late"})
-_OF_NO_REQUEST = _OF_A_LEASE | {"set_quota", "reset"}
+_OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
+_OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset"}
 _FORMULA = re.compile(r"[=+@-](?s:.+)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 

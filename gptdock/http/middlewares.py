@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
+from gptdock.ledger.book import Outcome
 from gptdock.telemetry import logs, request_line
 
 log = logging.getLogger(__name__)
@@ -35,15 +36,16 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     request[REQUEST_ID] = _request_id(request)
     logs.request_id.set(request[REQUEST_ID])
     level = logging.DEBUG if _is_open(request) else logging.INFO
-    log, outcome = request_line.begin(request.method, _route(request), level), "caller_left"
+    line = request_line.begin(request.method, _route(request), level)
+    outcome: Outcome = "caller_left"
     try:
         response = await handler(request)
         outcome = "complete"
-        log.note(status=response.status)
+        line.note(status=response.status)
         return response
     finally:
         request.app[CONNECTIONS].answered(request.protocol)
-        log.answered(outcome)
+        line.answered(outcome)
 
 
 @web.middleware

@@ -23,6 +23,7 @@ from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, U
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.ledger import charges
+from gptdock.ledger.book import Outcome
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
@@ -76,7 +77,8 @@ class Bill:
 
     def __init__(self, hold: Hold, tokens: Tokens, meter: Meter) -> None:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
-        self.outcome, self.done_shown = "", False
+        self.outcome: Outcome | None = None
+        self.done_shown = False
         self._tokens = tokens
         self._counted_tokens = self._counted_length = self._thought_tokens = 0
         self._began, self._shown = time.monotonic(), False
@@ -214,7 +216,7 @@ def _quota_headers(hold: Hold) -> dict[str, str]:
     return {"X-Quota-Max": str(hold.max), "X-Quota-Left": str(hold.left)}
 
 
-def _outcome(exc: BaseException | None, done: bool) -> str:
+def _outcome(exc: BaseException | None, done: bool) -> Outcome:
     if exc is None or done:
         return "complete"
     if isinstance(exc, APIError):

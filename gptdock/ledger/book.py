@@ -22,12 +22,19 @@ What a process knows of its own lease, and what it learns from answers, is the r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gptdock.accounts import Account
+from gptdock.errors import Code
 
 MARGIN_TOKENS = 8  # what our count of a prompt may be short of the upstream's
 LEAST_COMPLETION_TOKENS = 16  # a minimal answer
+
+
+# What says how much a receipt charges: the upstream, our count, a will charged or taken back, an operator.
+Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset"]
+# How a request ended, in logs, metrics and receipts: an error goes by its code, also one that came within a stream.
+Outcome = Literal["complete", "caller_left", "released"] | Code
 
 
 class Receipt(NamedTuple):
@@ -39,8 +46,8 @@ class Receipt(NamedTuple):
     completion_tokens: int
     user: str
     model: str
-    source: str
-    outcome: str
+    source: Source
+    outcome: str  # an Outcome; of a lease or an operator its source, or what was changed into what
     process: str
     commit: int = 0
 

@@ -23,7 +23,7 @@ class Charge:
     tokens: int
     prompt_tokens: int
     completion_tokens: int
-    source: Literal["upstream", "counted"]
+    source: Literal["upstream", "counted"]  # two of a receipt's `Source`s
 
 
 def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:

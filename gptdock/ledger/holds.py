@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import periods
-from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Receipt
+from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
 from gptdock.ledger.book_loop import Admission, BookLoop, Rules
 from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.ledger.outbox import Outbox
@@ -68,21 +68,24 @@ class Hold:
         """The longest answer that this hold can pay for."""
         return self.tokens - self.claim.prompt_tokens - MARGIN_TOKENS
 
-    def settle(self, charge: Charge, outcome: str) -> None:
+    def settle(self, charge: Charge, outcome: Outcome) -> None:
         """Charge this instead of the hold."""
         if not self._ended:
             self._ended = True
             self._log.note(outcome=outcome)
             self._settle(charge, outcome)
 
-    def settle_later(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
+    def settle_later(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
         """Settle as soon as the charge is counted, by a task that nobody but the ledger can cancel."""
+        if self._ended:
+            counting.close()
+            return
         self._ended = True
         self._log.note(outcome=outcome)
         self._log.expect()
         self._owe(self._count(counting, outcome))
 
-    def release(self, outcome: str = "released") -> None:
+    def release(self, outcome: Outcome = "released") -> None:
         """Charge nothing."""
         if not self._ended:
             self._ended = True
@@ -101,7 +104,7 @@ class Hold:
         self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
         self._end, self._since = end, time.monotonic()
 
-    async def _count(self, counting: Coroutine[None, None, Charge], outcome: str) -> None:
+    async def _count(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
         charge = Charge(self.tokens, self.claim.prompt_tokens, 0, "counted")  # all of it, if it cannot be counted
         try:
             charge = await counting
@@ -109,7 +112,7 @@ class Hold:
             self._settle(charge, outcome)
             self._log.finished()
 
-    def _settle(self, charge: Charge, outcome: str) -> None:
+    def _settle(self, charge: Charge, outcome: Outcome) -> None:
         claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
         self._end(Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._process))
         self._log.note(tokens=charge.tokens, source=charge.source)

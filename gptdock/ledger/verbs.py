@@ -1,6 +1,7 @@
 """Pure: the verbs that change a book, as functions from values to the writes that the store sends."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
 from gptdock.ledger.periods import moment
@@ -67,7 +68,7 @@ def expired(book: Book, now: int, grace_seconds: int) -> Iterator[tuple[str, Lea
     return ((name, lease) for name, lease in book.leases.items() if lease.expires_at + grace_seconds < now)
 
 
-def own_receipt(source: str, process: str, number: int, now: int, tokens: int) -> Receipt:
+def own_receipt(source: Literal["lost", "late"], process: str, number: int, now: int, tokens: int) -> Receipt:
     """A receipt that no single request stands behind: a will that was charged (`lost`), or taken back (`late`)."""
     key = f"{moment(now)}#{source}#{process}.{number}"
     return Receipt(key, tokens, 0, 0, "-", "-", source, source, process, number)

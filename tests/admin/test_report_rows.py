@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.admin import report_rows
-from gptdock.ledger.book import Receipt
+from gptdock.ledger.book import Receipt, Source
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
 IN_WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9)
@@ -89,7 +89,7 @@ def test_a_receipt_belongs_to_the_period_that_it_was_charged_in(period: str, tim
         ("T#late#p.1", "late", "-"),
     ],
 )
-def test_a_request_is_found_by_its_id_whatever_it_has_in_it(key: str, source: str, request_id: str):
+def test_a_request_is_found_by_its_id_whatever_it_has_in_it(key: str, source: Source, request_id: str):
     assert report_rows.row(RECEIPT._replace(key=key, source=source))[:2] == ("T", request_id)
 
 

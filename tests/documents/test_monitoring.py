@@ -59,7 +59,8 @@ def scrape() -> dict[str, Any]:
 def codes(kind: type[APIError] = APIError) -> dict[str, int]:
     """Every code of an error with its status."""
     below = [codes(each) for each in kind.__subclasses__()]
-    return {code: status for each in ({kind.code: kind.status}, *below) for code, status in each.items()}
+    ours: dict[str, int] = {kind.code: kind.status}
+    return {code: status for each in (ours, *below) for code, status in each.items()}
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_lease_ends_only_after_its_grace():
 
 
 def test_a_reset_gives_back_what_was_used_and_says_so():
-    receipt = Receipt("k", 0, 0, 0, "-", "-", "operator", "reset", "-")
+    receipt = Receipt("k", 0, 0, 0, "-", "-", "reset", "reset", "-")
 
     change = verbs.reset(70, receipt)
 

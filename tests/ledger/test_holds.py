@@ -18,6 +18,7 @@ from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
+from gptdock.telemetry.metrics import TOKENS_CHARGED
 from tests.harness.proxy import Fault, Proxy, proxied
 from tests.harness.service import NOBODY, make_settings, read_receipts
 
@@ -116,6 +117,29 @@ async def test_a_released_hold_costs_nothing(start: Start, store: Store):
             pass
 
         assert await numbers(ledger, store) == (1000, 0, 0, 0)
+
+
+@pytest.mark.parametrize("first", ["settled", "released"])
+async def test_a_hold_that_ended_is_not_counted_later(start: Start, store: Store, first: str):
+    """The first end counts, in the books and in the metrics."""
+    counted: list[str] = []
+
+    async def count() -> Charge:
+        counted.append("again")
+        return charge(7)
+
+    before = TOKENS_CHARGED.labels("upstream")._value.get()
+    async with start() as ledger:
+        async with ledger.hold(claim()) as hold:
+            if first == "settled":
+                hold.settle(charge(42), "complete")
+            else:
+                hold.release()
+            hold.settle_later(count(), "complete")
+        used = 42 if first == "settled" else 0
+
+        assert await numbers(ledger, store) == (1000 - used, 0, used, used)
+    assert (counted, TOKENS_CHARGED.labels("upstream")._value.get() - before) == ([], used)
 
 
 async def test_usage_above_the_hold_is_charged(start: Start, store: Store):

@@ -491,7 +491,7 @@ class World(RuleBasedStateMachine):
 
     def _receipt(self) -> Receipt:
         key = f"change#{len(self.changes)}"
-        return Receipt(key, 0, 0, 0, "-", "-", "operator", "change", "-")
+        return Receipt(key, 0, 0, 0, "-", "-", "set_quota", "change", "-")
 
     def _living(self) -> list[Process]:
         return [process for process in self.processes.values() if process.lives]

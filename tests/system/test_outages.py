@@ -18,7 +18,7 @@ from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import Service, make_settings, running, sse_data
 
 ACCOUNT = Account("c1", "p1")
-RECEIPT = Receipt("k", 0, 0, 0, "-", "-", "set", "set", "-")
+RECEIPT = Receipt("k", 0, 0, 0, "-", "-", "set_quota", "set_quota", "-")
 
 every_fault = pytest.mark.parametrize("fault", [fault for fault in get_args(Fault) if fault != "pass"])
 both_ways = pytest.mark.parametrize("stream", [True, False])
