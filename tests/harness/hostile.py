@@ -68,11 +68,16 @@ class Connection:
             return await self.reader.read()
 
 
+def address(service: Service) -> tuple[str, int]:
+    """Where the service listens."""
+    host, port = service.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
 @asynccontextmanager
 async def connect(service: Service) -> AsyncIterator[Connection]:
     """A connection to the service, closed at the end."""
-    host, port = service.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(*address(service))
     try:
         yield Connection(reader, writer)
     finally:
@@ -90,12 +95,11 @@ async def deaf_caller(service: Service, **fields: Any) -> socket.socket:
 
 async def deaf_connection(service: Service) -> socket.socket:
     """A connection of somebody who does not read, with little room for what comes."""
-    host, port = service.url.removeprefix("http://").split(":")
     sock, loop = socket.socket(), asyncio.get_running_loop()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # over loopback it would take megabytes, at 64 KB each
     sock.setblocking(False)
-    await loop.sock_connect(sock, (host, int(port)))
+    await loop.sock_connect(sock, address(service))
     return sock
 
 

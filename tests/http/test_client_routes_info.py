@@ -1,0 +1,62 @@
+"""`/v1/client/info`, as a caller meets it."""
+
+from datetime import UTC, datetime
+
+from tests.harness.hostile import (
+    Fault,
+    fault_of,
+)
+
+
+async def test_info_without_its_ids_is_refused(service):
+    for query, param in (
+        ("", "client_id"),
+        ("product_id=p1", "client_id"),
+        ("client_id=c1", "product_id"),
+        ("client_id=&product_id=p1", "client_id"),
+        ("client_id=c1&product_id=a%0Ab", "product_id"),
+        ("client_id=c1&product_id=p1&client_id=c2", "client_id"),
+        (f"client_id={'x' * 256}&product_id=p1", "client_id"),
+    ):
+        async with service.session.get(f"{service.url}/v1/client/info?{query}") as response:
+            assert await fault_of(response) == Fault(400, "invalid_request", param)
+
+
+async def test_a_client_that_never_asked_is_not_found(service):
+    async with service.ask() as response:
+        await response.read()
+
+    for query in ("client_id=c1&product_id=p2", "client_id=c2&product_id=p1", "client_id=%FF&product_id=p1"):
+        async with service.session.get(f"{service.url}/v1/client/info?{query}") as response:
+            assert await fault_of(response) == Fault(404, "client_not_found")
+
+
+async def test_info_tells_the_numbers_of_the_running_period(service):
+    async with service.ask() as response:
+        await response.read()
+
+    used = service.openai.journal[0].spent
+    assert await service.info() == {
+        "client_id": "c1",
+        "product_id": "p1",
+        "quota_used": used,
+        "quota_held": 0,
+        "quota_left": 500_000 - used,
+        "max_quota": 500_000,
+        "period": "all",
+        "resets_at": None,
+    }
+
+
+async def test_a_known_client_without_a_book_in_this_period_reads_as_unused(serve):
+    async with serve() as service, service.ask() as response:
+        await response.read()
+
+    async with serve(quota_period="month") as service:
+        info = await service.info()
+
+    now = datetime.now(UTC)
+    assert (info["quota_used"], info["quota_left"], info["max_quota"]) == (0, 500_000, 500_000)
+    assert info["period"] == f"{now:%Y-%m}"
+    next_month = datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
+    assert info["resets_at"] == f"{next_month:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,144 @@
+"""What a question holds and costs."""
+
+import json
+from io import BytesIO
+
+import pytest
+
+from gptdock.dev.openai import serve_openai
+from gptdock.dev.script import Script
+from tests.harness.hostile import (
+    Fault,
+    check_nothing_is_left,
+    fault_of,
+    question,
+)
+from tests.harness.service import make_settings, running
+
+MARGIN_TOKENS = 8
+SPACIOUS = {"max_body_bytes": 4_000_000, "max_prompt_tokens": 2_000_000, "default_token_quota": 10**9}
+PLAIN = {"system_prompt": "Be kind."}  # the usual one tells the time: its tokens are not always as many
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_tells_the_quota_after_its_hold(serve, stream):
+    async with serve(default_token_quota=5000, max_completion_tokens=100) as service:
+        lefts, used = [], 0
+        for _ in range(2):
+            async with service.ask(stream=stream) as response:
+                await response.read()
+            lefts.append(5000 - used - service.openai.journal[-1].prompt_tokens - MARGIN_TOKENS - 100)
+            used = (await service.info())["quota_used"]
+
+            assert response.headers["X-Quota-Max"] == "5000"
+            assert response.headers["X-Quota-Left"] == str(lefts[-1])
+
+
+async def test_ids_that_look_alike_have_books_of_their_own(service):
+    accounts = [
+        ("a#b", "c"),
+        ("a", "b#c"),
+        ("a/b", "c"),
+        ("a%23b", "c"),
+        ("a b", "c"),
+        ("🦆", "quota#all"),
+        ("a", "b%23c"),
+    ]
+    expected = {}
+    for number, (client_id, product_id) in enumerate(accounts):
+        service.openai.script = Script(tokens=number + 1)
+        async with service.ask(client_id=client_id, product_id=product_id) as response:
+            assert response.status == 200
+        expected[client_id, product_id] = service.openai.journal[-1].spent
+
+    infos = [await service.info(*account) for account in accounts]
+
+    assert {(info["client_id"], info["product_id"]): info["quota_used"] for info in infos} == expected
+    assert len(set(expected.values())) == len(accounts)
+    items = await service.store._client.scan(TableName=service.store._usage)
+    assert len({item["account"]["S"] for item in items["Items"]}) == len(accounts)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
+    async with serve(default_token_quota=10) as service:
+        for _ in range(2):
+            async with service.ask(stream=stream) as response:
+                assert await fault_of(response) == Fault(402, "insufficient_quota")
+                assert "Retry-After" not in response.headers
+
+        info = await service.info()
+    assert (info["quota_used"], info["quota_held"], info["quota_left"]) == (0, 0, 10)
+    assert service.openai.requests == 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_the_model_reads_of_openai_params_is_held_and_charged(serve, stream):
+    shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [f"word {n}" for n in range(200)]}}}
+    left: list[int] = []
+    used: list[int] = []
+    for params in ({"temperature": 0.5}, {"temperature": 0.5, "response_format": shape}):
+        async with serve(openai_params=json.dumps(params), **PLAIN) as service:
+            client = f"c{len(left)}"
+            service.openai.next(Script(tokens=20, cut="close", cut_at=9))
+            async with service.ask(stream=stream, client_id=client) as response:
+                await response.read()
+            used.append((await service.info(client))["quota_used"])
+            async with service.ask(client_id=f"{client}-whole") as response:
+                left.append(int(response.headers["X-Quota-Left"]))
+
+    assert left[0] - left[1] >= 800
+    assert used[1] - used[0] >= 800
+
+
+@pytest.mark.parametrize(("answer_tokens", "status"), [(100, 200), (16, 200), (15, 402)])
+async def test_an_answer_is_cut_to_what_is_left_down_to_sixteen_tokens(serve, answer_tokens, status):
+    async with serve(**PLAIN) as service, service.ask() as response:
+        await response.read()
+    prompt_tokens = service.openai.journal[0].prompt_tokens
+    quota = prompt_tokens + MARGIN_TOKENS + answer_tokens
+
+    async with serve(default_token_quota=quota, **PLAIN) as service:
+        async with service.ask(client_id="c2") as response:
+            assert response.status == status
+            left = response.headers.get("X-Quota-Left")
+        asked = [record.request["max_completion_tokens"] for record in service.openai.journal[1:]]
+
+    assert (left, asked) == (("0", [answer_tokens]) if status == 200 else (None, []))
+
+
+@pytest.mark.parametrize(
+    "special", ["<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"]
+)
+async def test_special_tokens_in_a_text_are_text(service, special):
+    history = [{"role": "assistant", "content": special}]
+    async with service.ask(question=special * 20, history=history, client_id=special, stream=True) as response:
+        assert response.status == 200
+        await response.read()
+        held = 500_000 - int(response.headers["X-Quota-Left"])
+
+    assert (await service.info(special))["quota_used"] == service.openai.journal[0].spent <= held
+    assert service.openai.journal[0].prompt_tokens > 21 * 3  # of text: a special token would be one
+
+
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "🦆" * 80_000], ids=["letters", "emoji"])
+async def test_a_long_text_is_held_at_what_it_costs(serve, text):
+    async with serve(**SPACIOUS) as service:
+        async with service.session.post(f"{service.url}/v1/ask", data=BytesIO(question(question=text))) as response:
+            assert response.status == 200
+            held = 10**9 - int(response.headers["X-Quota-Left"])
+
+        assert service.openai.journal[0].spent <= held
+        await check_nothing_is_left(service, service.openai.journal[0].spent)
+
+
+async def test_a_text_at_which_the_tokenizer_panics_is_no_error(dynamodb):
+    body = question(question=" " * 999_999 + "?")
+    async with (
+        serve_openai() as openai,
+        running(make_settings(dynamodb, openai.url, **SPACIOUS), openai) as service,
+        service.session.post(f"{service.url}/v1/ask", data=BytesIO(body)) as response,
+    ):
+        assert response.status == 200
+        assert 10**9 - int(response.headers["X-Quota-Left"]) > 50_000
+        await check_nothing_is_left(service, openai.journal[0].spent)
