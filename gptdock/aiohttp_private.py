@@ -1,6 +1,6 @@
-"""All that leans on parts of aiohttp that its documentation does not promise, for the server and for the client.
+"""The undocumented parts of aiohttp that GPTDock relies on, on the server's side and on the client's.
 
-Written for aiohttp 3.14. tests/test_aiohttp_private.py fails with one that differs.
+Written for aiohttp 3.14. tests/test_aiohttp_private.py has a test for each and fails with a version that differs.
 """
 
 import asyncio
@@ -12,35 +12,36 @@ from aiohttp.client_proto import ResponseHandler
 
 
 class PipelineHandler(web.RequestHandler):
-    """A server's connection that says when more was pipelined than it can take: see `cannot_read_on`."""
+    """A server's connection that calls `cannot_read_on` when more was pipelined than aiohttp reads ahead."""
 
     __slots__ = ()
 
     def cannot_read_on(self) -> None:
-        """Bytes wait that nobody will read before the current request ends, so its caller could leave unnoticed."""
+        """Called when reading stops until the current request ends: until then a caller that leaves is not noticed."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:
-        """A body comes faster than it is read; or it belongs to a request that waits for the current one to end."""
+        # aiohttp calls this when more of a body came than it buffers: of the current request's body, whose handler will
+        # read it; or of the body of a request that waits behind the current one, which nothing reads until that ends.
         if self._current_request is not None and self._messages:
             self.cannot_read_on()
         else:
             super().pause_reading()
 
     def _pause_reading_for_buffer(self) -> None:
-        self.cannot_read_on()  # 32 requests wait: aiohttp reads no more until some are answered
+        self.cannot_read_on()  # 32 requests wait, and aiohttp stops reading until some are answered
 
 
 class BodyWatch:
-    """Ends the body of an answer when its connection closes: after broken framing aiohttp tells no reader."""
+    """Ends the body of an answer when its connection closes; after broken framing aiohttp lets its reader wait."""
 
     def __init__(self) -> None:
         self._bodies: dict[ResponseHandler, aiohttp.StreamReader] = {}  # the last of each connection
 
     def watch(self, response: aiohttp.ClientResponse) -> None:
-        """See that the response's body ends with its connection."""
+        """End the response's body with ClientPayloadError if its connection closes before the body is complete."""
         protocol = response.connection.protocol if response.connection is not None else None
-        if protocol is None or protocol.closed is None:  # it came whole, with its head, or is over
+        if protocol is None or protocol.closed is None:  # the whole body has already come
             return
         if protocol not in self._bodies:
             protocol.closed.add_done_callback(partial(self._closed, protocol))
@@ -48,13 +49,13 @@ class BodyWatch:
 
     def _closed(self, protocol: ResponseHandler, closed: "asyncio.Future[None]") -> None:
         if not closed.cancelled():
-            closed.exception()  # or asyncio would complain that nobody asked
+            closed.exception()  # asyncio logs a future whose exception was never retrieved
         content = self._bodies.pop(protocol)
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
 
 
 def unread(content: aiohttp.StreamReader) -> bytes:
-    """What has come of a body and was not read yet, without waiting, also if the connection broke since."""
-    # Not `read_nowait`: on a broken connection it raises, and what came before the break stays in the buffer.
+    """The bytes of a body that came and were not read yet, without waiting, even if its connection broke since."""
+    # Not `read_nowait`: once the connection broke, it raises and leaves them in the buffer.
     return content._read_nowait(-1)
