@@ -1,9 +1,9 @@
-"""Pure: what can go wrong, as the caller is told it: status, `type` and `code` of each error.
+"""Pure: every error of GPTDock, with the status, `type` and `code` that a caller is told.
 
 GPTDockError
-├── CallerGone                    the caller left, or does not read: nobody is there to be told
-├── SettingsError                 a setting is missing or wrong: one line, and the process does not start
-└── APIError                      becomes {"error": {...}, "request_id"} (DESIGN: HTTP contract)
+├── CallerGone                    the caller left, or stopped reading: there is no one to tell
+├── SettingsError                 a setting is missing or invalid: one line, and the process does not start
+└── APIError                      becomes {"error": {...}, "request_id"}: see data/openapi.json
     ├── InvalidRequest            400 invalid_request
     │   ├── PromptTooLong         400 prompt_too_long
     │   └── ContextLengthExceeded 400 context_length_exceeded
@@ -18,10 +18,10 @@ GPTDockError
     ├── UnsupportedEncoding       415 unsupported_encoding
     ├── RateLimited               429 rate_limited
     ├── InternalError             500 internal_error
-    ├── UpstreamError             502 upstream_error: it refused, broke, or sent something else
-    │   ├── UpstreamRefused       502 the same, since the request is not valid: 400 where that is the caller's own
+    ├── UpstreamError             502 upstream_error: it refused, failed, or its answer was invalid
+    │   ├── UpstreamRefused       502 the same: it rejected the request; 400 where the caller wrote that request
     │   └── UpstreamLost          502 the same, after it may have begun to generate
-    ├── UpstreamTimeout           504 upstream_timeout: it took the request, then a deadline passed
+    ├── UpstreamTimeout           504 upstream_timeout: it accepted the request, then a deadline passed
     └── Unavailable               503
         ├── Overloaded            503 overloaded
         ├── Draining              503 draining
@@ -45,7 +45,7 @@ class GPTDockError(Exception):
 
 
 class SettingsError(GPTDockError):
-    """A setting is missing or wrong; the text is one line that names it, never a secret's value."""
+    """A setting is missing or invalid. Its text is one line that names the setting and never holds a secret."""
 
 
 class CallerGone(GPTDockError):
@@ -53,14 +53,14 @@ class CallerGone(GPTDockError):
 
 
 class APIError(GPTDockError):
-    """An error that a caller is told about: `message` in our words, `param` the field it is about."""
+    """An error that a caller is told: `message` is for people, `param` the field that is wrong, `code` for programs."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
     code: ClassVar[Code] = "internal_error"
-    message: ClassVar[str] = "Something went wrong."
-    retry_after: int | None = None
-    should_retry = True  # False: clients that repeat a request by themselves shall not, mostly since it was charged
+    message: ClassVar[str] = "Internal error."
+    retry_after: int | None = None  # seconds
+    should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was, or may have been, charged
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -69,23 +69,23 @@ class APIError(GPTDockError):
             self.retry_after = retry_after
 
     def to_json(self, request_id: str) -> dict[str, Any]:
-        """The body that an OpenAI client reads as an error."""
+        """The body of the answer, in the form of OpenAI's own errors."""
         error = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
         return {"error": error, "request_id": request_id}
 
 
 class InvalidRequest(APIError):
-    """The request is not what the contract asks for; `param` names the field."""
+    """The request does not follow the contract; `param` names the field."""
 
     status, type = 400, "invalid_request_error"
     code: ClassVar[Code] = "invalid_request"
-    message = "The request is not valid."
+    message = "Invalid request."
 
 
 class PromptTooLong(InvalidRequest):
-    """The question alone does not fit MAX_PROMPT_TOKENS."""
+    """The question alone, or the messages, are over MAX_PROMPT_TOKENS."""
 
-    code, message = "prompt_too_long", "The question is too long."
+    code, message = "prompt_too_long", "The prompt is too long."
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -95,14 +95,14 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class QuotaExceeded(APIError):
-    """The period's tokens are spent or on hold. 402, not 429, which OpenAI clients retry."""
+    """The tokens left cannot pay for the prompt and a minimal answer. 402, not 429, which OpenAI clients retry."""
 
     status, type, code = 402, "insufficient_quota", "insufficient_quota"
-    message = "What is left of the token quota cannot hold this request."
+    message = "The remaining token quota is too small for this request."
 
 
 class Forbidden(APIError):
-    """The request carries no right key."""
+    """The request has no valid key for its route."""
 
     status, type, code = 403, "permission_error", "forbidden"
     message = "A valid key is required."
@@ -113,11 +113,11 @@ class NotFound(APIError):
 
     status, type = 404, "not_found_error"
     code: ClassVar[Code] = "not_found"
-    message = "There is nothing here."
+    message = "No such route."
 
 
 class ClientNotFound(NotFound):
-    """This client was never seen for this product."""
+    """The client has never used this product, and no operator has created it."""
 
     code, message = "client_not_found", "This client is not known for this product."
 
@@ -126,62 +126,62 @@ class ModelNotFound(NotFound):
     """The model is neither OPENAI_MODEL nor one of OPENAI_MODELS."""
 
     type, code = "invalid_request_error", "model_not_found"
-    message = "There is no such model here."
+    message = "No such model."
 
 
 class MethodNotAllowed(APIError):
     """The route exists, but not for this method."""
 
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
-    message = "This method is not allowed here."
+    message = "This route does not allow this method."
 
 
 class RequestTimeout(APIError):
-    """The body did not come within BODY_TIMEOUT."""
+    """The body did not arrive within BODY_TIMEOUT."""
 
     status, type, code = 408, "invalid_request_error", "request_timeout"
-    message = "The body took too long."
+    message = "The request body took too long."
 
 
 class PayloadTooLarge(APIError):
     """The body is over MAX_BODY_BYTES."""
 
     status, type, code = 413, "invalid_request_error", "payload_too_large"
-    message = "The body is too large."
+    message = "The request body is too large."
 
 
 class UnsupportedEncoding(APIError):
     """The body has a Content-Encoding."""
 
     status, type, code = 415, "invalid_request_error", "unsupported_encoding"
-    message = "Send the body without a Content-Encoding."
+    message = "Content-Encoding is not supported."
 
 
 class RateLimited(APIError):
-    """The upstream's rate limit still held after our retries."""
+    """The upstream still refused by its rate limit after our retries."""
 
     status, type, code = 429, "rate_limit_error", "rate_limited"
-    message = "The upstream limits our rate. Try again later."
+    message = "The upstream's rate limit is reached. Try again later."
 
 
 class InternalError(APIError):
-    """A fault of ours; the log has it under the request id."""
+    """A fault of GPTDock; the log has it under the request id."""
 
     should_retry = False
 
 
 class UpstreamError(APIError):
-    """The upstream was not reached, refused, or sent something else than an answer: nothing is charged."""
+    """The upstream was not reached, refused, or its answer was invalid: nothing is charged."""
 
     status, type = 502, "upstream_error"
     code: ClassVar[Code] = "upstream_error"
-    message = "The upstream did not answer as it should."
+    message = "The upstream failed."
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream answered 400: nothing is charged. `field` is the one that it named, if any."""
+    """The upstream answered 400: nothing is charged. `field` is the field that it named, if any."""
 
-    message = "The upstream does not accept the request."
+    message = "The upstream rejected the request."
 
     def __init__(self, field: str | None = None) -> None:
         super().__init__()
@@ -189,20 +189,20 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamLost(UpstreamError):
-    """The upstream broke off after it had the request, so it may have generated: charged by count."""
+    """The connection to the upstream broke after the request was sent: it may have generated, so charged by count."""
 
-    message = "The upstream broke off."
+    message = "The upstream's answer broke off."
 
 
 class UpstreamTimeout(APIError):
-    """The upstream had the request and then a deadline passed: charged by count."""
+    """A deadline passed after the request was sent: the upstream may have generated, so charged by count."""
 
     status, type, code = 504, "upstream_error", "upstream_timeout"
     message = "The upstream took too long."
 
 
 class Unavailable(APIError):
-    """GPTDock cannot serve this now; `retry_after` seconds from now it may."""
+    """GPTDock cannot serve the request now; try again in `retry_after` seconds."""
 
     status, type = 503, "unavailable_error"
     code: ClassVar[Code] = "unavailable"
@@ -212,22 +212,22 @@ class Unavailable(APIError):
 class Overloaded(Unavailable):
     """MAX_STREAMS completions are open in this process."""
 
-    code, message = "overloaded", "Too many requests are open. Try again in a moment."
+    code, message = "overloaded", "Too many completions are open. Try again in a moment."
 
 
 class Draining(Unavailable):
-    """This process is about to stop."""
+    """This process is stopping."""
 
     code, message = "draining", "This process is restarting. Try again."
 
 
 class LedgerUnavailable(Unavailable):
-    """DynamoDB did not answer clearly, or not in time, so nothing is admitted: no quota may be overspent.
+    """DynamoDB failed or did not answer in time, so nothing is admitted: otherwise a quota might be overspent.
 
-    `fault` says why, for the log: DynamoDB's own code, or the class of what failed; empty if neither is known.
+    `fault` is for the log: DynamoDB's own error code or the class of the exception; empty if neither is known.
     """
 
-    code, message = "ledger_unavailable", "Quotas cannot be checked right now. Try again in a moment."
+    code, message = "ledger_unavailable", "Quotas cannot be checked now. Try again in a moment."
 
     def __init__(self, message: str = "", *, fault: str = "", retry_after: int | None = None) -> None:
         super().__init__(message, retry_after=retry_after)
@@ -235,8 +235,8 @@ class LedgerUnavailable(Unavailable):
 
 
 class UpstreamQuota(Unavailable):
-    """Our own account at the upstream is out of credit."""
+    """GPTDock's own account at the upstream is out of credit."""
 
-    code, message = "upstream_quota", "The upstream account is out of quota."
+    code, message = "upstream_quota", "The account at the upstream is out of credit."
     retry_after = 60
     should_retry = False  # a person must pay first; nothing was charged

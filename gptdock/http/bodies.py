@@ -1,4 +1,4 @@
-"""Reads the body of a request, as far as it is one."""
+"""Reads the body of a request within its limits of size and time."""
 
 import asyncio
 import re
@@ -8,12 +8,15 @@ from aiohttp import web
 from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
 from gptdock.http.app_keys import SETTINGS
 
-# Not `request.charset`: aiohttp reads that with email's parser, which takes seconds for 8 KB of semicolons.
+# Not `request.charset`: aiohttp parses it with the `email` package, which takes seconds for 8 KB of semicolons.
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body, at most MAX_BODY_BYTES, within BODY_TIMEOUT; raises what the contract has for anything else."""
+    """The body: at most MAX_BODY_BYTES, complete within BODY_TIMEOUT, in UTF-8 and without a Content-Encoding.
+
+    Raises UnsupportedEncoding, InvalidRequest, PayloadTooLarge or RequestTimeout.
+    """
     settings = request.app[SETTINGS]
     if "Content-Encoding" in request.headers:
         raise UnsupportedEncoding
@@ -27,7 +30,7 @@ async def read_body(request: web.Request) -> bytes:
     except TimeoutError as exc:
         raise RequestTimeout from exc
     except web.RequestPayloadError as exc:
-        raise InvalidRequest("The body is not what its head says.", param="body") from exc
+        raise InvalidRequest("The request body is truncated or malformed.", param="body") from exc
 
 
 def _charset(content_type: str) -> str:

@@ -123,7 +123,7 @@ class Connection(PipelineHandler):
         """aiohttp's answer to what is no HTTP quotes what was sent; ours does not."""
         request_id = uuid.uuid4().hex
         logs.request_id.set(request_id)
-        error: APIError = InternalError() if status >= 500 else InvalidRequest("This is not HTTP as it should be.")
+        error: APIError = InternalError() if status >= 500 else InvalidRequest("Malformed HTTP request.")
         if status >= 500:
             super().handle_error(request, status, exc, message)  # logs the fault, and raises if an answer was begun
         else:

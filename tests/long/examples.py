@@ -99,7 +99,7 @@ async def tells_that_an_answer_is_not_whole(place: Place, program: str, openai: 
     async with served(openai) as service:
         left = await place.run(program, service.url)
 
-    assert (left.code, left.err) == (1, "\nThis answer is not whole: The upstream broke off.\n")
+    assert (left.code, left.err) == (1, "\nThis answer is not whole: The upstream's answer broke off.\n")
     assert left.out
     assert openai.requests == 1
 
