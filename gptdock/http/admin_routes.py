@@ -1,4 +1,4 @@
-"""The routes of `/v1/admin`, for those who hold a key of ADMIN_KEY: HTTP in, HTTP out."""
+"""The routes of `/v1/admin`, for operators who have a key of ADMIN_KEY."""
 
 import binascii
 import json
@@ -28,13 +28,13 @@ from gptdock.telemetry import request_line
 
 log = logging.getLogger(__name__)
 
-MOST_CLIENTS = 1000  # of a page
+MOST_CLIENTS = 1000  # on a page
 
 Choice = TypeVar("Choice", bound=str)
 
 
 async def list_clients(request: web.Request) -> web.Response:
-    """A page of all clients, and the cursor of the next."""
+    """One page of all clients, and the cursor of the next page."""
     page, last = await request.app[CLIENTS].page(_limit(request), _after(request))
     shown = [clients.to_json(client) for client in page]
     return web.json_response({"clients": shown, "next_cursor": to_cursor(last) if last else None})
@@ -46,7 +46,7 @@ async def look(request: web.Request) -> web.Response:
 
 
 async def set_quota(request: web.Request) -> web.Response:
-    """The client's quota is another from now on."""
+    """Set the client's quota, now and for all later periods; create the client if it is new."""
     account = client_routes.read_account(request)
     max_quota = strict_json.parse_object(await read_body(request)).get("max_quota")
     if type(max_quota) is not int or not 0 <= max_quota <= MOST_QUOTA_TOKENS:
@@ -56,15 +56,15 @@ async def set_quota(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """The client's running period starts anew."""
+    """Set the tokens used in the client's running period to 0."""
     overview = await request.app[CLIENTS].reset(client_routes.read_account(request), _operator(request))
     return web.json_response(overview.to_json())
 
 
 async def report(request: web.Request) -> web.StreamResponse:
-    """What the client used, as JSON or CSV; written as it is read."""
+    """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
     asked, form = _report(request), _one_of(request, "format", ("json", "csv"))
-    await request.app[CLIENTS].look(asked.account)  # it must be known; and lost leases leave their receipts
+    await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
     rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
     if form == "json":
         headers = {"Content-Type": "application/json; charset=utf-8"}
@@ -75,7 +75,7 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 
 async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncIterator[str]) -> web.StreamResponse:
-    """An answer of these pieces. If it breaks off, so does the connection: nobody shall take half for the whole."""
+    # If reading fails on the way, the connection is cut: half a report must not look like a whole one.
     response = web.StreamResponse(headers=headers)
     caller = Caller(request, response)
     try:
@@ -96,17 +96,17 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
 
 
 def to_cursor(account: Account) -> str:
-    """The account as a text that goes into a URL as it is."""
+    """The account as text that needs no quoting in a URL."""
     return urlsafe_b64encode(json.dumps(account, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> Account:
-    """The account that `to_cursor` made a text of; raises InvalidRequest."""
+    """The account in a cursor of `to_cursor`. Raises InvalidRequest."""
     try:
         ids = json.loads(b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         client_id, product_id = ids
     except (ValueError, TypeError, RecursionError, binascii.Error) as exc:
-        raise InvalidRequest("cursor must be the next_cursor of a page.", param="cursor") from exc
+        raise InvalidRequest("cursor must be the next_cursor of another page.", param="cursor") from exc
     return Account(accounts.identity(client_id, "cursor"), accounts.identity(product_id, "cursor"))
 
 

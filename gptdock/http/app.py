@@ -1,4 +1,4 @@
-"""Opens, wires and closes everything; the route table."""
+"""The application: its route table, and the resources that it opens at its start and closes at its end."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -40,9 +40,10 @@ ADMIN_ROUTES = [
 
 
 def create(settings: Settings) -> web.Application:
-    """The application; started, it is connected, and its tables were looked for.
+    """The application. Its start connects to DynamoDB and the upstream, and looks for the tables.
 
-    Starting raises SettingsError if a table is missing. DynamoDB out of reach is no reason not to start.
+    The start raises SettingsError if a table is missing, but not if DynamoDB cannot be reached: supervisor would soon
+    stop restarting the process. Until DynamoDB answers, `/ready` and the requests that need it answer 503.
     """
     app = web.Application(
         middlewares=[

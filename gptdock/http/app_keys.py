@@ -1,4 +1,4 @@
-"""What the application carries, and each request, by name."""
+"""The keys under which the application and each request carry what handlers need."""
 
 from aiohttp import web
 
@@ -15,12 +15,12 @@ SETTINGS = web.AppKey("settings", Settings)
 CONNECTIONS = web.AppKey("connections", Connections)
 GATE = web.AppKey("gate", Gate)
 TOKENS = web.AppKey("tokens", Tokens)
-PARAMS_TOKENS = web.AppKey("params_tokens", int)  # what OPENAI_PARAMS costs in each question's prompt
+PARAMS_TOKENS = web.AppKey("params_tokens", int)  # tokens that OPENAI_PARAMS adds to each prompt of /v1/ask
 CLIENTS = web.AppKey("clients", Clients)
 STORE = web.AppKey("store", Store)
 LEDGER = web.AppKey("ledger", Ledger)
 UPSTREAM = web.AppKey("upstream", Upstream)
 
-IS_FIRST = web.RequestKey("is_first", bool)  # of its connection
+IS_FIRST = web.RequestKey("is_first", bool)  # the first request of its connection
 REQUEST_ID = web.RequestKey("request_id", str)
-OPERATOR = web.RequestKey("operator", str)  # whose key opened an admin route
+OPERATOR = web.RequestKey("operator", str)  # on admin routes: names the key, without showing it

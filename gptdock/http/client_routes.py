@@ -1,4 +1,4 @@
-"""The routes of `/v1`: HTTP in, HTTP out."""
+"""The routes of `/v1` for backends: a question, the quota of a client, health and the contract."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -19,17 +19,17 @@ from gptdock.telemetry import request_line
 
 
 async def health(request: web.Request) -> web.Response:
-    """The process lives."""
+    """Answer while the process runs; needs neither a key nor DynamoDB."""
     return web.json_response({"status": "ok"})
 
 
 async def contract(request: web.Request) -> web.Response:
-    """What all routes take and answer."""
+    """The OpenAPI document of all routes."""
     return web.json_response(text=openapi.text())
 
 
 async def client_info(request: web.Request) -> web.Response:
-    """The numbers of one client's running period: `max_quota = quota_left + quota_held + quota_used`."""
+    """The quota of one client in the running period, where `max_quota = quota_left + quota_held + quota_used`."""
     ledger = request.app[LEDGER]
     account, period = read_account(request), ledger.period()
     book = await ledger.read(account, period)
@@ -81,7 +81,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 
 
 def read_account(request: web.Request) -> Account:
-    """Whom the query is about; raises InvalidRequest."""
+    """The client and product that the query names, each once. Raises InvalidRequest."""
     names = ("client_id", "product_id")
     account = Account(*(accounts.identity_given_once(request.query.getall(name, []), name) for name in names))
     request_line.current().note(**account.named())

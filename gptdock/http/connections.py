@@ -1,9 +1,6 @@
-"""The connections that callers hold to this process: a deadline for the first head, and their end when it drains.
+"""The connections of callers: the deadline of their first head, and how they end when the process drains.
 
-aiohttp bounds a head by `keepalive_timeout` alone, which must be long, or the next POST of a BFF would race the end of
-an idle connection. So a connection that has not sent its first head in HEAD_TIMEOUT is closed here (DESIGN 4).
-
-    fresh --first request--> busy --answered--> idle --next request--> busy
+Their states, and what a drain does in each, are described in `gptdock/http/__init__.py`.
 """
 
 import asyncio
@@ -19,12 +16,12 @@ from gptdock.aiohttp_private import PipelineHandler
 from gptdock.errors import APIError, InternalError, InvalidRequest
 from gptdock.telemetry import logs, request_line
 
-FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain
+FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain; see `Connections.drain`
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """All that are open."""
+    """All open connections, by state: fresh, busy or idle."""
 
     def __init__(self, head_timeout: float, write_timeout: float) -> None:
         self.draining = False  # true from the signal on, before `drain`
@@ -36,32 +33,33 @@ class Connections:
         self._changed = asyncio.Event()
 
     def opened(self, connection: web.RequestHandler) -> None:
-        """A connection was accepted."""
+        """Note a new connection, which is closed unless its first request comes within HEAD_TIMEOUT."""
         self._fresh[connection] = _close_in(self._head_timeout, connection)
 
     def asked(self, connection: web.RequestHandler) -> bool:
-        """A request came: whether it is its connection's first."""
+        """Note that a request began; return whether it is the first of its connection."""
         is_first = self._forget(connection)
         self._busy.add(connection)
         return is_first
 
     def answered(self, connection: web.RequestHandler) -> None:
-        """The request was answered, but for what is still to be written."""
+        """Note that the handler is done; what it returned may still have to be written."""
         if connection in self._busy:
             self._busy.discard(connection)
             self._idle.add(connection)
             self._changed.set()
 
     def lost(self, connection: web.RequestHandler) -> None:
-        """The connection is closed."""
+        """Note that the connection is closed."""
         self._forget(connection)
         self._changed.set()
 
     async def drain(self) -> None:
-        """Close idle connections at once, busy ones once they are answered, fresh ones after their first request.
+        """Close idle connections at once, busy ones after their answer, fresh ones after their first request.
 
-        A connection whose request is still on its way here is none of aiohttp's to close: it would not read on.
+        Returns when none is open. A fresh one is closed if its request does not come within FRESH_SECONDS.
         """
+        # aiohttp's own shutdown closes all of them at once: it would not read a body that is still arriving.
         for connection, timer in self._fresh.items():
             timer.cancel()
             self._fresh[connection] = _close_in(FRESH_SECONDS, connection)
@@ -82,7 +80,7 @@ class Connections:
 
 
 class Connection(PipelineHandler):
-    """aiohttp's side of a connection, which tells of its beginning and end, and of aiohttp's own errors in our form."""
+    """A connection of aiohttp's server that is noted in `Connections` and gives aiohttp's own errors our form."""
 
     __slots__ = ("_connections",)
 
@@ -91,20 +89,18 @@ class Connection(PipelineHandler):
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The caller connected."""
         super().connection_made(transport)
         self._connections.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is closed."""
         super().connection_lost(exc)
         self._connections.lost(self)
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write what the handler did not write itself, within WRITE_TIMEOUT."""
-        if isinstance(resp, web.HTTPExpectationFailed):  # it came to no middleware, and quotes the header
+        """Write what the handler did not write itself; cut the connection if that takes longer than WRITE_TIMEOUT."""
+        if isinstance(resp, web.HTTPExpectationFailed):  # raised before the middlewares; its text quotes the header
             resp = self.handle_error(request, resp.status, resp)
         try:
             async with asyncio.timeout(self._connections.write_timeout):
@@ -114,20 +110,20 @@ class Connection(PipelineHandler):
             return resp, True
 
     def cannot_read_on(self) -> None:
-        """Cut the connection: otherwise aiohttp would not notice that the caller of the current request leaves."""
+        """Cut the connection: while aiohttp does not read, it does not notice that the caller leaves."""
         cut(self.transport)
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """aiohttp's answer to what is no HTTP quotes what was sent; ours does not."""
+        """Answer a malformed request, or a fault of ours: unlike aiohttp's answers, without quoting what was sent."""
         request_id = uuid.uuid4().hex
         logs.request_id.set(request_id)
         error: APIError = InternalError() if status >= 500 else InvalidRequest("Malformed HTTP request.")
         if status >= 500:
-            super().handle_error(request, status, exc, message)  # logs the fault, and raises if an answer was begun
+            super().handle_error(request, status, exc, message)  # logs the fault; raises if an answer has begun
         else:
-            line = request_line.begin("-", "-")  # it came to no middleware
+            line = request_line.begin("-", "-")  # it does not reach the middlewares
             line.note(status=error.status, fault=type(exc).__name__)
             line.answered(error.code)
         response = web.json_response(
@@ -138,7 +134,7 @@ class Connection(PipelineHandler):
 
 
 def cut(transport: asyncio.BaseTransport | None) -> None:
-    """Drop a connection, at once, by a reset: to a caller who does not read, the kernel would offer megabytes."""
+    """Close a connection at once, by a reset: otherwise the kernel keeps megabytes for a caller that does not read."""
     if isinstance(transport, asyncio.WriteTransport):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
@@ -149,5 +145,5 @@ def _close_in(seconds: float, connection: web.RequestHandler) -> asyncio.TimerHa
 
 
 async def _shut(connection: web.RequestHandler) -> None:
-    connection.close()  # first, or an idle one would be waited for
+    connection.close()  # otherwise `shutdown` would wait for an idle one
     await connection.shutdown(None)

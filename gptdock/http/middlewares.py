@@ -1,4 +1,4 @@
-"""What every request passes: its id, the form of errors, the key, and the refusal of a process that drains."""
+"""What every request passes through: its id and log line, the form of errors, the key, and the drain."""
 
 import hmac
 import json
@@ -31,7 +31,7 @@ _FROM_AIOHTTP: dict[int, type[APIError]] = {
 
 @web.middleware
 async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id and its line in the log, and its connection an end when it is answered."""
+    """Give the request its id and its line in the log, and note on its connection when it begins and is answered."""
     request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
     request[REQUEST_ID] = _request_id(request)
     logs.request_id.set(request[REQUEST_ID])
@@ -50,7 +50,7 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into an error that a caller can read."""
+    """Turn every exception into an error in the form of the contract."""
     try:
         return await handler(request)
     except APIError as exc:
@@ -66,9 +66,9 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 @web.middleware
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody pass without the key to where they go, also if nothing is there; the body is not waited for.
+    """Require the key on every path, known or not, before the body is read.
 
-    A key of ADMIN_KEY opens what is below ADMIN and nothing else, the pre-shared key the rest.
+    Paths below ADMIN take a key of ADMIN_KEY, all others a key of PRE_SHARED_KEY; neither is valid for the other.
     """
     if _is_open(request):
         return await handler(request)
@@ -84,26 +84,26 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def drain_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """While this process drains, serve only what is new on a connection that it had accepted before."""
+    """While the process drains, refuse every request but the first of a connection that it had accepted before."""
     if request.app[CONNECTIONS].draining and not request[IS_FIRST] and not _is_open(request):
         raise Draining
     return await handler(request)
 
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Put on every answer what every answer has."""
-    # aiohttp answers some requests before they come to a middleware: `Expect: junk`.
+    """Give every answer its X-Request-Id, and `Connection: close` where it must be the last of its connection."""
+    # aiohttp answers some requests before the middlewares, for example `Expect: junk`.
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
-    # The last trailer of a chunked body becomes a header of the next request on its connection (aiohttp 3.14.5). To
-    # HTTP/1.0 a stream has no other end than its connection's.
+    # Close after a chunked body: aiohttp 3.14.5 makes its last trailer a header of the next request on the connection.
+    # Close for HTTP/1.0: a stream ends there only with its connection.
     is_old, is_chunked = request.version < HttpVersion11, "Transfer-Encoding" in request.headers
     if is_old or is_chunked or request.app[CONNECTIONS].draining:
         response.force_close()
-        response.headers["Connection"] = "close"  # aiohttp decided on it before it came here
+        response.headers["Connection"] = "close"  # aiohttp has written this header before it calls on_prepare
 
 
 def _is_open(request: web.Request) -> bool:
-    return (request.method, request.rel_url.path_safe) in OPEN  # as routes are found: in `path`, %2F is a / like any
+    return (request.method, request.rel_url.path_safe) in OPEN  # like aiohttp's router: in `path`, %2F would be a slash
 
 
 def _route(request: web.Request) -> str:
@@ -123,7 +123,7 @@ def _given_key(request: web.Request) -> bytes:
 
 
 def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
-    # Every key is compared, in constant time: how long it takes says nothing about which came near.
+    # Every key is compared, each in constant time, so that the time taken tells nothing about the keys.
     matches = [hmac.compare_digest(given, key.encode()) for key in keys]
     return any(matches)
 
@@ -134,6 +134,6 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if not error.should_retry:
-        headers["x-should-retry"] = "false"  # as OpenAI tells its own clients
+        headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read
     body = json.dumps(error.to_json(request[REQUEST_ID]))
     return web.Response(status=error.status, text=body, content_type="application/json", headers=headers)

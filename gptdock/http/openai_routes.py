@@ -1,4 +1,4 @@
-"""The routes that any OpenAI client can use: `/v1/chat/completions` and `/v1/models`."""
+"""The routes for any OpenAI client: `/v1/chat/completions` and `/v1/models`."""
 
 from functools import partial
 
@@ -14,11 +14,11 @@ from gptdock.prompt import completions
 from gptdock.prompt.completions import CompletionRequest
 from gptdock.telemetry import request_line
 
-NOBODY = "-"  # the user on a receipt, where no request names one
+NOBODY = "-"  # the user on a receipt if the request names none
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    """The upstream's answer to the request as it is, for a client whose quota can pay for it."""
+    """The upstream's answer to the caller's own request, charged to the client that the headers name."""
     account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
     request_line.current().note(**account.named())
     body = await read_body(request)
@@ -30,13 +30,13 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """The models that may be asked for."""
+    """The models that `/v1/chat/completions` accepts."""
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "gptdock"} for name in models(request.app)]
     return web.json_response({"object": "list", "data": data})
 
 
 def models(app: web.Application) -> tuple[str, ...]:
-    """OPENAI_MODEL, then those of OPENAI_MODELS."""
+    """OPENAI_MODEL, then those of OPENAI_MODELS, without duplicates."""
     settings = app[SETTINGS]
     return tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
 

@@ -1,4 +1,4 @@
-"""The operations port: metrics and readiness of one process, without a key, for who is on the machine."""
+"""The operations port: metrics and readiness of one process. It needs no key; by default it listens on loopback."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from gptdock.telemetry import metrics
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[None]:
-    """Serve OPS_PORT meanwhile, if it is set. Raises SettingsError if it cannot be listened on."""
+    """Serve OPS_PORT inside the `async with`, if it is set. Raises SettingsError if the port cannot be listened on."""
     settings = app[SETTINGS]
     if settings.ops_port is None:
         yield

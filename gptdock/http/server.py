@@ -1,8 +1,6 @@
 """Serves the application on a socket until it is told to stop, and then drains.
 
-A drain serves what was accepted: open completions go on for DRAIN_SECONDS, what is left then gets an error event, and
-every settle is awaited: DRAIN_SECONDS + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS at most, for which supervisor's
-`stopwaitsecs` leaves room.
+The steps of a drain, and the seconds that each may take, are described in `gptdock/http/__init__.py`.
 """
 
 import asyncio
@@ -25,15 +23,15 @@ from gptdock.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-CUT_SECONDS = 3.0  # to tell callers that their stream is cut
-CANCEL_SECONDS = 1.0  # for what did not end by then
-SETTLE_SECONDS = 10.0  # a settle's back-off is at most 2 s
-ACCEPT_TURNS = 3  # of the loop, from an accept to a connection: asyncio's task for it, and its two callbacks
-ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own, after an accept for which no file descriptor was left
+CUT_SECONDS = 3.0  # for callers to read that their stream is cut
+CANCEL_SECONDS = 1.0  # for handlers to end that were cancelled then
+SETTLE_SECONDS = 10.0  # several attempts of a settle, which are at most 2 s apart
+ACCEPT_TURNS = 3  # turns of the loop from accept() to connection_made(): asyncio's task for it and two callbacks
+ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own pause after an accept that found no free file descriptor
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket that is bound to HOST and PORT; `::` means IPv4 as well. Raises SettingsError if it cannot be."""
+    """A listening socket on HOST and PORT; `::` includes IPv4. Raises SettingsError if the address cannot be used."""
     address, both = (settings.host, settings.port), settings.host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server(address, family=_family(settings.host), backlog=BACKLOG, dualstack_ipv6=both)
@@ -46,7 +44,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set, however often they come."""
+    """An event that SIGTERM and SIGINT set. A second signal changes nothing."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -54,7 +52,7 @@ def stop_on_signals() -> asyncio.Event:
 
 
 class AcceptFaults:
-    """asyncio tells of a failed accept BACKLOG times at once, each with a traceback; here it is one line a pause."""
+    """Logs failed accepts as one line a second; asyncio logs BACKLOG tracebacks at once, every second."""
 
     def __init__(self) -> None:
         self._told_at = -math.inf
@@ -71,10 +69,13 @@ class AcceptFaults:
 async def serve(
     app: web.Application, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
 ) -> bool:
-    """Serve until `stop` is set, then drain; whether everything was settled. `ready` is called once it serves."""
+    """Serve until `stop` is set, then drain; return whether everything was settled. `ready` is called once it serves.
+
+    Raises SettingsError if a table is missing or OPS_PORT cannot be listened on.
+    """
     asyncio.get_running_loop().set_exception_handler(AcceptFaults().handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
-    async with ops.listening(app):  # the last to go
+    async with ops.listening(app):  # closed last: /ready says that the process drains
         await runner.setup()
         try:
             loop = asyncio.get_running_loop()
@@ -90,10 +91,7 @@ async def serve(
 
 
 async def _stop_accepting(listener: asyncio.Server, sock: socket.socket) -> None:
-    """Close the listener, once what was accepted is a connection: asyncio would forget one that is none yet.
-
-    Requests that are here already begin meanwhile, and are told that this process drains.
-    """
+    # `listener.close()` forgets accepted sockets for which asyncio has not called connection_made() yet: wait for that.
     asyncio.get_running_loop().remove_reader(sock)
     for _ in range(ACCEPT_TURNS):
         await asyncio.sleep(0)
