@@ -30,7 +30,7 @@ def test_every_error_that_a_caller_is_told_is_in_the_tree_once():
     assert {error.__name__ for error in classes(APIError)} <= set(drawn)
 
 
-def test_the_tree_shows_who_descends_from_whom():
+def test_the_tree_shows_the_base_class_of_every_error():
     for name, parent, *_ in rows():
         if parent is not None:
             assert getattr(errors, name).__bases__ == (getattr(errors, parent),)
@@ -60,12 +60,12 @@ def test_an_error_reads_as_openai_clients_expect():
     }
 
 
-def test_every_error_has_words_of_its_own():
+def test_every_error_has_a_message_by_default():
     for error in classes(APIError):
         assert str(error()) == error.message
 
 
-def test_what_is_unavailable_says_when_to_come_back():
+def test_an_unavailable_error_says_when_to_retry():
     assert LedgerUnavailable().retry_after == 1
     assert LedgerUnavailable(retry_after=7).retry_after == 7
     assert LedgerUnavailable(retry_after=0).retry_after == 0

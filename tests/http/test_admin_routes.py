@@ -72,14 +72,14 @@ async def test_each_key_opens_its_own_routes_and_no_other(serve):
             assert set((await statuses(service, key, BELOW + ELSEWHERE)).values()) == {403}
 
 
-async def test_without_an_admin_key_there_are_no_admin_routes(serve):
+async def test_admin_routes_do_not_exist_without_an_admin_key(serve):
     async with serve(admin_key="") as service:
         assert await statuses(service, KEY, BELOW) == dict.fromkeys(BELOW, 404)
         for key in ("", ADMIN_KEY):
             assert await statuses(service, key, BELOW) == dict.fromkeys(BELOW, 403)
 
 
-async def test_however_a_path_is_written_the_pre_shared_key_is_none_for_it(service):
+async def test_the_pre_shared_key_opens_no_admin_path_however_it_is_written(service):
     routes = [("GET", path) for path in SPELLED]
 
     found = await statuses(service, KEY, routes)
@@ -91,7 +91,7 @@ async def test_however_a_path_is_written_the_pre_shared_key_is_none_for_it(servi
         assert status != 200 or found[path] == 403
 
 
-async def test_without_a_right_key_nobody_administers(service):
+async def test_admin_routes_refuse_every_wrong_key(service):
     faults = {}
     for header in WRONG_KEYS:
         async with connect(service) as connection:
@@ -122,7 +122,7 @@ async def test_pages_of_clients_lead_to_each_other(service):
         assert await read(response) == {"clients": listed, "next_cursor": None}
 
 
-async def test_what_is_no_page_is_refused(service):
+async def test_a_page_with_a_bad_limit_or_cursor_is_refused(service):
     bad = {"limit": ["0", "1001", "-1", "x", "1.0", "٣", "99999"]}
     ids = [
         [],
@@ -172,7 +172,7 @@ async def test_a_client_is_shown_with_its_books(service):
     ]
 
 
-async def test_who_is_unknown_or_not_named_is_told_so(service):
+async def test_a_client_that_is_unknown_or_not_named_is_an_error(service):
     for method, path in (("GET", "client"), ("POST", "client/reset"), ("GET", "client/usage")):
         async with service.admin(method, path) as response:
             assert await fault_of(response) == UNKNOWN
@@ -187,7 +187,7 @@ async def test_who_is_unknown_or_not_named_is_told_so(service):
                 assert await fault_of(response) == Fault(400, "invalid_request", next(iter(query)))
 
 
-async def test_while_it_drains_an_operator_is_served_like_anybody(serve):
+async def test_an_operator_is_served_during_a_drain_like_any_caller(serve):
     path = f"/v1/admin/client?{WHO}"
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with serve(drain_seconds=60) as service, connect(service) as kept, connect(service) as fresh:

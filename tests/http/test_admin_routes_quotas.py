@@ -59,7 +59,7 @@ async def test_a_quota_is_set_and_told_and_set_again(service, caplog):
         (b'{"max_quota": 1000000000000001}', "max_quota"),
     ],
 )
-async def test_what_is_no_quota_is_refused(service, body: bytes, param: str):
+async def test_a_quota_that_is_not_an_integer_in_range_is_refused(service, body: bytes, param: str):
     url, headers = f"{service.url}/v1/admin/client/quota?{WHO}", {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with service.session.put(url, data=body, headers=headers) as response:
         assert await fault_of(response) == Fault(400, "invalid_request", param)
@@ -120,7 +120,7 @@ async def test_quotas_set_while_streams_come_and_go_leave_the_books_right(servic
     await check_balance(service)
 
 
-async def test_after_a_reset_what_was_open_is_charged_right(service):
+async def test_an_answer_that_was_open_at_a_reset_is_charged_afterwards(service):
     async with service.ask() as response:
         await response.read()
     service.openai.script = Script(tokens=20, hold_at=5)

@@ -69,7 +69,7 @@ async def test_a_report_is_of_the_running_period_unless_another_is_asked_for(ser
         assert found == {"": spent, "2026-10": 12, "2026-10-31": 12, "all": spent + 12}
 
 
-async def test_what_is_no_report_is_refused(service):
+async def test_a_report_with_bad_parameters_is_refused(service):
     await set_quota(service, 100)
     for param, value in (("period", "2026-13"), ("period", "2026"), ("by", "client"), ("format", "xml"), ("by", "DAY")):
         async with service.admin("GET", "client/usage", **{param: value}) as response:
@@ -113,7 +113,7 @@ async def test_a_report_that_cannot_be_begun_has_a_status(proxy, openai, by: str
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
-async def test_a_report_that_breaks_off_is_no_report(proxy, openai, form: str, monkeypatch, caplog):
+async def test_a_report_that_breaks_off_does_not_look_complete(proxy, openai, form: str, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "gptdock")
     monkeypatch.setattr("gptdock.ledger.store.PAGE", 20)
     monkeypatch.setattr("gptdock.admin.report_stream.CHUNK", 1000)

@@ -57,7 +57,7 @@ async def test_a_body_longer_than_its_length_is_refused(service):
     assert service.openai.requests == 0
 
 
-async def test_chunks_that_are_none_are_waited_for_no_longer_than_a_body(serve):
+async def test_malformed_chunks_are_waited_for_no_longer_than_a_body(serve):
     headers = {"Transfer-Encoding": "chunked", "Expect": "100-continue"}
     async with serve(body_timeout=0.2) as service, connect(service) as connection:
         connection.send(request("POST", "/v1/ask", AUTHORIZED | headers))

@@ -50,7 +50,7 @@ BAD_JSON = {
 }
 
 
-async def test_what_is_no_question_is_refused_and_the_field_is_named(service):
+async def test_a_bad_question_is_refused_and_its_field_named(service):
     faults = {}
     for body in BAD_JSON:
         async with service.session.post(f"{service.url}/v1/ask", data=body) as response:
@@ -105,7 +105,7 @@ async def test_a_whole_answer_is_the_upstream_s_byte_for_byte(service):
     assert (await service.info())["quota_used"] == 5
 
 
-async def test_a_stream_has_the_heads_that_proxies_need(service):
+async def test_a_stream_has_the_headers_that_proxies_need(service):
     async with service.ask(stream=True) as response:
         events = sse_data(await response.read())
 

@@ -73,7 +73,7 @@ async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_the_model_reads_of_openai_params_is_held_and_charged(serve, stream):
+async def test_openai_params_that_the_model_reads_are_held_and_charged(serve, stream):
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [f"word {n}" for n in range(200)]}}}
     left: list[int] = []
     used: list[int] = []

@@ -93,7 +93,7 @@ async def test_an_answer_to_http_1_0_ends_with_its_connection(service):
         assert (await connection.rest()).endswith(b"data: [DONE]\n\n")
 
 
-async def test_a_caller_who_does_not_read_what_is_no_completion_is_cut_too(serve):
+async def test_a_caller_who_does_not_read_other_answers_is_cut_too(serve):
     async with serve(write_timeout=0.2, drain_seconds=60) as service:
         with await deaf_connection(service) as deaf:
             await _fill(service, deaf)

@@ -83,7 +83,7 @@ async def test_a_fresh_connection_has_its_first_request_served_and_is_closed(ser
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": True}, {"question": ""}], ids=["whole", "stream", "error"])
-async def test_an_answer_of_a_process_that_drains_says_that_it_is_the_connection_s_last(service, fields):
+async def test_an_answer_during_a_drain_says_that_it_is_the_last_of_its_connection(service, fields):
     async with connect(service) as fresh:
         await start_drain(service)
 
@@ -190,7 +190,7 @@ async def test_a_request_whose_body_is_under_way_when_the_drain_begins_is_served
         assert status == 200
 
 
-async def test_when_the_drain_began_nobody_new_is_accepted(service):
+async def test_a_new_connection_is_refused_once_the_drain_began(service):
     await start_drain(service)
 
     with pytest.raises(ConnectionRefusedError):

@@ -12,7 +12,7 @@ from gptdock.http.gate import Gate
 from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
 
 
-async def test_as_many_as_may_pass_and_no_more():
+async def test_the_gate_lets_max_streams_pass_and_no_more():
     gate = Gate(2, request_timeout=60)
 
     async with gate.passed(), _other(gate):
@@ -20,7 +20,7 @@ async def test_as_many_as_may_pass_and_no_more():
             await _pass(gate)
 
 
-async def test_who_leaves_makes_room_however_it_ends():
+async def test_a_completion_makes_room_however_it_ends():
     gate = Gate(1, request_timeout=60)
 
     for _ in range(3):
@@ -31,7 +31,7 @@ async def test_who_leaves_makes_room_however_it_ends():
     await _pass(gate)
 
 
-async def test_who_was_refused_takes_no_room():
+async def test_a_refused_completion_takes_no_room():
     gate = Gate(1, request_timeout=60)
 
     async with gate.passed():
@@ -62,7 +62,7 @@ async def test_a_cut_ends_all_that_is_open_and_all_that_comes_after():
     assert [type(result) for result in results] == [Draining] * 4
 
 
-async def test_a_time_out_of_somebody_else_s_is_left_alone():
+async def test_another_timeout_within_a_deadline_is_left_alone():
     gate = Gate(1, request_timeout=60)
 
     async with gate.deadline():
@@ -91,7 +91,7 @@ async def test_cancel_ends_what_a_cut_does_not_reach():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_beyond_max_streams_a_question_is_shed_before_any_hold(serve, stream):
+async def test_a_question_beyond_max_streams_is_shed_before_any_hold(serve, stream):
     async with serve(max_streams=1) as service:
         service.openai.script = Script(hold_at=BEFORE_HEAD)
         first = asyncio.create_task(_read(service, stream=stream))
@@ -109,7 +109,7 @@ async def test_beyond_max_streams_a_question_is_shed_before_any_hold(serve, stre
         await check_nothing_is_left(service, service.openai.journal[0].spent)
 
 
-async def test_under_five_times_the_load_those_within_max_streams_are_served_and_the_others_shed(serve):
+async def test_five_times_the_load_is_served_up_to_max_streams_and_shed_beyond(serve):
     async with serve(max_streams=20) as service:
         service.openai.script = Script(tokens=20, hold_at=3)
         asking = [asyncio.create_task(_ask_for(service, f"c{number}")) for number in range(100)]

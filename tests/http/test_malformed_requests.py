@@ -97,7 +97,7 @@ ECHOED = [
 SMUGGLED = request("POST", "/v1/ask", AUTHORIZED, question())
 
 
-async def test_what_is_no_path_of_ours_is_refused(service):
+async def test_a_target_that_is_not_a_path_is_refused(service):
     answers = {}
     for target in NO_TARGETS:
         async with connect(service) as connection:
@@ -108,7 +108,7 @@ async def test_what_is_no_path_of_ours_is_refused(service):
     await check_nothing_was_asked(service)
 
 
-async def test_a_head_that_is_no_head_is_refused_and_closed(service):
+async def test_malformed_headers_are_refused_and_their_connection_closed(service):
     answers = {}
     for lines in BAD_LINES:
         async with connect(service) as connection:
@@ -120,7 +120,7 @@ async def test_a_head_that_is_no_head_is_refused_and_closed(service):
     await check_nothing_was_asked(service)
 
 
-async def test_what_is_no_http_is_refused_and_closed(service):
+async def test_bytes_that_are_not_http_are_refused_and_their_connection_closed(service):
     answers = {}
     for data in NO_HTTP:
         async with connect(service) as connection:
@@ -131,7 +131,7 @@ async def test_what_is_no_http_is_refused_and_closed(service):
     await check_nothing_was_asked(service)
 
 
-async def test_chunks_that_are_none_are_refused_and_nothing_after_them_is_a_request(service):
+async def test_malformed_chunks_are_refused_and_no_request_follows_them(service):
     answers = {}
     for chunks in BAD_CHUNKS:
         async with connect(service) as connection:
@@ -160,7 +160,7 @@ async def test_a_request_within_a_body_is_only_a_body(service, key):
 
 
 @pytest.mark.parametrize("trailer", [b"Authorization: Bearer test-key", b"X-Request-Id: smuggled"])
-async def test_a_trailer_is_no_header_of_the_next_request(service, trailer):
+async def test_a_trailer_is_not_a_header_of_the_next_request(service, trailer):
     """Behind a proxy that passes trailers on, the next request on the connection is somebody else's."""
     async with connect(service) as connection:
         connection.send(request("POST", "/v1/ask", {"Transfer-Encoding": "chunked"}) + b"0\r\n" + trailer + b"\r\n\r\n")
@@ -185,7 +185,7 @@ async def test_a_parser_fault_does_not_echo_what_was_sent(service):
 
 
 @pytest.mark.parametrize("headers", [{}, AUTHORIZED], ids=["without the key", "with the key"])
-async def test_an_expectation_that_nobody_knows_is_refused_and_closed(service, headers):
+async def test_an_unknown_expectation_is_refused_and_its_connection_closed(service, headers):
     async with connect(service) as connection:
         connection.send(request("POST", "/v1/ask", headers | {"Expect": "junk-word"}, question()))
 

@@ -70,7 +70,7 @@ async def test_another_method_is_told_which_are_allowed(service):
             assert response.headers["Allow"] == allowed
 
 
-async def test_a_head_request_is_no_get(service):
+async def test_a_head_request_is_not_allowed(service):
     async with service.session.head(f"{service.url}/v1/health") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET")
 

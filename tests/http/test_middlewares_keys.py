@@ -73,7 +73,7 @@ WRONG_KEYS = [
 ]
 
 
-async def test_without_a_right_key_nobody_passes(service):
+async def test_a_question_with_a_wrong_key_is_forbidden(service):
     faults = {}
     for header in WRONG_KEYS:
         async with connect(service) as connection:
@@ -88,7 +88,7 @@ async def test_without_a_right_key_nobody_passes(service):
         assert await fault_of(response) == Fault(404, "client_not_found")
 
 
-async def test_without_the_key_every_route_is_closed_also_those_that_do_not_exist(service):
+async def test_every_route_is_closed_without_the_key_also_those_that_do_not_exist(service):
     answers = {}
     for route in ROUTES:
         async with connect(service) as connection:

@@ -32,7 +32,7 @@ async def test_a_whole_answer_is_the_upstream_s_and_is_charged_by_its_usage(serv
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-async def test_a_stream_shows_its_usage_only_to_who_asked(service: Service, wanted: bool):
+async def test_a_stream_shows_its_usage_only_on_request(service: Service, wanted: bool):
     async with complete(service, stream=True, stream_options={"include_usage": wanted}) as response:
         *chunks, last = sse_data(await response.read())
 
@@ -69,7 +69,7 @@ async def test_the_caller_s_limit_is_honoured_up_to_ours(service: Service, name:
     assert request[name if asked else "max_completion_tokens"] == given
 
 
-async def test_no_more_is_held_than_the_caller_s_limit_needs(serve):
+async def test_a_hold_is_no_larger_than_the_caller_s_limit_needs(serve):
     async with serve(default_token_quota=60) as service, complete(service, max_tokens=20) as response:
         assert response.status == 200
         assert int(response.headers["X-Quota-Left"]) == 60 - (3 + 3 + 1 + 4) - 8 - 20  # prompt, margin, answer
@@ -84,7 +84,7 @@ async def test_no_more_is_held_than_the_caller_s_limit_needs(serve):
         ({"X-User-Id": "ünï"}, None, "ünï"),
     ],
 )
-async def test_the_user_is_who_the_body_or_else_the_head_names(service: Service, headers, user, receipt):
+async def test_the_user_is_the_one_in_the_body_or_otherwise_in_the_header(service: Service, headers, user, receipt):
     who = {"X-Client-Id": "c1", "X-Product-Id": "p1"} | headers
 
     async with complete(service, who, user=user) as response:
@@ -105,7 +105,7 @@ async def test_the_user_is_who_the_body_or_else_the_head_names(service: Service,
     ],
 )
 @pytest.mark.parametrize("user", [None, "u9"])
-async def test_without_an_identity_nothing_is_asked(service: Service, headers, param, user):
+async def test_a_request_without_an_identity_is_refused(service: Service, headers, param, user):
     async with complete(service, headers, user=user) as response:
         assert await fault_of(response) == Fault(400, "invalid_request", param)
 
@@ -132,7 +132,7 @@ async def test_each_model_that_is_served_is_asked_listed_and_on_the_receipt(serv
     assert {each["object"] for each in listed["data"]} == {"model"}
 
 
-async def test_what_the_upstream_does_not_accept_is_the_caller_s_to_set_right(service: Service):
+async def test_a_request_that_the_upstream_rejects_is_the_caller_s_fault(service: Service):
     error = {"message": "You wrote: secret", "type": "invalid_request_error", "param": "response_format", "code": None}
     service.openai.script = Script(status=400, error=error)
 
@@ -143,7 +143,7 @@ async def test_what_the_upstream_does_not_accept_is_the_caller_s_to_set_right(se
     await check_nothing_is_left(service, used=0)
 
 
-async def test_what_is_not_accepted_after_a_try_that_broke_off_is_charged_under_the_outcome_that_was_told(
+async def test_a_rejection_after_an_attempt_that_broke_off_is_charged_as_it_was_told(
     service: Service,
 ):
     service.openai.next(Script(cut="before_head"), Script(status=400, error={"param": "tools"}))
@@ -156,7 +156,7 @@ async def test_what_is_not_accepted_after_a_try_that_broke_off_is_charged_under_
     assert (receipt["source"], receipt["outcome"]) == ("counted", "invalid_request")
 
 
-async def test_on_ask_the_same_is_a_fault_of_ours_and_the_log_names_the_field(service: Service, caplog):
+async def test_a_rejection_on_ask_is_our_fault_and_the_log_names_the_field(service: Service, caplog):
     service.openai.script = Script(status=400, error={"param": "n", "code": {"you wrote": "Who are you?"}})
 
     async with service.ask() as response:

@@ -68,25 +68,25 @@ async def test_schemathesis_finds_nothing(serve, tmp_path):
     assert charged > 0
 
 
-async def test_the_service_hands_it_out_to_who_has_the_key(service):
+async def test_the_document_is_served_with_the_key(service):
     async with service.session.get(f"{service.url}/v1/openapi.json") as response:
         assert response.content_type == "application/json"
         assert await response.json() == DOCUMENT
 
 
-def test_it_is_valid():
+def test_the_document_is_valid():
     OPENAPI_31_VALIDATOR.validate(DOCUMENT)
     jsonschema_rs.meta.validate({"$defs": COMPONENTS["schemas"]})
 
 
-def test_it_has_the_version_of_the_package():
+def test_the_document_has_the_version_of_the_package():
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
 
     assert DOCUMENT["info"]["version"] == version("gptdock") == setup["metadata"]["version"]
 
 
-def test_it_has_every_route_and_no_other():
+def test_the_document_has_every_route_and_no_other():
     served = [route for route in app.ROUTES + app.ADMIN_ROUTES if isinstance(route, web.RouteDef)]
 
     assert OPERATIONS.keys() == {(route.method, route.path) for route in served}
@@ -94,14 +94,14 @@ def test_it_has_every_route_and_no_other():
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_it_asks_for_the_key_that_opens_the_route(method: str, path: str):
+def test_the_document_asks_for_the_key_that_opens_the_route(method: str, path: str):
     asked = OPERATIONS[method, path].get("security", DOCUMENT["security"])
 
     needed = "adminKey" if path.startswith(middlewares.ADMIN) else "preSharedKey"
     assert asked == ([] if (method, path) in middlewares.OPEN else [{needed: []}])
 
 
-def test_it_has_every_error_and_no_other():
+def test_the_document_has_every_error_and_no_other():
     shown = {
         (int(status), code)
         for status in COMPONENTS["responses"]
@@ -112,7 +112,7 @@ def test_it_has_every_error_and_no_other():
 
 
 @pytest.mark.parametrize("error", sorted(RAISED, key=str))
-def test_an_error_looks_as_it_says(error: type[APIError]):
+def test_an_error_matches_its_schema(error: type[APIError]):
     status = str(error.status)
 
     assert valid(error().to_json("id"), schema_of(status))
@@ -128,7 +128,7 @@ def test_every_route_refers_to_the_errors_by_their_status():
     assert referred == {"200"} | COMPONENTS["responses"].keys() - {str(errors.MethodNotAllowed.status)}
 
 
-async def test_a_stream_that_breaks_off_ends_as_it_says(service):
+async def test_a_stream_that_breaks_off_ends_with_a_valid_error(service):
     service.openai.script = Script(cut="clean_no_done")
 
     async with service.ask(stream=True) as response:

@@ -83,7 +83,7 @@ async def test_a_stream_is_counted_where_an_operator_looks(serve, operations: Op
     assert by["gptdock_commit_requests_sum"] == 2  # a hold and a settle
 
 
-async def test_what_is_open_is_a_gauge(serve, operations: Operations):
+async def test_open_holds_and_streams_are_gauges(serve, operations: Operations):
     async with serve(ops_port=operations.port) as service:
         service.openai.script = Script(hold_at=3)
         async with service.ask(stream=True) as response:
@@ -99,7 +99,7 @@ async def test_what_is_open_is_a_gauge(serve, operations: Operations):
     assert (after["gptdock_settles_pending"], after["gptdock_receipts_pending"]) == (0, 0)
 
 
-async def test_what_is_not_settled_yet_is_a_gauge(serve, proxy, operations: Operations):
+async def test_unsettled_holds_are_a_gauge(serve, proxy, operations: Operations):
     async with serve(aws_endpoint_url_dynamodb=proxy.url, ops_port=operations.port) as service:
         service.openai.script = Script(hold_at=3)
         async with service.ask(stream=True) as response:
@@ -132,7 +132,7 @@ async def test_a_refusal_of_the_upstream_is_counted_by_what_it_means(serve, oper
     assert by[f"gptdock_requests_total{{outcome={outcome},route=/v1/ask}}"] == 1
 
 
-async def test_a_try_that_nobody_waits_for_any_more_is_cancelled(serve, operations: Operations):
+async def test_an_attempt_whose_caller_left_counts_as_cancelled(serve, operations: Operations):
     async with serve(ops_port=operations.port) as service:
         service.openai.script = Script(stall_at=BEFORE_HEAD)
         before = await operations.samples()
@@ -155,7 +155,7 @@ async def _read(service: Service) -> None:
         await response.read()
 
 
-async def test_what_a_lost_process_had_used_is_charged_as_lost(serve, store: Store, operations: Operations):
+async def test_tokens_of_a_lost_process_are_charged_as_lost(serve, store: Store, operations: Operations):
     account = Account("c1", "p1")
     await store.open_book(account, "all", 1000, "now")
     write = Write("gone", None, Lease(300, 120, 1, 1), left_by=-300)
@@ -181,7 +181,7 @@ async def test_an_unknown_route_adds_no_series(serve, operations: Operations):
     assert not re.search("nowhere|secret", names)
 
 
-async def test_it_is_ready_until_it_drains(serve, operations: Operations):
+async def test_a_process_is_ready_until_it_drains(serve, operations: Operations):
     async with serve(ops_port=operations.port, drain_seconds=20) as service:
         assert await operations.ready() == (200, "ready")
         service.openai.script = Script(hold_at=3)
@@ -195,7 +195,7 @@ async def test_it_is_ready_until_it_drains(serve, operations: Operations):
             await response.read()
 
 
-async def test_it_is_not_ready_without_dynamodb(serve, proxy, operations: Operations):
+async def test_a_process_is_not_ready_without_dynamodb(serve, proxy, operations: Operations):
     async with serve(aws_endpoint_url_dynamodb=proxy.url, ops_port=operations.port):
         proxy.always = "break"
         assert await operations.ready() == (503, "dynamodb_unavailable")
@@ -204,7 +204,7 @@ async def test_it_is_not_ready_without_dynamodb(serve, proxy, operations: Operat
         assert await operations.ready() == (200, "ready")
 
 
-async def test_it_is_not_ready_before_it_serves(serve, store, proxy, operations: Operations):
+async def test_a_process_is_not_ready_before_it_serves(serve, store, proxy, operations: Operations):
     proxy.strike("hole", operation="DescribeTable")
 
     async def wait_until_listening() -> tuple[int, str]:

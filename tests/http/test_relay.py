@@ -69,7 +69,7 @@ async def test_the_upstream_is_asked_for_usage_and_for_no_more_than_was_held(ser
 @pytest.mark.parametrize(
     "usage", [False, None, {"total_tokens": -1}, {"total_tokens": "9"}, {"total_tokens": True}, {}, "many", 7]
 )
-async def test_what_the_upstream_does_not_report_well_is_counted(service: Service, usage: Any, stream: bool):
+async def test_an_answer_without_a_valid_usage_is_counted(service: Service, usage: Any, stream: bool):
     service.openai.script = Script(tokens=20, usage=usage)
 
     body = await read_answer(service, stream=stream)
@@ -82,7 +82,7 @@ async def test_what_the_upstream_does_not_report_well_is_counted(service: Servic
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("total", [0, 1, 100_000])
-async def test_what_the_upstream_reports_is_charged_even_nothing_or_more_than_was_held(
+async def test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold(
     service: Service, total: int, stream: bool
 ):
     service.openai.script = Script(usage={"total_tokens": total, "prompt_tokens": 0, "completion_tokens": total})
@@ -104,7 +104,7 @@ async def test_any_line_ending_and_any_split_gives_the_same_events(service: Serv
     assert events == sse_data(RECORDED)
 
 
-async def test_events_that_are_no_text_are_passed_on_as_they_are(service: Service):
+async def test_events_without_text_are_passed_on_as_they_are(service: Service):
     chunks = [
         {"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]},
         {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]},

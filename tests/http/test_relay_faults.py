@@ -39,7 +39,7 @@ async def test_a_cut_stream_ends_with_an_error_and_without_done(service: Service
 
 
 @pytest.mark.parametrize("cut", ["close", "rst"])
-async def test_what_came_before_a_cut_is_shown_and_charged_however_late_it_is_read(service: Service, cut: Cut):
+async def test_events_before_a_cut_are_shown_and_charged_however_late_they_are_read(service: Service, cut: Cut):
     """GPTDock is busy while fifty tokens come and the connection breaks: aiohttp tells of the break first."""
     service.openai.script = Script(tokens=60, hold_at=1, cut=cut, cut_at=52)
     reading = Stream.read
@@ -168,7 +168,7 @@ async def test_an_error_in_the_stream_is_told_in_our_words_and_counted(service: 
 
 
 @pytest.mark.parametrize("after", [b"data: [DONE]\n\n", TEXT + b"data: [DONE]\n\n"])
-async def test_nothing_that_comes_with_an_error_and_after_it_is_shown(service: Service, after: bytes):
+async def test_events_after_an_error_are_not_shown(service: Service, after: bytes):
     service.openai.script = Script(raw=TEXT + b'data: {"error":{"message":"boom"}}\n\n' + after, tokens=0)
 
     async with service.ask(stream=True) as response:

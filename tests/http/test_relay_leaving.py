@@ -66,7 +66,7 @@ async def test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_c
 
 
 @pytest.mark.parametrize(("model", "thinks"), [("o4-mini", True), ("gpt-4o-mini", False)])
-async def test_who_leaves_after_the_first_words_pays_for_what_was_thought_before_them(serve, model: str, thinks: bool):
+async def test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them(serve, model: str, thinks: bool):
     async with serve(openai_model=model) as service:
         service.openai.script = Script(tokens=20, first_event_seconds=0.2, stall_at=4)
         async with service.ask(stream=True) as response:
@@ -80,7 +80,7 @@ async def test_who_leaves_after_the_first_words_pays_for_what_was_thought_before
         await check_nothing_is_left(service, used=receipt["tokens"])
 
 
-async def test_what_was_thought_before_the_first_words_is_in_the_will(serve):
+async def test_tokens_thought_before_the_first_words_are_in_the_will(serve):
     async with serve(openai_model="o4-mini", progress_seconds=0.05) as service:
         service.openai.script = Script(tokens=20, first_event_seconds=0.2, hold_at=4)
         async with service.ask(stream=True) as response:
@@ -100,7 +100,7 @@ async def test_what_was_thought_before_the_first_words_is_in_the_will(serve):
         await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
-async def test_what_was_received_and_not_yet_passed_on_is_charged(service: Service):
+async def test_text_that_was_received_and_not_yet_passed_on_is_charged(service: Service):
     """The caller leaves while GPTDock is busy and much has arrived: it was generated, so it is charged."""
     service.openai.script = Script(tokens=50, hold_at=1)
     reading, all_is_here = Stream.read, asyncio.Event()
@@ -126,7 +126,7 @@ async def test_what_was_received_and_not_yet_passed_on_is_charged(service: Servi
     assert receipt["tokens"] == service.openai.journal[0].spent
 
 
-async def test_who_leaves_after_the_last_text_and_before_the_usage_pays(service: Service):
+async def test_a_caller_who_leaves_between_the_last_text_and_the_usage_pays(service: Service):
     service.openai.script = Script(tokens=20, hold_at=22)
     async with service.ask(stream=True) as response:
         while b'"finish_reason":"stop"' not in await response.content.readuntil(b"\n\n"):
@@ -138,7 +138,7 @@ async def test_who_leaves_after_the_last_text_and_before_the_usage_pays(service:
     await check_nothing_is_left(service, used=record.spent)
 
 
-async def test_who_leaves_right_after_done_did_not_leave(service: Service):
+async def test_a_caller_who_leaves_right_after_done_has_a_complete_answer(service: Service):
     async with service.ask(stream=True) as response:
         while b"[DONE]" not in await response.content.readuntil(b"\n\n"):
             continue
@@ -149,7 +149,7 @@ async def test_who_leaves_right_after_done_did_not_leave(service: Service):
     await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
-async def test_who_leaves_in_the_middle_of_a_whole_answer_pays_for_what_may_have_come(service: Service):
+async def test_a_caller_who_leaves_within_a_whole_answer_pays_for_what_may_have_come(service: Service):
     service.openai.script = Script(tokens=20, stall_at=9)
     asking = asyncio.create_task(read_answer(service, stream=False))
     await service.openai.journal.sent(9)
@@ -164,9 +164,7 @@ async def test_who_leaves_in_the_middle_of_a_whole_answer_pays_for_what_may_have
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_who_leaves_before_the_upstream_s_head_pays_the_prompt_and_what_may_have_come(
-    service: Service, stream: bool
-):
+async def test_a_caller_who_leaves_before_the_head_pays_prompt_and_what_may_have_come(service: Service, stream: bool):
     service.openai.script = Script(stall_at=BEFORE_HEAD)
     asking = asyncio.create_task(read_answer(service, stream=stream))
     record = await service.openai.journal.arrived()
@@ -180,7 +178,7 @@ async def test_who_leaves_before_the_upstream_s_head_pays_the_prompt_and_what_ma
     await check_nothing_is_left(service, used=receipt["tokens"])
 
 
-async def test_a_caller_who_closes_his_side_after_the_request_is_taken_to_have_left(service: Service):
+async def test_a_caller_who_closes_its_side_after_the_request_counts_as_gone(service: Service):
     service.openai.script = Script(stall_at=3)
     async with connect(service) as connection:
         connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=True)))

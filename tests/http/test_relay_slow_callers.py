@@ -70,7 +70,7 @@ async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: py
     assert (receipt["source"], receipt["outcome"]) == ("upstream", "upstream_timeout")
 
 
-async def test_a_deadline_that_comes_after_the_end_of_an_answer_is_none(serve, monkeypatch: pytest.MonkeyPatch):
+async def test_a_deadline_after_the_end_of_an_answer_changes_nothing(serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(client, "REST_SECONDS", PATIENCE_SECONDS)
 
     async def never_end(reader, writer):

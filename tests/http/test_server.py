@@ -45,18 +45,18 @@ def test_a_free_port_is_listened_on_at_once(host):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_every_address_is_every_address(address):
+def test_the_address_of_all_interfaces_takes_ipv4_and_ipv6(address):
     with server.listen(make_settings(NOBODY, NOBODY, host="::", port=0)) as sock:
         socket.create_connection((address, sock.getsockname()[1])).close()
 
 
-async def test_without_its_tables_it_does_not_start(without_tables):
+async def test_a_process_without_its_tables_does_not_start(without_tables):
     app = application.create(make_settings(without_tables, NOBODY))
     with bound_socket() as sock, pytest.raises(SettingsError, match=r"^[^\n]*gptdock_quota[^\n]*$"):
         await server.serve(app, sock, asyncio.Event())
 
 
-async def test_without_dynamodb_it_starts_and_says_what_it_cannot_do(monkeypatch):
+async def test_a_process_without_dynamodb_starts_and_says_what_it_cannot_do(monkeypatch):
     monkeypatch.setattr(server, "SETTLE_SECONDS", 0.1)
     with bound_socket() as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -92,7 +92,7 @@ async def _answer(port, data):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_it_however_often_it_comes(number):
+async def test_a_signal_stops_the_process_however_often_it_comes(number):
     stop = server.stop_on_signals()
     try:
         os.kill(os.getpid(), number)

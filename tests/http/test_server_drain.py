@@ -183,7 +183,7 @@ async def test_a_drain_with_nothing_open_ends_at_once(serve):
         await _check_settled(service, "upstream", service.openai.journal[0].spent)
 
 
-async def test_what_could_not_be_settled_is_told(openai, monkeypatch):
+async def test_a_drain_tells_that_something_could_not_be_settled(openai, monkeypatch):
     monkeypatch.setattr(server, "SETTLE_SECONDS", 0.3)
 
     with pytest.raises(AssertionError, match="not everything was settled"):
