@@ -2,12 +2,27 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
+from gptdock.dev.script import Script
 from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
 from gptdock.upstream import refusals
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
+from tests.harness.hostile import (
+    PATIENCE_SECONDS,
+    Fault,
+    fault_of,
+    raw_upstream,
+    read_request,
+)
+from tests.harness.upstream_faults import (
+    BROKEN,
+    ask_for_fault,
+    both_ways,
+    check_only_released,
+)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +114,75 @@ async def test_a_refusal_whose_body_does_not_end_is_told_by_its_status(serve, mo
         assert response.headers["Retry-After"] == "60"
         assert await service.receipts() == []
         assert (await service.info())["quota_held"] == 0
+
+
+@both_ways
+async def test_a_rate_limit_is_passed_on_after_our_retries(service, quick, stream):
+    tried = 0
+    for retry_after, tries, told in (
+        (None, 3, 1),
+        ("0", 3, 1),
+        ("6", 1, 6),
+        ("3600", 1, 3600),
+        ("soon", 3, 1),
+        ("-1", 3, 1),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 3, 1),
+    ):
+        service.openai.script = Script(status=429, headers={"Retry-After": retry_after} if retry_after else {})
+
+        async with service.ask(stream=stream) as response:
+            assert await fault_of(response) == Fault(429, "rate_limited")
+
+        tried += tries
+        assert (response.headers["Retry-After"], service.openai.requests) == (str(told), tried)
+    await check_only_released(service)
+
+
+async def test_a_rate_limit_until_a_year_that_is_no_year_is_passed_on(service, quick):
+    headers = {"Retry-After": "Mon, 23 Nov 99999999999999999999 05:05:45 GMT"}
+    service.openai.script = Script(status=429, headers=headers)
+
+    assert await ask_for_fault(service, stream=True) == Fault(429, "rate_limited")
+
+    await check_only_released(service)
+
+
+async def test_a_rate_limit_until_a_date_is_passed_on_in_seconds(service):
+    until = datetime.now(UTC) + timedelta(hours=1)
+    service.openai.script = Script(status=429, headers={"Retry-After": format_datetime(until, usegmt=True)})
+
+    async with service.ask() as response:
+        fault = await fault_of(response)
+
+    assert (fault, service.openai.requests) == (Fault(429, "rate_limited"), 1)
+    assert 3000 < int(response.headers["Retry-After"]) <= 3600
+
+
+@both_ways
+async def test_a_context_that_is_too_long_is_the_caller_s_to_shorten(service, stream):
+    service.openai.script = Script(status=400, error={"message": "hush-hush", "code": "context_length_exceeded"})
+
+    async with service.ask(stream=stream) as response:
+        fault = await fault_of(response)
+        body = await response.read()
+
+    assert (fault, service.openai.requests) == (Fault(400, "context_length_exceeded"), 1)
+    assert b"hush-hush" not in body
+    await check_only_released(service)
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        (None, BROKEN),
+        ("rate_limit_exceeded", Fault(429, "rate_limited")),
+        ("insufficient_quota", Fault(503, "upstream_quota")),
+        ("context_length_exceeded", Fault(400, "context_length_exceeded")),
+    ],
+)
+async def test_an_error_instead_of_the_first_event_has_its_status(service, code, fault):
+    service.openai.script = Script(error_at=0, error={"message": "hush-hush", "code": code})
+
+    assert await ask_for_fault(service, stream=True) == fault
+
+    await check_only_released(service)

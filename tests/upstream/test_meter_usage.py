@@ -1,0 +1,95 @@
+"""Which of the upstream's numbers are believed, and until when."""
+
+import json
+
+import pytest
+
+from gptdock.upstream import meter
+from gptdock.upstream.meter import Usage
+from tests.harness.chunks import ODD_USAGES, USAGE, chunk, read, usage_chunk
+
+
+@pytest.mark.parametrize("before", [[], [chunk("Hi")]])
+@pytest.mark.parametrize("spacing", [(",", ":"), (", ", ": "), (" ,\n", " :\n\t ")])
+def test_usage_is_found_however_it_is_spaced(before, spacing):
+    reader, _ = read(*before, json.dumps(usage_chunk(), separators=spacing).encode())
+
+    assert reader.usage == Usage(7, 5, 2)
+
+
+@pytest.mark.parametrize("usage", ODD_USAGES)
+@pytest.mark.parametrize("before", [[], [chunk("Hi")]])
+def test_a_usage_that_cannot_be_believed_is_marked_and_not_used(before, usage):
+    reader, shown = read(*before, usage_chunk(usage), b"[DONE]")
+
+    assert (reader.usage, reader.odd_usage) == (None, True)
+    assert shown == [True for _ in before] + [False, True]
+
+
+@pytest.mark.parametrize("null", [chunk("Hi") | {"usage": None}, usage_chunk(None)])
+def test_no_usage_is_nothing_odd(null):
+    reader, shown = read(chunk("Hi"), null, chunk("Hi"))
+
+    assert (reader.usage, reader.odd_usage, shown) == (None, False, [True] * 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [
+        (USAGE, Usage(7, 5, 2)),
+        ({"total_tokens": 0}, Usage(0, 0, 0)),
+        ({"total_tokens": 10**9}, Usage(10**9, 0, 0)),
+        ({"total_tokens": 7, "prompt_tokens": "5", "completion_tokens": -2}, Usage(7, 0, 0)),
+        ({"total_tokens": 7, "prompt_tokens": True, "completion_tokens": 10**10}, Usage(7, 0, 0)),
+        ({"total_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(7, 0, 0)),
+        (None, None),
+        *((odd, None) for odd in ODD_USAGES),
+    ],
+)
+def test_usage_is_sane_if_its_total_is(value, usage):
+    assert meter.sane_usage(value) == usage
+
+
+def test_an_explicit_zero_is_a_usage():
+    reader, _ = read(usage_chunk({"total_tokens": 0}))
+
+    assert reader.usage == Usage(0, 0, 0)
+
+
+def test_of_several_usages_the_last_sane_one_counts():
+    first, _ = read(chunk("Hi"), usage_chunk({"total_tokens": 3}), usage_chunk(), usage_chunk("odd"))
+    second, _ = read(chunk("Hi"), usage_chunk("odd"), usage_chunk())
+
+    assert (first.usage, first.odd_usage) == (Usage(7, 5, 2), True)
+    assert (second.usage, second.odd_usage) == (Usage(7, 5, 2), True)
+
+
+def test_an_answer_is_not_free_for_who_leaves_before_the_usage_chunk():
+    reader, _ = read(chunk("", role="assistant"), chunk("Hi"), chunk(" there"), chunk())
+
+    assert (reader.usage, reader.text()) == (None, "Hi there")
+
+
+def test_usage_is_stale_once_more_text_came():
+    reader, _ = read(chunk("Hi") | {"usage": {"total_tokens": 1}}, chunk(" there"))
+
+    assert (reader.usage, reader.text()) == (None, "Hi there")
+
+
+@pytest.mark.parametrize("odd", [b"more text", chunk(" there") | {"usage": "odd"}])
+def test_usage_is_stale_also_after_text_that_is_odd(odd):
+    reader, _ = read(chunk("Hi") | {"usage": {"total_tokens": 1}}, odd)
+
+    assert reader.usage is None
+
+
+def test_usage_is_not_stale_because_of_a_chunk_without_text():
+    reader, _ = read(chunk("Hi"), usage_chunk(), chunk(), chunk(""), b"", {"choices": []})
+
+    assert reader.usage == Usage(7, 5, 2)
+
+
+def test_usage_that_comes_with_text_includes_it():
+    reader, shown = read(chunk("Hi") | {"usage": {"total_tokens": 1}}, chunk(" there") | {"usage": USAGE})
+
+    assert (reader.usage, shown) == (Usage(7, 5, 2), [True, True])
