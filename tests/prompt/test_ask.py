@@ -1,36 +1,18 @@
 import json
-import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptdock import accounts
-from gptdock.errors import InvalidRequest, PromptTooLong
-from gptdock.prompt import ask, strict_json
-from gptdock.prompt.ask import ChatRequest, Message, Prompt
+from gptdock.prompt.ask import ChatRequest, Message
 from tests.harness import properties
+from tests.harness.params import param_of
 
 FIELDS = {"question": "Why?", "user_id": "u", "client_id": "c", "product_id": "p"}
-HISTORIES = st.lists(st.builds(Message, st.sampled_from(ask.ROLES), st.text(max_size=20)), max_size=12)
 
 
 def body(**fields):
     return json.dumps(FIELDS | fields).encode()
-
-
-def param_of(call, *arguments):
-    with pytest.raises(InvalidRequest) as caught:
-        call(*arguments)
-    assert caught.value.status == 400
-    return caught.value.param
-
-
-def request(question="Why?", history=()):
-    return ChatRequest(question, "u", "c", "p", False, tuple(history))
-
-
-# ------------------------------------------------------------------------------------------------------ the body
 
 
 def test_a_body_becomes_a_request():
@@ -45,44 +27,6 @@ def test_stream_and_history_may_be_left_out():
     got = ChatRequest.from_json(body())
 
     assert (got.stream, got.history) == (False, ())
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b" ", id="blank"),
-        pytest.param(b"{", id="cut"),
-        pytest.param(b"{} {}", id="two values"),
-        pytest.param(b"[]", id="array at the root"),
-        pytest.param(b'"text"', id="string at the root"),
-        pytest.param(b"null", id="null at the root"),
-        pytest.param(b'{"a": NaN}', id="NaN"),
-        pytest.param(b'{"a": Infinity}', id="infinity"),
-        pytest.param(b'{"a": -Infinity}', id="minus infinity"),
-        pytest.param(b'{"a": 1e999}', id="a float beyond its range"),
-        pytest.param(b'{"a": -1e999}', id="a negative float beyond its range"),
-        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", id="an integer of 5,000 digits"),
-        pytest.param(b'{"a": 1, "a": 1}', id="duplicate keys"),
-        pytest.param(b'{"a": {"b": 1, "\\u0062": 2}}', id="duplicate keys, nested and escaped"),
-        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="objects 100,000 deep"),
-        pytest.param(b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="arrays 100,000 deep"),
-        pytest.param(b"\xef\xbb\xbf{}", id="BOM"),
-        pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
-        pytest.param('{"a": 1}'.encode("utf-16-le"), id="UTF-16 without BOM"),
-        pytest.param('{"a": "é"}'.encode("latin-1"), id="Latin-1"),
-        pytest.param(b'{"a": "\xed\xa0\x80"}', id="a surrogate in UTF-8"),
-        pytest.param(b'{"a": "\n"}', id="a control character in a string"),
-        pytest.param(b"{'a': 1}", id="single quotes"),
-    ],
-)
-def test_what_is_not_strict_json_is_refused(data):
-    assert param_of(strict_json.parse_object, data) == "body"
-    assert param_of(ChatRequest.from_json, data) == "body"
-
-
-def test_strict_json_is_read():
-    assert strict_json.parse_object('{"a": [1, 2.5, -1e3, null, "é"]}'.encode()) == {"a": [1, 2.5, -1000.0, None, "é"]}
 
 
 @given(st.binary(), st.sampled_from([b"", b"{", b'{"question": ', b"[", b"\xff"]))
@@ -181,187 +125,3 @@ def test_a_history_may_be_long_and_its_turns_empty_or_with_unknown_keys():
     got = ChatRequest.from_json(body(history=[{"role": "system", "content": "", "name": 7}] * 1000))
 
     assert got.history == (Message("system", ""),) * 1000
-
-
-# -------------------------------------------------------------------------------------------------------- the ids
-
-
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("a", "a"),
-        ("a#b", "a#b"),
-        ("a/b", "a/b"),
-        (" ", " "),
-        ("\xa0", "\xa0"),
-        ("😀", "😀"),
-        ("é" * 127 + "x", "é" * 127 + "x"),
-        (0, "0"),
-        (-7, "-7"),
-        (10**254, "1" + "0" * 254),
-        (-(10**253), "-1" + "0" * 253),
-    ],
-)
-def test_an_id_is_a_string_or_an_integer(value, name):
-    assert accounts.identity(value, "client_id") == name
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        *["", "a" * 256, "é" * 128, "😀" * 64, "a\nb", "\0", "\x7f", "\x85", "\ud800", "a\udcff"],
-        *[True, False, None, 1.0, [], {}, b"a", 10**255, -(10**254), 10**5000, -(10**5000)],
-    ],
-    ids=lambda value: f"{value!a:.20}" if not isinstance(value, int) else f"{value.bit_length()} bits",
-)
-def test_anything_else_is_no_id(value):
-    assert param_of(accounts.identity, value, "X-Client-Id") == "X-Client-Id"
-
-
-@given(st.text() | st.text(max_size=2) | st.characters(categories=["Cc", "Cf", "Zl", "Cs", "Co"]))
-def test_a_string_is_an_id_by_its_bytes_and_its_categories(text):
-    categories = {unicodedata.category(character) for character in text}
-    good = categories.isdisjoint({"Cc", "Cs"}) and 1 <= len(text.encode("utf-8", "replace")) <= 255
-
-    if good:
-        assert accounts.identity(text, "user_id") == text
-    else:
-        assert param_of(accounts.identity, text, "user_id") == "user_id"
-
-
-@given(st.integers())
-def test_an_integer_is_its_digits(number):
-    assert accounts.identity(number, "user_id") == str(number)
-
-
-# ----------------------------------------------------------------------------------------------------- the prompt
-
-
-def test_a_message_costs_its_role_its_content_and_three_tokens():
-    assert ask.count_message(Message("user", "12345"), len) == 3 + 4 + 5
-
-
-@given(HISTORIES, st.integers(-5, 400))
-def test_the_longest_newest_part_that_fits_is_kept(history, budget):
-    kept = ask.trim_history(history, budget, len)
-
-    def cost(messages):
-        return sum(ask.count_message(message, len) for message in messages)
-
-    assert kept == tuple(history[len(history) - len(kept) :])
-    assert not kept or cost(kept) <= budget
-    assert len(kept) == len(history) or cost(history[-len(kept) - 1 :]) > budget
-
-
-@pytest.mark.parametrize(
-    ("budget", "needed"), [(19, ["c", "b", "aa"]), (18, ["c", "b"]), (15, ["c", "b"]), (10, ["c"]), (2, [])]
-)
-def test_nothing_is_counted_that_cannot_be_kept(budget, needed):
-    history = [Message("user", "aa"), Message("user", "b"), Message("user", "c")]
-    seen = []
-
-    def count(text):
-        seen.append(text)
-        return len(text)
-
-    ask.trim_history(history, budget, count)
-
-    assert [text for text in seen if text != "user"] == needed
-
-
-def test_a_prompt_is_system_then_history_then_question():
-    history = [Message("user", "Hi"), Message("assistant", "Hello")]
-
-    prompt = ask.assemble(request("Why?", history), system="Be kind.", max_prompt_tokens=1000, count=len)
-
-    assert prompt.messages == (Message("system", "Be kind."), *history, Message("user", "Why?"))
-    assert prompt.tokens == (3 + 6 + 8) + (3 + 4 + 2) + (3 + 9 + 5) + (3 + 4 + 4) + 3
-
-
-def test_an_empty_system_prompt_is_left_out():
-    prompt = ask.assemble(request("Why?"), system="", max_prompt_tokens=100, count=len)
-
-    assert prompt == Prompt((Message("user", "Why?"),), 3 + 4 + 4 + 3)
-
-
-def test_the_oldest_turns_give_way():
-    history = [Message("user", "old"), Message("user", "new")]
-
-    prompt = ask.assemble(request("Why?", history), system="", max_prompt_tokens=14 + 10, count=len)
-
-    assert prompt == Prompt((Message("user", "new"), Message("user", "Why?")), 24)
-
-
-@pytest.mark.parametrize("system", ["", "Be kind."])
-def test_a_question_may_fill_the_prompt_but_not_more(system):
-    fits = 14 + (17 if system else 0)
-
-    prompt = ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits, count=len)
-    with pytest.raises(PromptTooLong) as caught:
-        ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits - 1, count=len)
-
-    assert prompt.tokens == fits
-    assert caught.value.param == "question"
-
-
-@given(HISTORIES, st.text(max_size=20), st.integers(60, 400))
-def test_a_prompt_costs_what_its_messages_cost_and_never_more_than_allowed(history, system, budget):
-    prompt = ask.assemble(request("Why?", history), system=system, max_prompt_tokens=budget, count=len)
-
-    assert prompt.tokens == 3 + sum(ask.count_message(message, len) for message in prompt.messages)
-    assert prompt.tokens <= budget
-
-
-def test_no_text_is_counted_twice():
-    seen = []
-
-    def count(text):
-        seen.append(text)
-        return len(text)
-
-    ask.assemble(request("Why?", [Message("user", "Hi")]), system="Be kind.", max_prompt_tokens=100, count=count)
-
-    assert sorted(seen) == ["Be kind.", "Hi", "Why?", "system", "user"]
-
-
-def test_a_system_prompt_is_filled_in_by_plain_replacement():
-    template = "{model} at {now}: {now}, {{model}}, {other} {0} {"
-
-    assert ask.fill_system_prompt(template, model="m", now="n") == "m at n: n, {m}, {other} {0} {"
-
-
-# --------------------------------------------------------------------------------------------- the upstream's body
-
-PROMPT = Prompt((Message("system", "Be kind."), Message("user", 'Why "é😀"?')), 20)
-
-
-def test_the_upstream_gets_compact_json_and_nothing_about_who_asked():
-    data = ask.upstream_body(
-        PROMPT, model="gpt-4o-mini", params={"temperature": 0.6}, stream=False, max_completion_tokens=100
-    )
-
-    assert json.loads(data) == {
-        "temperature": 0.6,
-        "model": "gpt-4o-mini",
-        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": 'Why "é😀"?'}],
-        "n": 1,
-        "max_completion_tokens": 100,
-    }
-    assert b'{"temperature":0.6,"model":"gpt-4o-mini","messages":[{"role":"system","content":"Be kind."},' in data
-
-
-def test_a_stream_is_asked_for_with_its_usage():
-    whole = ask.upstream_body(PROMPT, model="m", params={}, stream=False, max_completion_tokens=1)
-    stream = ask.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
-
-    added = {"stream": True, "stream_options": {"include_usage": True}}
-    assert json.loads(stream) == json.loads(whole) | added
-
-
-def test_parameters_do_not_decide_what_it_costs():
-    params = {"n": 5, "model": "dear", "messages": [], "max_completion_tokens": 10**6, "stream": 0, "stream_options": 0}
-
-    with_params = ask.upstream_body(PROMPT, model="m", params=params, stream=True, max_completion_tokens=1)
-
-    without = ask.upstream_body(PROMPT, model="m", params={}, stream=True, max_completion_tokens=1)
-    assert json.loads(with_params) == json.loads(without)
