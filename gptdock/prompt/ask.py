@@ -1,4 +1,4 @@
-"""Pure: a question, from the caller's JSON to the upstream's."""
+"""Pure: the body of `/v1/ask`, checked, and the request to the upstream that is made of it."""
 
 import functools
 import json
@@ -25,7 +25,7 @@ class Message(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """What is sent upstream, and what it costs."""
+    """The messages that are sent upstream, and the tokens that they cost."""
 
     messages: tuple[Message, ...]
     tokens: int
@@ -44,7 +44,7 @@ class ChatRequest:
 
     @classmethod
     def from_json(cls, body: bytes) -> "ChatRequest":
-        """The request that `body` holds; raises InvalidRequest, whose `param` is the first field that is wrong."""
+        """The request in `body`. Raises InvalidRequest; its `param` names the first field that is wrong."""
         fields = parse_object(body)
         return cls(
             question=_question(fields.get("question")),
@@ -57,17 +57,16 @@ class ChatRequest:
 
     @property
     def account(self) -> Account:
-        """Whose quota it is."""
         return Account(self.client_id, self.product_id)
 
 
 def count_message(message: Message, count: Callable[[str], int]) -> int:
-    """What `message` costs within a prompt."""
+    """The tokens that `message` adds to a prompt."""
     return MESSAGE_TOKENS + count(message.role) + count(message.content)
 
 
 def trim_history(history: Sequence[Message], budget: int, count: Callable[[str], int]) -> tuple[Message, ...]:
-    """The longest newest part of `history` that costs at most `budget` tokens."""
+    """The newest messages of `history`, as many as cost at most `budget` tokens together."""
     start = len(history)
     while start and budget >= MESSAGE_TOKENS:
         budget -= count_message(history[start - 1], count)
@@ -78,8 +77,11 @@ def trim_history(history: Sequence[Message], budget: int, count: Callable[[str],
 
 
 def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count: Callable[[str], int]) -> Prompt:
-    """System prompt, as much of the newest history as fits, question; raises PromptTooLong if the ends do not fit."""
-    count = functools.cache(count)  # roles recur, and the history that is kept is counted again for the sum
+    """System prompt, as much of the newest history as fits, and question.
+
+    Raises PromptTooLong if they do not fit without any history.
+    """
+    count = functools.cache(count)  # roles repeat, and the history that is kept is counted again for the sum
     head = (Message("system", system),) if system else ()
     question = Message("user", request.question)
     tokens = _count_prompt((*head, question), count)
@@ -98,7 +100,7 @@ def fill_system_prompt(template: str, *, model: str, now: str) -> str:
 def upstream_body(
     prompt: Prompt, *, model: str, params: Mapping[str, Any], stream: bool, max_completion_tokens: int
 ) -> bytes:
-    """The request to the upstream: `params`, and over them whatever decides what it costs."""
+    """The request to the upstream: `params`, except for the fields that decide its cost."""
     body = {
         **params,
         "model": model,
@@ -147,5 +149,5 @@ def _text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"{param} must be a string.", param=param)
     if "\0" in value or utf8_size(value) is None:
-        raise InvalidRequest(f"{param} must not hold NUL or half a surrogate pair.", param=param)
+        raise InvalidRequest(f"{param} must not contain NUL or a lone surrogate.", param=param)
     return value

@@ -1,8 +1,8 @@
-"""Pure: what OpenAI's clients ask for at `/v1/chat/completions`: what it costs at most, and what goes upstream.
+"""Pure: the body of `/v1/chat/completions`: what it costs at most, and the request to the upstream.
 
-The caller's body goes on as it is, but for what decides its price: the model is one that we serve, the answer is as
-long as the hold can pay for, and the upstream tells its usage. What nobody can price beforehand is refused: several
-answers at once, and parts of a message or an answer that are neither text nor images.
+The caller's body is passed on unchanged, except for what decides its cost: the model must be one that is served, the
+answer is limited to what the hold can pay for, and the upstream is asked for its usage. A request whose cost cannot be
+bounded in advance is refused: several answers at once, and parts of messages or answers other than text and images.
 """
 
 import json
@@ -18,14 +18,14 @@ from gptdock.prompt.strict_json import parse_object
 from gptdock.settings import MOST_ANSWER_TOKENS
 
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
-# Beside the messages, these are read by the model, too. JSON needs more tokens than OpenAI's own way to write them, but
-# for lists: a value of an enum costs 3 beside its text (chat.py names the cookbook), of which its comma is one.
+# What the model reads besides the messages. As JSON it takes more tokens than in OpenAI's own notation, but for lists:
+# a value of an enum costs 3 tokens beyond its text, of which its comma is one (the cookbook that `ask` cites).
 LISTED_TOKENS = 2
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
 
 
 class Cost(NamedTuple):
-    """What a prompt may cost, in tokens."""
+    """What a prompt costs at most, in tokens."""
 
     text: int
     images: int
@@ -33,7 +33,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """The body of `/v1/chat/completions`, checked as far as its price goes."""
+    """The body of `/v1/chat/completions`, checked as far as its cost depends on it."""
 
     model: str
     user_id: str | None
@@ -50,9 +50,9 @@ class CompletionRequest:
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str]) -> Self:
-        """The request that `body` holds.
+        """The request in `body`.
 
-        Raises InvalidRequest, whose `param` is the first field that is wrong, or ModelNotFound.
+        Raises InvalidRequest, whose `param` names the first field that is wrong, or ModelNotFound.
         """
         fields = _priced(parse_object(body))
         messages = _messages(fields.get("messages"))
@@ -76,13 +76,13 @@ class CompletionRequest:
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
-        """What the prompt costs at most."""
+        """What the prompt costs at most; `count` counts the tokens of a text."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
         return Cost(text + _count_besides(self.besides, count), pictures)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
-        """The request to the upstream, for an answer of at most so many tokens."""
+        """The request to the upstream, for an answer of at most `completion_tokens`."""
         ours: dict[str, Any] = {"model": self.model, self.limit_name: completion_tokens, "stream": self.stream}
         if self.stream:
             ours["stream_options"] = {**self.stream_options, "include_usage": True}
@@ -92,15 +92,15 @@ class CompletionRequest:
 
 
 def price(request: CompletionRequest, *, max_prompt_tokens: int, count: Callable[[str], int]) -> int:
-    """Tokens of the prompt at most; raises PromptTooLong if its text, images aside, is over the limit."""
+    """The most tokens that the prompt may cost. Raises PromptTooLong if its text, without images, is over the limit."""
     cost = request.cost(count)
     if cost.text > max_prompt_tokens:
-        raise PromptTooLong("The messages are too long, with tools and formats.", param="messages")
+        raise PromptTooLong("The messages, tools and formats are too long together.", param="messages")
     return cost.text + cost.images
 
 
 def count_besides(fields: Mapping[str, Any], count: Callable[[str], int]) -> int:
-    """Tokens that the model reads of these fields, at most; `messages` and images aside."""
+    """The most tokens that the model may read in these fields, apart from `messages`."""
     return _count_besides(_read_besides(fields, {name: _json(value) for name, value in fields.items()}), count)
 
 
@@ -119,8 +119,8 @@ def _model(value: object, models: Collection[str]) -> str:
 def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_completion_tokens"], int | None]:
     old, new = _tokens(fields, "max_tokens"), _tokens(fields, "max_completion_tokens")
     if old is not None and new is not None:
-        raise InvalidRequest("max_tokens must not be given beside max_completion_tokens.", param="max_tokens")
-    # Who uses the old name may talk to a model, or an upstream, that knows no other.
+        raise InvalidRequest("max_tokens and max_completion_tokens must not be given together.", param="max_tokens")
+    # The old name is kept: the model or the upstream may not know the new one.
     return ("max_tokens", old) if old is not None else ("max_completion_tokens", new)
 
 
@@ -140,9 +140,8 @@ def _optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _priced(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, if they ask for nothing that has no price beforehand."""
     if fields.get("n") not in (None, 1) or fields.get("n") is True:
-        raise InvalidRequest("n must be 1: one answer a request.", param="n")
+        raise InvalidRequest("n must be 1: several answers at once are not supported.", param="n")
     if fields.get("modalities") not in (None, ["text"]):
         raise InvalidRequest('modalities must be ["text"].', param="modalities")
     return fields
@@ -160,14 +159,15 @@ def _check_message(message: object, param: str) -> None:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{param} must be an object with a role.", param=param)
     if message.get("audio") is not None:
-        raise InvalidRequest(f"{param}.audio must not be given: nobody knows its price.", param=f"{param}.audio")
+        where = f"{param}.audio"
+        raise InvalidRequest(f"{where} is not supported: its cost cannot be bounded in advance.", param=where)
     content = message.get("content")
     if not isinstance(content, str | list | None):
         raise InvalidRequest(f"{param}.content must be a string or an array.", param=f"{param}.content")
     for index, part in enumerate(content if isinstance(content, list) else ()):
         if not _is_part(part):
             where = f"{param}.content[{index}]"
-            raise InvalidRequest(f"{where} must be a text, an image_url or a refusal.", param=where)
+            raise InvalidRequest(f"{where} must be a part of type text, image_url or refusal.", param=where)
 
 
 def _is_part(part: object) -> bool:
@@ -185,7 +185,7 @@ def _utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise InvalidRequest("The body must not hold half a surrogate pair.", param="body") from exc
+        raise InvalidRequest("The body must not contain a lone surrogate.", param="body") from exc
     return text
 
 
@@ -224,5 +224,5 @@ def _is_image(part: Mapping[str, Any]) -> bool:
 def _json(value: object) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    except RecursionError as exc:  # to write takes more depth than to read
-        raise InvalidRequest("The body is too deep.", param="body") from exc
+    except RecursionError as exc:  # writing needs more stack than reading
+        raise InvalidRequest("The body is nested too deeply.", param="body") from exc

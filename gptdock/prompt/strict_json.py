@@ -1,7 +1,7 @@
-"""Pure: JSON read strictly. Whatever parsers disagree on is refused, so that nobody behind us reads another request.
+"""Pure: reads JSON strictly: what parsers disagree on is refused, so that all read the same request.
 
-Refused are duplicate keys, NaN and Infinity, numbers beyond a float's range, integers of more than 4,300 digits, depth
-that overflows the stack, and what is not UTF-8 (RFC 8259 calls most of these unpredictable).
+Refused are duplicate keys, NaN and Infinity, numbers beyond a float's range, integers of more than 4,300 digits,
+nesting that overflows the stack, and anything but UTF-8 (RFC 8259 calls the results of most of these unpredictable).
 """
 
 import json
@@ -12,7 +12,7 @@ from gptdock.errors import InvalidRequest
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Raises InvalidRequest about `body`."""
+    """The JSON object in `body`. Raises InvalidRequest with the `param` `body`."""
     try:
         value = json.loads(
             body.decode("utf-8"),
@@ -20,7 +20,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
-    # Too many digits for an int are a ValueError, too, and so is what is not UTF-8.
+    # Too many digits for an int, and bytes that are not UTF-8, are ValueErrors, too.
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body must be strict JSON in UTF-8.", param="body") from error
     if not isinstance(value, dict):

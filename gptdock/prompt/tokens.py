@@ -1,11 +1,11 @@
 """tiktoken: counts tokens without a network, without blocking the loop, without ever failing.
 
-tiktoken downloads its encodings on first use. Ours are part of the package and reach it through its own cache: a folder
-that holds the right file under the right name, so that it has nothing to fetch.
+tiktoken downloads its encodings on first use. GPTDock brings them along and passes them to tiktoken through its cache:
+a folder with the right file under the right name, so that nothing is fetched.
 
-Measured (tiktoken 0.14, one core of a VM), the worst of 35 kinds of text for o200k and cl100k: 8 KiB 3 ms, 256 KiB
-0.13 s, 1 MiB 0.9 s, 4 MiB 5 s, so no text that a body can hold needs to be sliced. Encoding releases the GIL: a loop
-beside it was late by 2.4 ms. A whole MiB of spaces makes tiktoken's regular expressions panic.
+Measured with tiktoken 0.14 on one core of a VM, the worst of 35 kinds of text for o200k and cl100k: 8 KiB take 3 ms,
+256 KiB 0.13 s, 1 MiB 0.9 s, 4 MiB 5 s, so no text that fits into a body needs to be sliced. Encoding releases the GIL:
+the event loop was late by 2.4 ms. One MiB of spaces makes tiktoken's regular expressions panic.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ THREADS = 2
 
 
 class Tokens:
-    """Counts tokens as `model` does, or one of `others`; a model that tiktoken does not know counts as o200k."""
+    """Counts tokens with the encodings of `model` and `others`. Raises SettingsError as `load` does."""
 
     def __init__(self, model: str, *others: str) -> None:
         loaded = {name: load(name) for name in map(encoding_name, (model, *others))}
@@ -49,33 +49,36 @@ class Tokens:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
 
     def count(self, text: str, model: str = "") -> int:
-        """The tokens of `text`, in which special tokens are text; too many rather than an error."""
+        """The tokens of `text` as `model` counts them, or the first model if it is not one of `others`.
+
+        Special tokens in it count as text. Where tiktoken fails, its bytes are counted, which are never fewer.
+        """
         try:
             return len(self._encodings.get(model, self._encoding).encode_ordinary(text))
         except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
             raise
-        except BaseException:  # a Rust panic is no Exception; and no token is less than a byte
+        except BaseException:  # a Rust panic is not an Exception
             return len(text.encode("utf-8", "surrogatepass"))
 
     def pieces(self, text: str) -> list[str]:
-        """The tokens of `text` as strings; half a character is a replacement character."""
+        """The tokens of `text` as strings; a part of a character becomes U+FFFD."""
         encoding = self._encoding
         tokens = encoding.encode_ordinary(text)
         return [encoding.decode_single_token_bytes(token).decode(errors="replace") for token in tokens]
 
     async def run(self, size: int, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """What `function` returns, called in a thread if it reads or counts much: `size` bytes of text."""
+        """What `function` returns; it is called in a thread if the `size` of its text is over INLINE_BYTES."""
         if size <= INLINE_BYTES:
             return function(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def close(self) -> None:
-        """Give the threads back; what they did not begin is cancelled."""
+        """Stop the threads; calls that have not begun are cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def encoding_name(model: str) -> str:
-    """The encoding that we count `model` with."""
+    """The encoding that `model` is counted with: o200k_base, unless it is known to have another one that we carry."""
     try:
         name = encoding_name_for_model(model)
     except KeyError:
@@ -85,7 +88,7 @@ def encoding_name(model: str) -> str:
 
 @functools.cache
 def load(name: str) -> tiktoken.Encoding:
-    """The encoding from our own file, once a process; SettingsError if that is missing or not what it should be."""
+    """The encoding, read from its file once per process. Raises SettingsError if that is missing or wrong."""
     try:
         content = gzip.decompress((DATA / f"{name}.tiktoken.gz").read_bytes())
     except (OSError, EOFError, zlib.error) as exc:
@@ -102,7 +105,7 @@ def load(name: str) -> tiktoken.Encoding:
 @contextmanager
 def _cached(name: str, content: bytes) -> Iterator[None]:
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    with tempfile.TemporaryDirectory(prefix="gptdock-") as folder:  # mode 0700: nobody else can put a file there
+    with tempfile.TemporaryDirectory(prefix="gptdock-") as folder:  # mode 0700: no other user can put a file there
         key = hashlib.sha1(BLOB_URL.format(name).encode(), usedforsecurity=False).hexdigest()
         (Path(folder) / key).write_bytes(content)
         os.environ["TIKTOKEN_CACHE_DIR"] = folder
