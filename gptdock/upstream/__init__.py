@@ -1,1 +1,1 @@
-"""OpenAI, or what stands in for it: calls to it, what came of them, its events."""
+"""OpenAI, or a compatible service: requests to it, what came of them, and its events."""

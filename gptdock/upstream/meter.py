@@ -1,8 +1,8 @@
-"""Pure: the meter of one completion: what the caller sees of it, what it used, what it is charged.
+"""Pure: reads one answer: what of it the caller sees, what text was generated, what the upstream reports as used.
 
-The upstream's own usage is the truth, once it came and no text came after it. Until then the text itself is kept, as
-raw events, and decoded only if somebody asks: a completion that ends well never needs it. Whatever cannot be
-understood counts as text, since a charge that is too high is better than an answer for free.
+A reported usage counts if it can be believed and no text came after it. Until then events are kept unparsed, and their
+text is decoded only when it must be counted: an answer that ends well never needs that. An event that cannot be
+understood counts as text, all its bytes, because a charge that is too high is better than an answer for free.
 """
 
 import json
@@ -15,14 +15,14 @@ from gptdock.upstream.sse import Event
 
 FOLD_BYTES = 64 * 1024
 
-# Only an event that matches is parsed: 0.7 us instead of 6. JSON escapes every quote inside a string, so these can only
-# be keys; possessive, or `: null` would match by giving its space back.
+# Only an event that matches is parsed: the search takes 0.7 us, parsing 6. JSON escapes quotes within strings, so what
+# matches is a key. The quantifiers are possessive: by giving back its space, `: null` would match.
 _TELLING = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
 _ODD_SHAPES = (KeyError, TypeError, AttributeError)
 
 
 class Usage(NamedTuple):
-    """What the upstream says was used."""
+    """What the upstream reports as used."""
 
     total_tokens: int
     prompt_tokens: int
@@ -30,7 +30,7 @@ class Usage(NamedTuple):
 
 
 def sane_usage(value: object) -> Usage | None:
-    """The usage that `value` reports, or None if its total cannot be believed."""
+    """The usage in `value`; None if its total is not from 0 to MOST_ANSWER_TOKENS. A part that is not counts as 0."""
     if not isinstance(value, dict):
         return None
     total = _sane(value.get("total_tokens"))
@@ -40,12 +40,12 @@ def sane_usage(value: object) -> Usage | None:
 
 
 def is_chunk(data: bytes | None) -> bool:
-    """Whether `data` can be an event of a completion stream at all: [DONE] or a JSON object."""
+    """Whether `data` can be an event of a completion stream: [DONE] or a JSON object."""
     return data is not None and (_is_done(data) or _parse(data) is not None)
 
 
 def text_of_answer(answer: dict[str, Any], raw: bytes) -> str:
-    """All that was generated for a whole answer, to be counted; `raw` is the answer as it came."""
+    """The text that was generated for a whole answer; all of `raw`, its bytes, if it has an unknown shape."""
     try:
         return _text(answer, "message")
     except _ODD_SHAPES:
@@ -68,7 +68,7 @@ class Meter:
         self._pending_bytes = 0
 
     def read(self, event: Event) -> bool:
-        """Note what `event` tells; true if the caller is to see it: nothing, from an error on."""
+        """Note what `event` tells. True if the caller is to see it; false from an error on, and after [DONE]."""
         data = event.data
         if data is None or self.done:
             return False
@@ -82,7 +82,7 @@ class Meter:
         return self._look_into(data) and self.error is None
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
-        """Note what a whole answer tells; `raw` is the answer as it came."""
+        """Note what a whole answer tells; `raw` is its bytes."""
         self.done = self.has_text = True
         if _has(answer, "usage"):
             self._note_usage(answer["usage"])
@@ -90,7 +90,7 @@ class Meter:
             self._folded = text_of_answer(answer, raw)
 
     def text(self) -> str:
-        """All that was generated so far, to be counted."""
+        """The text that was generated so far."""
         self._fold()
         return self._folded
 
@@ -98,7 +98,7 @@ class Meter:
         chunk = _parse(data)
         if _event_text(data, chunk):
             self.has_text = True
-            # Usage that is reported all along is stale once more text came: who is cut here pays for the text.
+            # An upstream may report usage with every chunk; more text makes it stale, and is counted if a cut follows.
             self.usage = None
         self._keep(data)
         return chunk is None or self._note(chunk)
@@ -110,7 +110,7 @@ class Meter:
             self._note_error(chunk["error"])
             return False
         self.begun = True
-        # The usage-only chunk is ours, not the caller's, who never asked for stream_options.
+        # GPTDock asked for the usage-only chunk; the caller sees it only if it asked, too.
         return self._show_usage or bool(chunk.get("choices")) or not _has(chunk, "usage")
 
     def _note_usage(self, value: object) -> None:

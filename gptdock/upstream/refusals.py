@@ -1,4 +1,4 @@
-"""What the upstream's refusals and failures mean: our error, and whether another try may help."""
+"""Translates the upstream's refusals and failures into our errors, and says whether a retry may help."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 MOST_ERROR_BYTES = 64 * 2**10
 _NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
-ERROR_SECONDS = 5.0  # to read the body of a refusal
+ERROR_SECONDS = 5.0  # for the body of a refusal
 
 
 class Refusal(NamedTuple):
-    """Why a try failed, whether another may help, and the seconds that the upstream asked to wait."""
+    """Why an attempt failed, whether a retry may help, and the seconds that the upstream asked to wait."""
 
     error: APIError
     again: bool = False
@@ -29,14 +29,14 @@ class Refusal(NamedTuple):
 
 
 def failed(exc: Exception, error: APIError, *, again: bool) -> Refusal:
-    """A try that failed without an answer."""
+    """An attempt that failed without a response, by `exc`; it is logged."""
     log.warning("upstream failed", extra={"fault": type(exc).__name__})
     error.__cause__ = exc
     return Refusal(error, again)
 
 
 async def refusal(response: aiohttp.ClientResponse) -> Refusal:
-    """What an answer with another status than 200 says; the response is closed."""
+    """What a response with a status other than 200 says; it is logged, and the response closed."""
     try:
         async with asyncio.timeout(ERROR_SECONDS):
             content = json.loads(await read(response, MOST_ERROR_BYTES))
@@ -56,7 +56,10 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
 
 
 def to_error(status: int, code: object, after: float | None = None, field: str | None = None) -> APIError:
-    """The upstream's error in our words: by its status, its code, and the field that it names."""
+    """The upstream's error as ours, by its code, or else its status: 0 for an error event.
+
+    `after` is the seconds that it asked to wait, `field` the one that it names.
+    """
     if code == "insufficient_quota":
         return UpstreamQuota()
     if code == "context_length_exceeded":
@@ -69,12 +72,12 @@ def to_error(status: int, code: object, after: float | None = None, field: str |
 
 
 def name(value: object) -> str | None:
-    """The upstream's word for something, if it looks like a name: of a field, a code, a type."""
+    """`value`, if it looks like the name of a field, a code or a type; otherwise None."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
 
 async def read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The whole body; ValueError if it has more than `most` bytes."""
+    """The whole body. Raises ValueError if it has more than `most` bytes."""
     data = bytearray()
     while piece := await response.content.readany():
         data += piece

@@ -1,7 +1,7 @@
-"""Pure: whether and when to try the upstream again, decided from what it answered.
+"""Pure: whether and when a request to the upstream is retried.
 
-At most two retries, from half a second doubling with full jitter, and a budget for the whole process, so that a lasting
-failure of the upstream adds about a tenth to its load and no more (DESIGN 4).
+At most two retries, after up to 0.5 and then 1 s (full jitter), or after the `Retry-After` that the upstream asks for.
+While the upstream goes on failing, a budget for the whole process keeps retries near a tenth of the load.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ MOST_RETRY_AFTER_SECONDS = 5.0
 
 
 class Budget:
-    """A retry takes one token of 50, a first try gives a tenth back."""
+    """Bounds the retries of a process: a retry takes one of 50 tokens, each new request gives back a tenth."""
 
     def __init__(self, tokens: float = 50.0) -> None:
         self._most = self._tokens = tokens
 
     def first_try(self) -> None:
-        """A request comes to the upstream for the first time."""
+        """Note that a new request is about to be sent."""
         self._tokens = min(self._most, self._tokens + 0.1)
 
     def take(self) -> bool:
-        """Whether a retry is in the budget; if so, it is taken out."""
+        """Take a retry out of the budget; false if there is none left."""
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -33,13 +33,13 @@ class Budget:
 
 
 def is_wanted(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer with this status is worth another try; the upstream's own word on it counts most."""
+    """Whether a response with this status is worth a retry; its `x-should-retry` header decides if it has one."""
     told = headers.get("x-should-retry", "").lower()
     return told == "true" or (told != "false" and status in RETRIED_STATUSES)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that `Retry-After` asks to wait, as a number or a date; None if it is absent or makes no sense."""
+    """Seconds that `Retry-After` asks to wait, given as a number or a date; None if it is absent or malformed."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)
@@ -51,7 +51,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def pause(retries: int, asked: float | None, jitter: Callable[[], float]) -> float | None:
-    """Seconds to wait before the next retry; None to give up: too many, or the upstream asks for too long a wait."""
+    """Seconds to wait before the next retry. None to give up: after MOST_RETRIES, or if `asked` is too long."""
     if retries >= MOST_RETRIES or (asked or 0) > MOST_RETRY_AFTER_SECONDS:
         return None
     return asked if asked is not None else FIRST_SECONDS * 2**retries * jitter()
