@@ -1,8 +1,8 @@
-"""Logs: one JSON object a line, with the request id.
+"""Logs: one JSON object per line, with the request id.
 
-Nothing here may harm the one who logs: a value that is no JSON becomes text, a full disk loses the line. And nothing
-may tell a secret: the libraries below us never log under INFO, where botocore writes whole requests, and aiohttp's
-server logs no traceback, since one of a parser fault quotes the request's head with the key in it.
+Logging never fails a request: a value that JSON cannot hold becomes text, and a full disk loses the line. Logs hold no
+secrets: libraries log nothing below INFO, where botocore writes whole requests, and aiohttp's server logs no traceback,
+because that of a parser fault quotes the request's headers with the key.
 """
 
 import json
@@ -17,7 +17,7 @@ STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asct
 
 
 def configure(level: str, form: Literal["json", "text"], stream: TextIO | None = None) -> None:
-    """Send all logs of the process to `stream` (stderr without one); a second call replaces the first."""
+    """Send all logs of the process to `stream`, by default stderr; a second call replaces the first."""
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(handler)
@@ -26,7 +26,7 @@ def configure(level: str, form: Literal["json", "text"], stream: TextIO | None =
     root.addHandler(handler)
     root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     logging.getLogger("gptdock").setLevel(level)
-    # On the logger, not on our handler: no other handler shall see it either.
+    # On the logger, not on our handler, so that no other handler sees the details either.
     logging.getLogger("aiohttp.server").addFilter(_without_details)
 
 
@@ -34,7 +34,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: time, level, logger, message, then request id, error and extra fields where there are any."""
+        """The line: time, level, logger, message, and the error, request id and extra fields if there are any."""
         shown = {
             "time": _time(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
@@ -50,7 +50,7 @@ class TextFormatter(logging.Formatter):
     """A record as a short line for a terminal, with a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: time of day, level, message, fields as name=value."""
+        """The line: time of day, level, logger, message, fields as name=value."""
         extra = "".join(f" {name}={json.dumps(_plain(value))}" for name, value in _extra(record).items())
         line = f"{_time(record):%H:%M:%S} {record.levelname:<7} {record.name}: {record.getMessage()}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -58,7 +58,7 @@ class TextFormatter(logging.Formatter):
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
-        """Lose the line: a disk that is full for logs is no reason to fail a request."""
+        """Lose the line: a full disk must not fail a request."""
 
 
 def _time(record: logging.LogRecord) -> datetime:

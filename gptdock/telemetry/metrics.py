@@ -1,6 +1,6 @@
-"""What a process counts and times, for Prometheus; each room counts what it does.
+"""The metrics of a process, for Prometheus; each module updates those of its own work.
 
-Names follow OpenTelemetry's conventions for generative AI where one exists, else they begin with `gptdock_`.
+Names follow OpenTelemetry's conventions for generative AI where one exists; all others begin with `gptdock_`.
 """
 
 from asyncio import CancelledError
@@ -14,7 +14,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# As OpenTelemetry has them for the metric.
+# The first three follow OpenTelemetry's conventions for generative AI (tokens only up to 2**20).
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _OPERATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
@@ -23,17 +23,17 @@ _LAG = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
 
 REQUESTS = Counter("gptdock_requests", "Requests that ended, by route and outcome.", ["route", "outcome"])
-TOKENS_CHARGED = Counter("gptdock_tokens_charged", "Tokens charged, by who counted them.", ["source"])
+TOKENS_CHARGED = Counter("gptdock_tokens_charged", "Tokens charged, by source of the number.", ["source"])
 HOLDS_OPEN = Gauge("gptdock_holds_open", "Requests that hold tokens of a quota.")
 STREAMS_OPEN = Gauge("gptdock_streams_open", "Open answers, whole or streamed; MAX_STREAMS is their limit.")
 SETTLES_PENDING = Gauge("gptdock_settles_pending", "Requests that ended and are not yet settled in DynamoDB.")
 RECEIPTS_PENDING = Gauge("gptdock_receipts_pending", "Receipts that are charged and not yet put into the usage table.")
 COMMIT_REQUESTS = Histogram("gptdock_commit_requests", "Requests that one commit held or settled.", buckets=_BATCH)
 UPSTREAM = Histogram(
-    "gptdock_upstream_seconds", "From sending a try to the upstream to its head.", ["outcome"], buckets=_OPERATION
+    "gptdock_upstream_seconds", "From sending an attempt to its response headers.", ["outcome"], buckets=_OPERATION
 )
 DYNAMODB = Histogram("gptdock_dynamodb_seconds", "Calls to DynamoDB.", ["operation", "outcome"], buckets=_CALL)
-LOOP_LAG = Histogram("gptdock_loop_lag_seconds", "How late the event loop was, looked at twice a second.", buckets=_LAG)
+LOOP_LAG = Histogram("gptdock_loop_lag_seconds", "How late the event loop was, measured twice a second.", buckets=_LAG)
 FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "From a streamed request to its first event.",
@@ -55,14 +55,17 @@ TOKEN_USAGE = Histogram(
 
 
 class Timer:
-    """Notes how long something took, and what came of it."""
+    """Carries the `outcome` of what is timed; an empty one is derived from how the block ends."""
 
     outcome = ""
 
 
 @contextmanager
 def timed(histogram: Histogram, *labels: str) -> Iterator[Timer]:
-    """Time what is within; its last label is the outcome: as set, `ok`, `cancelled`, or what class was raised."""
+    """Observe the seconds that the block takes.
+
+    The last label is the outcome: the one set on the timer, otherwise `ok`, `cancelled`, or the class that was raised.
+    """
     timer, began = Timer(), monotonic()
     try:
         yield timer
@@ -77,5 +80,5 @@ def timed(histogram: Histogram, *labels: str) -> Iterator[Timer]:
 
 
 def exposition() -> bytes:
-    """All of it, as Prometheus reads it."""
+    """All metrics, in Prometheus's text format."""
     return generate_latest()

@@ -1,6 +1,6 @@
-"""The one log line of each request: written when it is answered and its charge is known, whichever comes last.
+"""The one log line of each request, written when it is answered and its charge is known, whichever comes last.
 
-Whoever learns something about the request that is being served notes it here: it need not be handed down.
+The line belongs to the context that serves the request, so any function can note a field without being passed the line.
 """
 
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """What is known of one request by now."""
+    """The fields of one request's line, collected until the line is written."""
 
     def __init__(self, method: str, route: str, level: int = logging.INFO) -> None:
         self._fields: dict[str, object] = {"method": method, "route": route}
@@ -22,27 +22,27 @@ class RequestLog:
         self._unfinished = 1
 
     def note(self, **fields: object) -> None:
-        """Have these on the line; a later note of the same counts."""
+        """Add these fields; a later value replaces an earlier one."""
         self._fields |= fields
 
     def first_event(self) -> float:
-        """The first event of the answer goes out: after so many seconds."""
+        """Note that the first event of the answer is sent; returns the seconds since the request began."""
         seconds = time.monotonic() - self._began
         self.note(first_event_ms=round(seconds * 1000, 1))
         return seconds
 
     def answered(self, outcome: str) -> None:
-        """The answer is over, with this outcome unless another was noted."""
+        """Note the end of the answer and its duration, with this outcome unless another was noted."""
         self._fields = {"outcome": outcome} | self._fields
         self.note(ms=round((time.monotonic() - self._began) * 1000, 1))
         self.finished()
 
     def expect(self) -> None:
-        """Somebody else will call `finished`, too."""
+        """Do not write the line until `finished` was called once more."""
         self._unfinished += 1
 
     def finished(self) -> None:
-        """Nothing more will be noted by who calls; the last one writes the line."""
+        """Write the line if this is the last call expected: one is for the answer, and one more for each `expect`."""
         self._unfinished -= 1
         if not self._unfinished:
             log.log(self._level, "request ended", extra=self._fields)
@@ -53,12 +53,12 @@ _current: ContextVar[RequestLog] = ContextVar("request_log")
 
 
 def begin(method: str, route: str, level: int = logging.INFO) -> RequestLog:
-    """The log of the request that is served in this context from now on."""
+    """A new line for the request that this context serves from now on."""
     begun = RequestLog(method, route, level)
     _current.set(begun)
     return begun
 
 
 def current() -> RequestLog:
-    """The log of the request that is served in this context; where there is none, one that is never written."""
+    """The line of the request that this context serves; without one, a line that is never written."""
     return _current.get(None) or RequestLog("-", "-")

@@ -1,4 +1,4 @@
-"""Tells when the event loop was blocked, or the process stopped: every open stream stood still meanwhile."""
+"""Reports when the event loop was blocked or the process was stopped, during which every open stream stood still."""
 
 import asyncio
 import logging
@@ -10,12 +10,12 @@ from gptdock.telemetry import metrics
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
-BLOCKED_SECONDS = 0.25  # five times what any text may take (FAULTS: 50 ms)
+BLOCKED_SECONDS = 0.25  # five times the longest turn of the loop that is allowed: tests/system/test_loop.py
 
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[None]:
-    """Watch the running loop meanwhile."""
+    """Watch the running loop until the end of the block."""
     task = asyncio.create_task(_watch(), name="watchdog")
     try:
         yield
