@@ -1,4 +1,4 @@
-"""Pure: who pays. An account is a client, for a product; ids are read here, strictly, wherever they come from."""
+"""Pure: accounts, that is a client together with a product, and the ids of bodies, queries and headers."""
 
 import re
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the whole of Unicode's categor
 
 
 class Account(NamedTuple):
-    """Whose quota it is: a client, for a product."""
+    """Whose quota it is: a client's, for one product."""
 
     client_id: str
     product_id: str
 
     def named(self) -> dict[str, str]:
-        """As logs name it."""
+        """The fields that name it in logs."""
         return {"client": self.client_id, "product": self.product_id}
 
 
 def identity(value: object, param: str) -> str:
-    """The id that `value` is: 1 to 255 bytes of UTF-8 without control characters; an integer becomes its digits.
+    """`value` as an id: 1 to 255 bytes of UTF-8 without control characters; an integer becomes its digits.
 
-    Raises InvalidRequest about `param`.
+    Raises InvalidRequest that names `param`.
     """
-    # Compared first: more than 4,300 digits cannot be turned into a string.
+    # Compared before it becomes a string: Python does not convert more than 4,300 digits.
     if type(value) is int and abs(value) < 10**MOST_ID_BYTES:
         value = str(value)
     if not isinstance(value, str):
@@ -41,9 +41,10 @@ def identity(value: object, param: str) -> str:
 
 
 def identity_given_once(values: Sequence[str], param: str) -> str:
-    """The one id among all that a query or a head gives by this name.
+    """The only id among `values`, all that a query or the headers have under this name.
 
-    Two might be two clients, and another reader of the request may see only the last. Raises InvalidRequest.
+    Two could be two clients, and another reader of the request may see only the last. Raises InvalidRequest that names
+    `param` if there is not exactly one, or as `identity` does.
     """
     if len(values) != 1:
         raise InvalidRequest(f"{param} must be given once.", param=param)
@@ -51,7 +52,7 @@ def identity_given_once(values: Sequence[str], param: str) -> str:
 
 
 def utf8_size(text: str) -> int | None:
-    """Bytes of the text in UTF-8; None if it has half of a surrogate pair."""
+    """Bytes of `text` in UTF-8; None if it contains a lone surrogate."""
     try:
         return len(text.encode("utf-8"))
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Pure: `Settings`: what the environment configures, checked as a whole before anything starts.
+"""Pure: the settings of a process, read from the environment and checked as a whole before anything starts.
 
-A variable is a field in upper case. Each field names its kind: the words for what it wants, with the reading of it.
-Errors say the variable with those words and never the value, which may be a secret.
+A variable has the name of its field in upper case. The field's kind says what the value must be, and reads it. An error
+names the variable and what it must be, but never the value, which may be a secret.
 """
 
 import json
@@ -18,18 +18,21 @@ DECIDED_BY_GPTDOCK = ("messages", "model", "stream", "stream_options", "n", "max
 
 DAY = 86_400.0
 MOST_QUOTA_TOKENS = 10**15
-MOST_ANSWER_TOKENS = 10**9  # more in one answer, asked for or reported, is not believed
+MOST_ANSWER_TOKENS = 10**9  # more is neither asked for in one answer nor believed if reported
 
 
 class Kind(NamedTuple):
-    """What a variable wants, in words; `read` makes the value of its text or raises ValueError."""
+    """What a variable must be, in words that begin with "must be"; `read` turns its text into the value.
+
+    `read` raises ValueError or RecursionError.
+    """
 
     wants: str
     read: Callable[[str], Any]
 
 
 def matching(wants: str, pattern: str) -> Kind:
-    """A text that matches `pattern` as a whole."""
+    """A text that `pattern` matches as a whole."""
 
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -40,7 +43,7 @@ def matching(wants: str, pattern: str) -> Kind:
 
 
 def whole(least: int, most: int) -> Kind:
-    """A whole number between bounds."""
+    """A whole number from `least` to `most`."""
 
     def read(text: str) -> int:
         if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
@@ -51,7 +54,7 @@ def whole(least: int, most: int) -> Kind:
 
 
 def seconds(least: float = 0.001, most: float = DAY) -> Kind:
-    """A time, fractions allowed."""
+    """A number of seconds from `least` to `most`, fractions allowed."""
 
     def read(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not least <= float(text) <= most:
@@ -62,7 +65,7 @@ def seconds(least: float = 0.001, most: float = DAY) -> Kind:
 
 
 def one_of(*choices: str) -> Kind:
-    """One of a few words, in upper or lower case."""
+    """One of `choices`, in upper or lower case."""
 
     def read(text: str) -> str:
         for choice in choices:
@@ -82,7 +85,7 @@ def _read_list(text: str) -> tuple[str, ...]:
 
 def _read_url(text: str) -> str:
     parts = urlsplit(VISIBLE.read(text))
-    # A name in the URL would become a second Authorization header; a query would be lost when paths are appended.
+    # A user in the URL would become a second Authorization header; a query would be lost when paths are appended.
     extras = parts.username is not None or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or extras:
         raise ValueError
@@ -93,13 +96,13 @@ def _read_params(text: str) -> Mapping[str, Any]:
     params = json.loads(text)
     if not isinstance(params, dict) or not params.keys().isdisjoint(DECIDED_BY_GPTDOCK):
         raise ValueError
-    json.dumps(params, allow_nan=False)  # NaN and 1e999 are no JSON: the upstream would refuse every request
+    json.dumps(params, allow_nan=False)  # NaN and 1e999 are not JSON: the upstream would refuse every request
     return MappingProxyType(params)
 
 
-TEXT = Kind("must be a text", str)
-VISIBLE = matching("must be visible ASCII characters without blanks", "[!-~]+")
-LIST = Kind("must be one or more different words of visible ASCII characters, comma separated", _read_list)
+TEXT = Kind("must be text", str)
+VISIBLE = matching("must be visible ASCII characters without spaces", "[!-~]+")
+LIST = Kind("must be one or more different words of visible ASCII characters, separated by commas", _read_list)
 URL = Kind("must be an http or https URL with a host, without user, query or fragment", _read_url)
 PARAMS = Kind(f"must be a JSON object without {', '.join(DECIDED_BY_GPTDOCK)}", _read_params)
 PORT = whole(0, 65_535)
@@ -107,7 +110,7 @@ TABLE_PREFIX = matching("must be at most 200 letters, digits, dots, hyphens and 
 
 
 def setting(kind: Kind, default: Any = MISSING, *, secret: bool = False) -> Any:
-    """A field of `Settings`; without a default the variable is required, and a secret is not in the repr."""
+    """A field of `Settings`. Without a default the variable is required; a secret is left out of the repr."""
     metadata = {"kind": kind}
     if default is MISSING:
         return field(repr=not secret, metadata=metadata)
@@ -116,13 +119,13 @@ def setting(kind: Kind, default: Any = MISSING, *, secret: bool = False) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting of a process; one that exists is valid."""
+    """Every setting of a process. Creating one raises SettingsError if settings contradict each other."""
 
     open_ai_key: str = setting(VISIBLE, secret=True)
     pre_shared_key: tuple[str, ...] = setting(LIST, secret=True)
     admin_key: tuple[str, ...] = setting(LIST, (), secret=True)
 
-    host: str = setting(VISIBLE, "0.0.0.0")  # noqa: S104  # the BFF calls from another machine; DESIGN says so
+    host: str = setting(VISIBLE, "0.0.0.0")  # noqa: S104  # the backend calls from another machine
     port: int = setting(PORT, 5001)
     ops_host: str = setting(VISIBLE, "127.0.0.1")
     ops_port: int | None = setting(PORT, None)
@@ -169,7 +172,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """The settings that `environ` holds, or SettingsError: one line that names the variable, never its value."""
+        """The settings in `environ`. Raises SettingsError: one line that names the variable, but never its value."""
         values = {}
         for each in fields(cls):
             name, kind = each.name.upper(), each.metadata["kind"]
