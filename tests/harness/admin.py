@@ -1,0 +1,44 @@
+"""What the tests of an operator's changes share: `Clients` at a fixed moment, and books to change."""
+
+from collections.abc import Callable
+
+from gptdock.accounts import Account
+from gptdock.admin.audit import audit
+from gptdock.admin.clients import Clients, Operator
+from gptdock.ledger.book import Book, Lease, Receipt, Write
+from gptdock.ledger.store import Store
+from gptdock.ledger.sweeper import Sweeper
+from tests.harness.service import NOBODY, make_settings
+
+ACCOUNT = Account("c1", "p1")
+ANNA = Operator("cli:anna", "r1")
+NOW = 1795400000  # 2026-11-23T02:13:20Z
+RECEIPT = Receipt("2026-11-23T02:13:19.000Z#r#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "a", 1)
+
+
+def operate(store: Store, clock: Callable[[], float] = lambda: NOW, **changes: object) -> Clients:
+    return Clients(store, make_settings("http://127.0.0.1:1", NOBODY, **changes), clock=clock)
+
+
+async def charge(store: Store, period: str, *receipts: Receipt, lease: Lease | None = None, most: int = 100) -> None:
+    """A book of which these receipts are charged and put, and which has this lease, if any, of process `b`."""
+    await store.open_book(ACCOUNT, period, most, "2026-11-01T00:00:00.000Z")
+    used, held = sum(receipt.tokens for receipt in receipts), lease.held if lease else 0
+    writes = [Write("a", None, Lease(0, 0, 1, NOW, receipts), left_by=-used, used_by=used)]
+    writes += [Write("b", None, lease, left_by=-held)] if lease else []
+    assert all([(await store.send(ACCOUNT, period, write)).applied for write in writes])
+    if receipts:
+        await store.put_receipts([(ACCOUNT, period, receipt) for receipt in receipts])
+
+
+async def check_balance(store: Store) -> None:
+    sweeper = Sweeper(store, "", lambda: NOW, 10, 3600)
+    findings = [finding async for finding in audit(store, sweeper)]
+    assert findings
+    assert [finding for finding in findings if finding.drift] == []
+
+
+async def book_of(store: Store, period: str = "all") -> Book:
+    book = await store.read(ACCOUNT, period)
+    assert book
+    return book
