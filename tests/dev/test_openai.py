@@ -1,132 +1,18 @@
-"""The simulated OpenAI, asked as any HTTP client would ask the real one."""
+"""The simulated OpenAI as a server: whom it answers, by which script, many at once, and from another process."""
 
 import asyncio
 import json
 import logging
 import threading
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
+from tests.harness.simulated import KEY, PROMPT_TOKENS, QUESTION, ask, ask_stream, payloads, read_stream, text
 
-RECORDED = (Path(__file__).parents[1] / "data" / "ask_stream.sse").read_bytes()
-KEY = {"Authorization": "Bearer sk-dummy"}
 KEY_LINE = "Authorization: Bearer sk-dummy"
-QUESTION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How are you?"}]
-THREE = Script(answer="one two three")
-PROMPT_TOKENS = 2 * 3 + (1 + 2) + (1 + 3) + 3
-
-
-@pytest.fixture
-async def server():
-    async with serve_openai(script=THREE) as server:
-        yield server
-
-
-@pytest.fixture
-async def session():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-def ask(server, session, headers=KEY, **more):
-    body = {"model": "gpt-4o-mini", "messages": QUESTION, "user": "77"} | more
-    return session.post(f"{server.url}/chat/completions", json=body, headers=headers, allow_redirects=False)
-
-
-def ask_stream(server, session, **more):
-    return ask(server, session, **{"stream": True, "stream_options": {"include_usage": True}} | more)
-
-
-async def stream(server, session, **more):
-    async with ask_stream(server, session, **more) as response:
-        return await response.read()
-
-
-def payloads(data):
-    return [event.removeprefix("data: ") for event in data.decode().split("\n\n")[:-1]]
-
-
-def chunks(data):
-    return [json.loads(payload) for payload in payloads(data) if payload != "[DONE]"]
-
-
-def text(data):
-    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks(data) if chunk["choices"])
-
-
-# --- OpenAI's wire format
-
-
-async def test_a_stream_is_role_tokens_finish_usage_and_done(server, session):
-    async with ask_stream(server, session) as response:
-        data = await response.read()
-
-    role, *tokens, finish, usage = chunks(data)
-    assert response.status == 200
-    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert response.headers["Transfer-Encoding"] == "chunked"
-    assert role["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
-    assert [token["choices"][0]["delta"] for token in tokens] == [
-        {"content": word} for word in ("one", " two", " three")
-    ]
-    assert (finish["choices"][0]["delta"], finish["choices"][0]["finish_reason"]) == ({}, "stop")
-    assert usage["choices"] == []
-    assert usage["usage"]["total_tokens"] == PROMPT_TOKENS + 3
-    assert [chunk["usage"] for chunk in (role, *tokens, finish)] == [None] * 5
-    assert data.endswith(b"\n\ndata: [DONE]\n\n")
-
-
-async def test_a_stream_has_at_least_the_keys_of_a_recorded_one(server, session):
-    recorded = chunks(RECORDED)
-
-    data = await stream(server, session, stream_options=None)
-
-    for theirs, ours in zip(
-        (recorded[0], recorded[1], recorded[-1]), (chunks(data)[n] for n in (0, 1, -1)), strict=True
-    ):
-        assert theirs.keys() <= ours.keys()
-        assert theirs["object"] == ours["object"]
-        assert theirs["choices"][0].keys() <= ours["choices"][0].keys()
-        assert theirs["choices"][0]["delta"].keys() <= ours["choices"][0]["delta"].keys()
-
-
-async def test_usage_is_streamed_only_to_who_asks(server, session):
-    data = await stream(server, session, stream_options=None)
-
-    assert b"usage" not in data
-
-
-async def test_a_whole_answer_is_one_object_with_usage(server, session):
-    async with ask(server, session) as response:
-        answer = await response.json()
-
-    assert answer["object"] == "chat.completion"
-    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "one two three", "refusal": None}
-    assert answer["choices"][0]["finish_reason"] == "stop"
-    assert answer["usage"]["prompt_tokens"] == PROMPT_TOKENS
-    assert answer["usage"]["completion_tokens"] == 3
-
-
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-async def test_an_answer_stops_at_its_limit(server, session, name):
-    data = await stream(server, session, **{name: 2})
-
-    assert text(data) == "one two"
-    assert chunks(data)[-2]["choices"][0]["finish_reason"] == "length"
-    assert chunks(data)[-1]["usage"]["completion_tokens"] == 2
-
-
-async def test_tokens_are_counted_by_the_function_given(session):
-    async with serve_openai(pieces=list, script=Script(answer="abc")) as server, ask(server, session) as response:
-        answer = await response.json()
-
-    texts = "".join(message["role"] + message["content"] for message in QUESTION)
-    assert answer["usage"]["prompt_tokens"] == len(texts) + 9
-    assert answer["usage"]["completion_tokens"] == 3
 
 
 async def test_a_large_prompt_is_counted_beside_the_event_loop(session):
@@ -137,27 +23,9 @@ async def test_a_large_prompt_is_counted_beside_the_event_loop(session):
         return [text]
 
     async with serve_openai(pieces=pieces) as server:
-        await stream(server, session, messages=[{"role": "user", "content": "a" * 10_000}])
+        await read_stream(server, session, messages=[{"role": "user", "content": "a" * 10_000}])
 
     assert len(threads) == 2
-
-
-async def test_a_message_in_parts_counts_like_its_text(server, session):
-    parts = [{"type": "text", "text": "How are"}, {"type": "text", "text": " you?"}]
-
-    async with ask(server, session, messages=[QUESTION[0], {"role": "user", "content": parts}]) as response:
-        answer = await response.json()
-
-    assert answer["usage"]["prompt_tokens"] == PROMPT_TOKENS
-
-
-async def test_the_usual_answer_is_ascii_and_echoes_the_question(session):
-    async with serve_openai() as server:
-        data = await stream(server, session, messages=[{"role": "user", "content": "Où es-tu?"}])
-
-    assert text(data).isascii()
-    assert "9 characters" in text(data)
-    assert "O? es-tu?" in text(data)
 
 
 @pytest.mark.parametrize("key", [{}, {"Authorization": "Bearer "}, {"Authorization": "Basic eDp5"}])
@@ -190,9 +58,6 @@ async def test_another_path_is_a_404_as_openai_tells_it(server, session):
         error = (await response.json())["error"]
 
     assert (response.status, error["code"]) == (404, "unknown_url")
-
-
-# --- errors instead of an answer
 
 
 async def test_an_error_status_comes_with_its_headers_and_openais_body(server, session):
@@ -236,12 +101,9 @@ async def test_statuses_are_used_up_one_a_request_before_all_is_well(server, ses
 async def test_queued_scripts_serve_one_request_each(server, session):
     server.next(Script(answer="first"), Script(answer="second"))
 
-    got = [text(await stream(server, session)) for _ in range(3)]
+    got = [text(await read_stream(server, session)) for _ in range(3)]
 
     assert got == ["first", "second", "one two three"]
-
-
-# --- many at once, and other processes
 
 
 async def test_hundreds_of_streams_run_at_once(server):
@@ -249,7 +111,7 @@ async def test_hundreds_of_streams_run_at_once(server):
     server.script = Script(tokens=20, hold_at=1)
 
     async with aiohttp.ClientSession(connector=connector) as session:
-        streams = [asyncio.create_task(stream(server, session)) for _ in range(300)]
+        streams = [asyncio.create_task(read_stream(server, session)) for _ in range(300)]
         await server.journal.arrived(300)
         at_once = server.connections
         server.release()
@@ -300,10 +162,10 @@ async def test_another_process_can_set_the_script_and_read_the_journal(server, s
 
     await session.put(f"{root}/_script", json=script.to_json())
     await session.post(f"{root}/_next", json={"answer": "once", "hold_at": 1})
-    first = asyncio.create_task(stream(server, session))
+    first = asyncio.create_task(read_stream(server, session))
     await server.journal.arrived()
     await session.post(f"{root}/_release")
-    got = await first, await stream(server, session)
+    got = await first, await read_stream(server, session)
     async with session.get(f"{root}/_journal") as response:
         told = await response.json()
 
