@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -29,6 +28,8 @@ from gptdock.ledger.sweeper import Sweeper
 from gptdock.prompt.tokens import Tokens
 from tests.harness.proxy import Fault, Proxy, proxied
 from tests.harness.service import KEY, make_settings, serve_tables
+from tests.long.nemesis_report import Report, judge
+from tests.long.nemesis_worker import Worker
 
 PROCESSES = 3
 TOKEN_SECONDS = 0.02  # 50 tokens a second: a quarter of what a will allows for
@@ -40,55 +41,8 @@ SETTINGS = {
     "MAX_COMPLETION_TOKENS": "120",
     "LOG_LEVEL": "ERROR",
 }
-ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
 QUIET_SECONDS = 60.0  # for all leases to end
 MISHAPS = ("faults", "faults", "hole", "kill", "stop", "leave")
-
-
-@dataclass
-class Report:
-    """What happened, and how the books stand to it; tokens, over all clients."""
-
-    requests: int = 0
-    kills: int = 0
-    stops: int = 0
-    lost_answers: int = 0
-    generated: int = 0
-    charged: int = 0
-    by_wills: int = 0
-    overspend: int = 0
-    undercharge: int = 0
-    held: int = 0
-    drift: int = 0
-    failures: list[str] = field(default_factory=list)
-
-
-class Worker:
-    """One `gptdock serve` process on a socket that outlives it, so that it can be started again."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._environ = environ
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    async def start(self, session: aiohttp.ClientSession) -> None:
-        """Start it, and wait until it answers."""
-        fd = self._socket.fileno()
-        command = (sys.executable, "-m", "gptdock", "serve", "--fd", str(fd))
-        self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
-        async with asyncio.timeout(20), session.get(f"{self.url}/v1/health") as response:
-            assert response.status == 200
-
-    async def end(self, number: signal.Signals) -> int:
-        self._process.send_signal(number)
-        return await self._process.wait()
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
 
 
 @dataclass
@@ -194,25 +148,11 @@ class Nemesis:
             await self._judge(finding)
 
     async def _judge(self, finding: Finding) -> None:
-        client, report = finding.account.client_id, self.report
+        client = finding.account.client_id
         quota, mishap = self.clients[client]
         records = [record for record in self.openai.journal if _asked(record) == f"I am {client}"]
-        generated, charged = sum(record.spent for record in records), finding.book.used
         receipts = [receipt async for receipt in self.store.receipts(finding.account, "all")]
-        lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
-        in_flight = sum(record.aborted for record in records)  # the token on its way when the caller left
-        over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
-        swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent
-        report.generated, report.charged = report.generated + generated, report.charged + charged
-        report.by_wills += max(0, charged - generated) if mishap == "kill" else 0
-        report.overspend, report.undercharge = (
-            max(report.overspend, 0 if swept else over),
-            max(report.undercharge, under),
-        )
-        report.held, report.drift = report.held + finding.book.held, report.drift + finding.drift
-        allowed = generated + (len(records) * ALLOWANCE * 2 if mishap == "kill" else _unseen(records))
-        if finding.book.held or finding.drift or under or charged > allowed or (over and not swept):
-            report.failures.append(f"{client} ({mishap}): generated {generated}, charged {charged}, {finding}")
+        judge(self.report, finding, quota, mishap, records, receipts)
 
 
 def _lags(book: Book) -> bool:
@@ -221,11 +161,6 @@ def _lags(book: Book) -> bool:
 
 def _asked(record: Record) -> str:
     return str(record.request["messages"][-1]["content"])
-
-
-def _unseen(records: list[Record]) -> int:
-    """What may be charged for answers that broke off before any text could be seen: at most their hold."""
-    return sum(record.prompt_tokens + 128 for record in records if not record.completed)
 
 
 def _sweeper(store: Store) -> Sweeper:

@@ -1,0 +1,51 @@
+"""What a run of the nemesis is judged by: each book against what OpenAI generated for its client."""
+
+from dataclasses import dataclass, field
+
+from gptdock.admin.audit import Finding
+from gptdock.dev.journal import Record
+from gptdock.ledger.book import Receipt
+
+ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
+
+
+@dataclass
+class Report:
+    """What happened, and how the books stand to it; tokens, over all clients."""
+
+    requests: int = 0
+    kills: int = 0
+    stops: int = 0
+    lost_answers: int = 0
+    generated: int = 0
+    charged: int = 0
+    by_wills: int = 0
+    overspend: int = 0
+    undercharge: int = 0
+    held: int = 0
+    drift: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def judge(
+    report: Report, finding: Finding, quota: int, mishap: str, records: list[Record], receipts: list[Receipt]
+) -> None:
+    """Compare a client's book with the upstream's records of it, and add the result to the report."""
+    client = finding.account.client_id
+    generated, charged = sum(record.spent for record in records), finding.book.used
+    lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
+    in_flight = sum(record.aborted for record in records)  # the token on its way when the caller left
+    over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
+    swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent
+    report.generated, report.charged = report.generated + generated, report.charged + charged
+    report.by_wills += max(0, charged - generated) if mishap == "kill" else 0
+    report.overspend, report.undercharge = max(report.overspend, 0 if swept else over), max(report.undercharge, under)
+    report.held, report.drift = report.held + finding.book.held, report.drift + finding.drift
+    allowed = generated + (len(records) * ALLOWANCE * 2 if mishap == "kill" else _unseen(records))
+    if finding.book.held or finding.drift or under or charged > allowed or (over and not swept):
+        report.failures.append(f"{client} ({mishap}): generated {generated}, charged {charged}, {finding}")
+
+
+def _unseen(records: list[Record]) -> int:
+    """What may be charged for answers that broke off before any text could be seen: at most their hold."""
+    return sum(record.prompt_tokens + 128 for record in records if not record.completed)

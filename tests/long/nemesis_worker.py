@@ -1,0 +1,36 @@
+"""A `gptdock serve` process that the nemesis kills, pauses and starts again."""
+
+import asyncio
+import signal
+import socket
+import sys
+
+import aiohttp
+
+
+class Worker:
+    """One `gptdock serve` process on a socket that outlives it, so that it can be started again."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._environ = environ
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    async def start(self, session: aiohttp.ClientSession) -> None:
+        """Start it, and wait until it answers."""
+        fd = self._socket.fileno()
+        command = (sys.executable, "-m", "gptdock", "serve", "--fd", str(fd))
+        self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
+        async with asyncio.timeout(20), session.get(f"{self.url}/v1/health") as response:
+            assert response.status == 200
+
+    async def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return await self._process.wait()
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
