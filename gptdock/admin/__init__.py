@@ -1,1 +1,1 @@
-"""What operators do: look at clients and change their quotas, report usage, audit the books."""
+"""Operations on clients: show them, change their quotas, report their usage, audit their books."""

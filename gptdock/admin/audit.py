@@ -1,4 +1,4 @@
-"""Holds books against receipts: what an operator runs when a customer doubts the bill."""
+"""Compare books with their receipts, for an operator whose customer disputes a bill."""
 
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -9,13 +9,14 @@ from gptdock.ledger.items import receipts_expire_at
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 
-TRIES = 3  # to see a book that nobody changes meanwhile
+ATTEMPTS = 3  # to read a book and its receipts without a change in between
 
 
 class Finding(NamedTuple):
-    """One book beside the sum of its receipts, put or still in it.
+    """A book and the tokens of its receipts, in the table `usage` or still in a lease.
 
-    `busy`: it changed while it was read. `expired`: receipts of its period may be deleted by now.
+    `busy`: in each attempt the book changed between the two reads. `expired`: receipts of its period may already
+    have been deleted, so `receipts` may be too low.
     """
 
     account: Account
@@ -27,19 +28,19 @@ class Finding(NamedTuple):
 
     @property
     def drift(self) -> int:
-        """Tokens by which the book is off, in itself or from its receipts."""
+        """Tokens by which the book differs from its own sum and from its receipts; 0 if it balances."""
         book = self.book
         missing = 0 if self.expired else abs(book.used - self.receipts)
         return abs(book.max - book.left - book.held - book.used) + missing
 
     @property
     def balances(self) -> bool:
-        """Whether the book is right; of one that is busy nobody can tell."""
+        """Whether there is no drift; True for a busy book, whose drift means nothing."""
         return self.busy or not self.drift
 
 
 async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) -> AsyncIterator[Finding]:
-    """A finding for each book, of one client or of all; lost leases are swept first. Raises LedgerUnavailable."""
+    """One finding per book, of one client or of all. Sweeps lost leases first. Raises LedgerUnavailable."""
     async for account, period, book in store.books(client_id):
         await sweeper.sweep(account, period, book)
         expires_at = receipts_expire_at(period)
@@ -47,7 +48,7 @@ async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) ->
 
 
 async def _look(store: Store, account: Account, period: str, *, expired: bool) -> Finding:
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         book = await store.read(account, period)
         assert book is not None
         receipts = {receipt.key: receipt.tokens async for receipt in store.receipts(account, period)}

@@ -1,7 +1,8 @@
-"""What an operator does with clients, over HTTP or by command: list them, look, set a quota, reset a period.
+"""An operator's work on clients, for the routes and the commands: list, show, set a quota, reset a period.
 
-Every change is one transaction with a receipt that says who made it. It is tried again when somebody else was first,
-and when DynamoDB did not answer: always with the same receipt, which must be new, so that it happens once.
+A change is one DynamoDB transaction that also writes a receipt naming the operator. If another change came first, or
+DynamoDB did not answer, the transaction is repeated with the same receipt. It requires that this receipt does not exist
+yet, so a change whose answer was lost is applied only once.
 """
 
 import logging
@@ -24,34 +25,34 @@ from gptdock.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10.0  # for a change to be the first
+PATIENCE_SECONDS = 10.0  # how long a change is repeated until it is applied
 
 
 class Operator(NamedTuple):
-    """Who makes a change, as its receipt names it, and in which request."""
+    """Who makes a change, as its receipt will name them, and the request id."""
 
     name: str
     request_id: str
 
     def receipt(self, source: Literal["set_quota", "reset"], now: float) -> Receipt:
-        """A receipt that nobody else has: a request id may be any caller's choice."""
+        """A receipt with a unique key. The request id is not enough: callers choose it and may repeat it."""
         key = f"{moment(now)}#{self.request_id}#{secrets.token_hex(6)}"
         return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")
 
 
 class Overview(NamedTuple):
-    """A client and its books, by period: the newest first."""
+    """A client and its books as (period, book): the running period first, then the newest."""
 
     client: Client
     books: list[tuple[str, Book]]
 
     def to_json(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """The answer of `GET /v1/admin/client`."""
         return {**to_json(self.client), "books": [book_to_json(*book) for book in self.books]}
 
 
 class Clients:
-    """All clients of a deployment; `process` is the one whose own leases are not swept, if it serves."""
+    """All clients of a deployment. `process` names the serving process, if any, whose own leases are not swept."""
 
     def __init__(
         self, store: Store, settings: Settings, process: str | None = None, clock: Callable[[], float] = time.time
@@ -60,15 +61,18 @@ class Clients:
         self._sweeper = Sweeper.of(store, process, clock, settings)
 
     def period(self) -> str:
-        """The period that is running now."""
+        """The period that is running now, such as `2026-11`."""
         return periods.current(self._kind, self._clock())
 
     def all(self) -> AsyncIterator[Client]:
-        """Every client, in no order that means anything."""
+        """Every client, in the order of the table. Raises LedgerUnavailable."""
         return self._store.clients()
 
     async def page(self, limit: int, after: Account | None) -> tuple[list[Client], Account | None]:
-        """At most `limit` clients that come after this one, and the last of them if more come after it."""
+        """Up to `limit` clients after `after`, and the account to continue after, None at the end.
+
+        Raises LedgerUnavailable.
+        """
         found = []
         async for client in self._store.clients(after):
             found.append(client)
@@ -77,7 +81,7 @@ class Clients:
         return found, None
 
     async def look(self, account: Account) -> Overview:
-        """The client as it is once lost leases are swept. Raises ClientNotFound, LedgerUnavailable."""
+        """Sweep lost leases, then read the client and its books. Raises ClientNotFound, LedgerUnavailable."""
         client = await self._store.client(account)
         if client is None:
             raise ClientNotFound
@@ -89,24 +93,24 @@ class Clients:
         return Overview(client, sorted(books, key=lambda book: (book[0] == running, book[0]), reverse=True))
 
     async def receipts(self, account: Account, asked: str) -> AsyncIterator[tuple[str, Receipt]]:
-        """The receipts of `all`, a month or a day, by time, each with its period."""
-        since = None if asked == "all" else asked  # a receipt is never older than its period
+        """The receipts of `all`, a month or a day, oldest first, each with its period. Raises LedgerUnavailable."""
+        since = None if asked == "all" else asked  # no receipt is older than its period
         async for period, receipt in self._store.receipts_since(account, since):
             if report_rows.belongs(period, receipt, asked):
                 yield period, receipt
 
     async def set_quota(self, account: Account, max_quota: int, operator: Operator) -> Overview:
-        """Let this be the client's quota from now on, in the running period too; a client that is new is made."""
-        await self._store.client(account)  # if that fails nothing is sent, and need not be tried again
+        """Set the quota, also of the running period; create the client if it is new. Raises LedgerUnavailable."""
+        await self._store.client(account)  # raises at once if DynamoDB is down; the steps below repeat
         done = None
-        while done != (period := self.period()):  # one that began meanwhile may have begun with the old quota
+        while done != (period := self.period()):  # a period that began during the change may have the old quota
             receipt = operator.receipt("set_quota", self._clock())
             await _persist(partial(self._set, account, period, max_quota, receipt))
             done = period
         return await self.look(account)
 
     async def reset(self, account: Account, operator: Operator) -> Overview:
-        """Let the running period start anew. Raises ClientNotFound, LedgerUnavailable."""
+        """Restart the running period with 0 used. Raises ClientNotFound, LedgerUnavailable."""
         await self.look(account)
         period, receipt = self.period(), operator.receipt("reset", self._clock())
         await _persist(partial(self._reset, account, period, receipt))
@@ -134,12 +138,12 @@ class Clients:
 
 
 def to_json(client: Client) -> dict[str, Any]:
-    """A client as the API lists it."""
+    """The client as `GET /v1/admin/clients` lists it."""
     return {**client.account._asdict(), "max_quota": client.max_quota, "created_at": client.created_at}
 
 
 def book_to_json(period: str, book: Book) -> dict[str, Any]:
-    """A book as the API shows it: `max_quota = quota_left + quota_held + quota_used`."""
+    """The book as the API shows it; `max_quota` = `quota_left` + `quota_held` + `quota_used`."""
     return {
         "period": period,
         "quota_used": book.used,
@@ -153,7 +157,7 @@ def book_to_json(period: str, book: Book) -> dict[str, Any]:
 async def _persist(attempt: Callable[[], Awaitable[bool]]) -> None:
     backoff, until = Backoff(), time.monotonic() + PATIENCE_SECONDS
     while True:
-        fault = LedgerUnavailable("Others change this quota just now. Try again in a moment.")
+        fault = LedgerUnavailable("The quota is being changed by others. Try again in a moment.")
         try:
             if await attempt():
                 return

@@ -1,8 +1,9 @@
-"""Pure: what was used, from receipts: which of them a report is about, the rows that they make, a row as a line of CSV.
+"""Pure: the rows of a usage report: which receipts belong to it, how they are summed, and a row as a line of CSV.
 
-The tokens of all rows are those of all receipts: also of such as no single request stands behind, which count as no
-request. A receipt belongs to where its own label starts with what was asked: to the period that it was charged in, or,
-where that says too little (`all`, or a month if a day was asked), to the time in its key.
+The tokens of all rows sum to the tokens of all receipts, including receipts that stand for no single request (an
+operator's change, the charge for a dead process); these count as 0 requests. A receipt belongs to the period that it
+was charged in. If that is less precise than the report's period (`all`, or a month in a report of a day), the time
+in the receipt's key decides.
 """
 
 import csv
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from gptdock.ledger.book import Receipt, Source
 
 By = Literal["day", "user", "request"]
-Row = tuple[Any, ...]  # texts and numbers as COLUMNS names them; the last is tokens
+Row = tuple[Any, ...]  # texts and numbers, named by COLUMNS; the last is tokens
 
 _SUMS = ("requests", "prompt_tokens", "completion_tokens", "tokens")
 _NOTHING = (0,) * len(_SUMS)
@@ -24,7 +25,7 @@ COLUMNS: dict[By, tuple[str, ...]] = {
     "user": ("user", *_SUMS),
     "request": ("time", "request_id", "user", "model", "source", "outcome", *_SUMS[1:]),
 }
-RUN = 2000  # rows that are sorted at once: 2 ms
+RUN = 2000  # rows sorted without a pause: 2 ms
 _OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
 _OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset"}
 _FORMULA = re.compile(r"[=+@-](?s:.+)")
@@ -32,48 +33,47 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 def belongs(period: str, receipt: Receipt, asked: str) -> bool:
-    """Whether a receipt of this period is part of what was asked: `all`, a month or a day."""
+    """Whether a receipt, charged in `period`, is part of a report for `asked`: `all`, a month or a day."""
     return asked == "all" or _label(period, receipt, len(asked)).startswith(asked)
 
 
 class Sums:
-    """The receipts of each day, or of each user, added up."""
+    """Sums of receipts, by day or by user."""
 
     def __init__(self, by: By) -> None:
         self._by = by
-        self._sums: dict[str, tuple[int, ...]] = {}  # tuples of numbers, which the garbage collector leaves alone
+        self._sums: dict[str, tuple[int, ...]] = {}  # tuples of int are not tracked by the garbage collector
 
     def add(self, period: str, receipt: Receipt) -> None:
-        """Count this receipt, of this period."""
         name = receipt.user if self._by == "user" else _label(period, receipt, len("2026-11-23"))[:10]
         requests = receipt.source not in _OF_NO_REQUEST
         counts = (requests, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)
         self._sums[name] = tuple(map(operator.add, self._sums.get(name, _NOTHING), counts))
 
     def runs(self) -> Iterator[list[Row]]:
-        """A row for each, a few at a time and these in order; users may be too many to sort them at once.
+        """All rows in sorted runs of at most RUN, so that a caller can pause between them and merge them by `place`.
 
-        Nothing is counted any more after it.
+        Empties the sums: call it once, after the last `add`.
         """
         while self._sums:
             items = (self._sums.popitem() for _ in range(min(RUN, len(self._sums))))
             yield sorted(((name, *sums) for name, sums in items), key=self.place)
 
-    def place(self, row: Row) -> tuple[int, str]:
-        """Where it comes: days in their order, users with most tokens first."""
-        return (-row[-1] if self._by == "user" else 0, row[0])
+    def place(self, cells: Row) -> tuple[int, str]:
+        """The key to sort rows by: days ascending, users by tokens descending."""
+        return (-cells[-1] if self._by == "user" else 0, cells[0])
 
 
 def row(receipt: Receipt) -> Row:
-    """One receipt by itself."""
+    """The row of one receipt, in a report by request."""
     time, _, rest = receipt.key.partition("#")
-    request_id = "-" if receipt.source in _OF_A_LEASE else rest.rpartition("#")[0]  # which may hold a # itself
+    request_id = "-" if receipt.source in _OF_A_LEASE else rest.rpartition("#")[0]  # a request id may contain a #
     who = (time, request_id, receipt.user, receipt.model, receipt.source, receipt.outcome)
     return (*who, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)
 
 
 def csv_line(cells: Row) -> str:
-    """The row as CSV; what a spreadsheet would take for a formula gets a ' in front, since ids come from callers."""
+    """The row as a line of CSV. A cell that a spreadsheet would run as a formula gets a ' in front."""
     line = io.StringIO()
     csv.writer(line).writerow([f"'{cell}" if _is_formula(cell) else cell for cell in cells])
     return line.getvalue()

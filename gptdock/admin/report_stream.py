@@ -1,6 +1,7 @@
-"""A client's receipts as a report: row by row, and piece by piece of JSON or CSV.
+"""A client's receipts as a stream of report rows, and the rows as a stream of JSON or CSV.
 
-Memory stays flat but for the sums of a report by user, of which there is one a user; nor does that block the loop.
+Memory does not grow with the number of receipts, only, in a report by user, with the number of users. The event loop is
+never blocked.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from gptdock.admin import report_rows
 from gptdock.admin.report_rows import By, Row
 from gptdock.ledger.book import Receipt
 
-CHUNK = 65_536  # characters that go out at once; rows enough that a page was read before the first
+CHUNK = 65_536  # characters sent at once; the first come after a page was read, so its error has a status
 
 
 class Report(NamedTuple):
-    """What is asked: whose receipts, those of which time (`all`, a month, a day), and what a row is."""
+    """A report to make: the client, the period (`all`, a month or a day), and what each row stands for."""
 
     account: Account
     period: str
@@ -26,12 +27,11 @@ class Report(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of a row's cells."""
         return report_rows.COLUMNS[self.by]
 
 
 async def stream_rows(receipts: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterator[Row]:
-    """The rows that these receipts, each with its period, make."""
+    """The rows of a report on these receipts, each given with its period."""
     sums = report_rows.Sums(by)
     async for period, receipt in receipts:
         if by == "request":
@@ -47,14 +47,14 @@ async def stream_rows(receipts: AsyncIterator[tuple[str, Receipt]], by: By) -> A
 
 
 def _drained(run: list[Row]) -> Iterator[Row]:
-    """The same rows, each let go when it is given: to free 100,000 at once takes as long as to write 2,000."""
+    """The same rows, freed one by one: freeing 100,000 at once takes as long as writing 2,000."""
     run.reverse()
     while run:
         yield run.pop()
 
 
 async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
-    """The report as a JSON object; its total comes last, since it is known last."""
+    """The report as one JSON object. `tokens`, its total, comes last because it is known last."""
     account = report.account._asdict()
     yield json.dumps({**account, "period": report.period, "by": report.by})[:-1] + ', "rows": ['
     total, comma = 0, ""
@@ -66,14 +66,14 @@ async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str
 
 
 async def as_csv(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
-    """The report as CSV: a head, and a line for each row."""
+    """The report as CSV: a line of column names, then a line for each row."""
     yield report_rows.csv_line(report.columns)
     async for row in rows:
         yield report_rows.csv_line(row)
 
 
 async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The same text in fewer pieces."""
+    """The same text in pieces of CHUNK characters or more, except the last."""
     waiting, size = [], 0
     async for piece in pieces:
         waiting.append(piece)
@@ -81,5 +81,5 @@ async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
         if size >= CHUNK:
             yield "".join(waiting)
             waiting, size = [], 0
-            await asyncio.sleep(0)  # sums are all here already: nothing else would let others have their turn
+            await asyncio.sleep(0)  # the sums are in memory: no other await lets the loop go on
     yield "".join(waiting)

@@ -1,4 +1,4 @@
-"""The audit: books against receipts, also those that a process left behind."""
+"""The audit compares books with their receipts, including receipts still in a lease."""
 
 import pytest
 
@@ -44,8 +44,8 @@ async def test_a_receipt_in_both_places_counts_once(store: Store):
 
 
 @pytest.mark.parametrize(("period", "expired"), [("2025-01", True), ("2025-02", False), ("all", False)])
-async def test_receipts_that_expired_are_not_missed(store: Store, period: str, expired: bool):
-    """Those of a period are deleted from 400 days after its end on; books stay."""
+async def test_expired_receipts_are_not_drift(store: Store, period: str, expired: bool):
+    """Receipts expire 400 days after their period; books stay."""
     await charge(store, Lease(0, 0, 1, NOW), used=13, left=13, period=period)
 
     [finding] = await look(store, now=MARCH_8_2026)
@@ -61,7 +61,7 @@ async def test_used_tokens_without_a_receipt_are_drift(store: Store):
     assert (finding.drift, finding.balances) == (1, False)
 
 
-async def test_tokens_that_are_nowhere_are_drift(store: Store):
+async def test_tokens_neither_left_held_nor_used_are_drift(store: Store):
     await charge(store, Lease(5, 5, 1, NOW), used=0, left=7)
 
     [finding] = await look(store)
@@ -69,7 +69,7 @@ async def test_tokens_that_are_nowhere_are_drift(store: Store):
     assert (finding.drift, finding.balances) == (2, False)
 
 
-async def test_an_audit_sweeps_what_a_lost_process_holds(store: Store):
+async def test_an_audit_sweeps_the_leases_of_lost_processes(store: Store):
     await charge(store, Lease(50, 30, 1, NOW - 11), used=0, left=50)
 
     [finding] = await look(store)
@@ -85,7 +85,7 @@ async def test_an_audit_of_one_client_leaves_others_out(store: Store):
     assert [finding.account.client_id for finding in await look(store, "c2")] == ["c2"]
 
 
-async def test_a_change_of_the_quota_happens_once_and_is_a_receipt(store: Store):
+async def test_a_change_of_the_quota_is_applied_once_and_has_a_receipt(store: Store):
     await store.open_book(ACCOUNT, "all", 100, "now")
     change = verbs.set_max(100, 40, RECEIPT._replace(tokens=0))
 
@@ -104,7 +104,7 @@ async def test_a_change_from_another_maximum_is_refused(store: Store):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_reset_gives_back_once_what_was_used(store: Store, times: int):
+async def test_a_reset_gives_the_used_tokens_back_once(store: Store, times: int):
     await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
     change = verbs.reset(12, RECEIPT._replace(key="reset"))
 
@@ -115,7 +115,7 @@ async def test_a_reset_gives_back_once_what_was_used(store: Store, times: int):
     assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
 
 
-async def test_two_resets_that_read_the_same_do_not_give_it_back_twice(store: Store):
+async def test_two_resets_that_read_the_same_book_give_back_once(store: Store):
     await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
     changes = [verbs.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
 

@@ -1,4 +1,4 @@
-"""What an operator sees of clients, against moto over HTTP: pages of all, one with its books, its receipts."""
+"""What an operator sees of clients, on moto over HTTP: pages of all, one client with its books, its receipts."""
 
 import pytest
 
@@ -12,8 +12,8 @@ from tests.harness.service import read_receipts
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 8, 1000])
-async def test_pages_hold_every_client_once(store: Store, limit: int, monkeypatch):
-    monkeypatch.setattr("gptdock.ledger.store.PAGE", 4)  # so that a scan ends in the middle of a page, and of a client
+async def test_pages_list_every_client_once(store: Store, limit: int, monkeypatch):
+    monkeypatch.setattr("gptdock.ledger.store.PAGE", 4)  # so that a scan ends within a page, and within a client
     accounts = {Account(f"c{number}", product) for number in range(4) for product in ("p1", "p#2")}
     for account in accounts:
         for period in ("all", "2026-11"):
@@ -34,11 +34,11 @@ async def test_pages_hold_every_client_once(store: Store, limit: int, monkeypatc
     assert [client.account async for client in operate(store).all()] == seen
 
 
-async def test_no_clients_are_one_empty_page(store: Store):
+async def test_a_page_of_no_clients_is_empty(store: Store):
     assert await operate(store).page(10, None) == ([], None)
 
 
-async def test_a_look_shows_the_client_s_own_books_the_running_one_first(store: Store):
+async def test_a_client_is_shown_with_its_own_books_the_running_one_first(store: Store):
     for account in (ACCOUNT, Account("c1", "p2")):
         for period in ("2026-10", "all", "2026-11", "2026-09"):
             await store.open_book(account, period, 100, "2026-09-01T00:00:00.000Z")
@@ -63,7 +63,7 @@ async def test_a_look_shows_the_client_s_own_books_the_running_one_first(store: 
     }
 
 
-async def test_a_look_sweeps_what_a_lost_process_held(store: Store):
+async def test_showing_a_client_sweeps_the_leases_of_lost_processes(store: Store):
     await charge(store, "all", lease=Lease(50, 30, 1, NOW - 11))
 
     overview = await operate(store).look(ACCOUNT)
@@ -75,7 +75,7 @@ async def test_a_look_sweeps_what_a_lost_process_held(store: Store):
 
 
 @pytest.mark.parametrize("account", [Account("c1", "p2"), Account("c2", "p1")])
-async def test_who_was_never_seen_is_not_found(store: Store, account: Account):
+async def test_an_unknown_client_is_not_found(store: Store, account: Account):
     await store.open_book(ACCOUNT, "all", 100, "now")
 
     with pytest.raises(ClientNotFound):
@@ -84,7 +84,7 @@ async def test_who_was_never_seen_is_not_found(store: Store, account: Account):
         await operate(store).reset(account, ANNA)
 
 
-async def test_receipts_are_read_from_where_their_period_starts(store: Store, behind: Store, proxy: Proxy, monkeypatch):
+async def test_receipts_are_read_from_the_start_of_their_period(store: Store, behind: Store, proxy: Proxy, monkeypatch):
     monkeypatch.setattr("gptdock.ledger.store.PAGE", 2)
     days = [f"2026-{month}-{day:02}" for month in ("10", "11") for day in range(10, 16)]
     receipts = [RECEIPT._replace(key=f"{day}T00:00:00.000Z#r#p") for day in days]

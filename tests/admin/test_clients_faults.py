@@ -14,7 +14,7 @@ from tests.harness.service import read_receipts
 
 
 @pytest.mark.parametrize("fault", ["lose", "throttle", "break"])
-async def test_a_change_that_was_not_answered_happens_once(store: Store, behind: Store, proxy: Proxy, fault):
+async def test_a_change_whose_answer_is_lost_is_applied_once(store: Store, behind: Store, proxy: Proxy, fault):
     await charge(store, "all", RECEIPT)
     proxy.strike(fault, fault, operation="TransactWriteItems")
     await operate(behind).set_quota(ACCOUNT, 40, ANNA)
@@ -29,8 +29,8 @@ async def test_a_change_that_was_not_answered_happens_once(store: Store, behind:
     await check_balance(store)
 
 
-async def test_an_answer_lost_is_no_reason_to_undo_what_came_after(store: Store, behind: Store, proxy: Proxy):
-    """Our change was applied, though we were not told; then somebody set another; ours must not come again."""
+async def test_a_repeated_change_does_not_undo_a_later_one(store: Store, behind: Store, proxy: Proxy):
+    """The first change is applied but its answer is lost; its repetition must not undo the second change."""
     await store.open_book(ACCOUNT, "all", 100, "now")
     proxy.strike("lose", operation="TransactWriteItems")
     ours = asyncio.create_task(operate(behind).set_quota(ACCOUNT, 40, ANNA))
@@ -55,7 +55,7 @@ async def test_a_change_that_is_never_answered_is_given_up(behind: Store, proxy:
 
 
 @pytest.mark.parametrize("change", ["set_quota", "reset"])
-async def test_where_nothing_was_sent_nothing_is_tried_again(behind: Store, proxy: Proxy, change: str):
+async def test_a_change_that_was_not_sent_is_not_repeated(behind: Store, proxy: Proxy, change: str):
     proxy.always = "break"
 
     with pytest.raises(LedgerUnavailable):

@@ -1,4 +1,4 @@
-"""An operator sets a quota: it counts at once, and each change is one receipt, however many race."""
+"""An operator sets a quota: it applies at once, and each change has one receipt, however many race."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from tests.harness.service import read_receipts
 DECEMBER = 1796083200
 
 
-async def test_a_new_client_gets_its_quota_and_a_receipt_says_from_whom(store: Store, caplog):
+async def test_a_new_client_gets_its_quota_and_a_receipt_names_the_operator(store: Store, caplog):
     caplog.set_level(logging.INFO)
 
     overview = await operate(store).set_quota(ACCOUNT, 750, ANNA)
@@ -26,7 +26,7 @@ async def test_a_new_client_gets_its_quota_and_a_receipt_says_from_whom(store: S
     assert vars(record).items() >= {"client": "c1", "operator": "cli:anna", "old": 750, "new": 750}.items()
 
 
-async def test_a_quota_counts_at_once_and_stays(store: Store):
+async def test_a_quota_applies_at_once_and_stays(store: Store):
     await charge(store, "2026-11", RECEIPT, lease=Lease(50, 30, 1, NOW))
     month = operate(store, quota_period="month")
 
@@ -41,14 +41,14 @@ async def test_a_quota_counts_at_once_and_stays(store: Store):
     await check_balance(store)
 
 
-async def test_a_quota_set_again_changes_nothing_more(store: Store):
+async def test_a_quota_set_twice_is_the_same(store: Store):
     first = await operate(store).set_quota(ACCOUNT, 40, ANNA)
 
     assert await operate(store).set_quota(ACCOUNT, 40, ANNA) == first
 
 
-async def test_of_quotas_that_race_the_last_one_stays_and_all_are_receipts(store: Store):
-    """Account and book always agree, though holds come and go meanwhile."""
+async def test_quotas_that_race_all_have_receipts_and_the_last_one_stays(store: Store):
+    """Client and book always agree, while holds come and go."""
     await store.open_book(ACCOUNT, "all", 100, "now")
 
     async def hold() -> None:
@@ -75,15 +75,15 @@ async def test_of_quotas_that_race_the_last_one_stays_and_all_are_receipts(store
     await check_balance(store)
 
 
-async def test_many_who_make_a_client_make_one(store: Store):
+async def test_operators_who_create_the_same_client_create_one(store: Store):
     await asyncio.gather(*(operate(store).set_quota(ACCOUNT, most, ANNA) for most in range(1, 6)))
 
     assert (await book_of(store)).max == await store.read_max(ACCOUNT)
     assert len(await read_receipts(store, ACCOUNT)) == 5
 
 
-async def test_the_same_request_id_is_another_change(store: Store):
-    """A caller may send any request id, also twice in the same millisecond."""
+async def test_a_change_with_the_same_request_id_is_another_change(store: Store):
+    """A caller may send the same request id twice in one millisecond."""
     await operate(store).set_quota(ACCOUNT, 40, ANNA)
     await operate(store).set_quota(ACCOUNT, 50, ANNA)
 
@@ -91,8 +91,8 @@ async def test_the_same_request_id_is_another_change(store: Store):
     assert len(await read_receipts(store, ACCOUNT)) == 2
 
 
-async def test_a_quota_set_as_a_period_ends_counts_in_the_next(store: Store):
-    """The next period's book was opened with the old quota, by a process whose clock is ahead."""
+async def test_a_quota_set_as_a_period_ends_applies_to_the_next(store: Store):
+    """A process whose clock is ahead has already opened the next period's book with the old quota."""
     times = iter([DECEMBER - 1] * 2)  # for the period, and for the receipt
     for period in ("2026-11", "2026-12"):
         await store.open_book(ACCOUNT, period, 100, "now")

@@ -1,4 +1,4 @@
-"""An operator resets a period: what was used is given back once."""
+"""An operator resets a period: the used tokens are given back once."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from tests.harness.admin import ACCOUNT, ANNA, NOW, RECEIPT, book_of, charge, ch
 from tests.harness.service import read_receipts
 
 
-async def test_a_reset_starts_the_running_period_anew_and_says_so(store: Store, caplog):
+async def test_a_reset_restarts_the_running_period_and_is_logged(store: Store, caplog):
     caplog.set_level(logging.INFO)
     october = RECEIPT._replace(key="2026-10-23T02:13:19.000Z#r#p.1", tokens=20)
     await charge(store, "2026-10", october)
@@ -27,8 +27,8 @@ async def test_a_reset_starts_the_running_period_anew_and_says_so(store: Store, 
     await check_balance(store)
 
 
-async def test_a_reset_charges_the_lost_first(store: Store):
-    """Else their wills would be charged to the client that was just forgiven."""
+async def test_a_reset_charges_lost_processes_first(store: Store):
+    """Otherwise their wills would be charged after the reset."""
     await charge(store, "all", RECEIPT, lease=Lease(50, 30, 1, NOW - 11))
 
     await operate(store).reset(ACCOUNT, ANNA)
@@ -48,7 +48,7 @@ async def test_resets_that_race_give_back_once(store: Store):
     assert sum(receipt["tokens"] for receipt in await read_receipts(store, ACCOUNT)) == 0
 
 
-async def test_a_period_without_a_book_needs_no_reset(store: Store):
+async def test_a_reset_of_a_period_without_a_book_changes_nothing(store: Store):
     await store.open_book(ACCOUNT, "2026-10", 100, "now")
 
     overview = await operate(store, quota_period="month").reset(ACCOUNT, ANNA)

@@ -1,4 +1,4 @@
-"""What receipts become in a report: nothing is lost in a sum, and nothing in a cell does harm."""
+"""Receipts as rows of a report: sums lose nothing, and no cell of a CSV is run as a formula."""
 
 import csv
 import io
@@ -89,12 +89,12 @@ def test_a_receipt_belongs_to_the_period_that_it_was_charged_in(period: str, tim
         ("T#late#p.1", "late", "-"),
     ],
 )
-def test_a_request_is_found_by_its_id_whatever_it_has_in_it(key: str, source: Source, request_id: str):
+def test_a_row_has_the_request_id_even_if_it_contains_a_hash(key: str, source: Source, request_id: str):
     assert report_rows.row(RECEIPT._replace(key=key, source=source))[:2] == ("T", request_id)
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+A1", "-A1", "@sum", "=", "-7-8", "+49 30", "=\u2028cmd", "--", "-1e5"])
-def test_what_looks_like_a_formula_is_a_text(cell: str):
+def test_a_cell_that_looks_like_a_formula_is_quoted(cell: str):
     [read] = next(csv.reader(io.StringIO(report_rows.csv_line((cell,)))))
 
     assert read == (cell if cell == "=" else f"'{cell}")

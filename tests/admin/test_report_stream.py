@@ -1,4 +1,4 @@
-"""A report as it goes out: JSON and CSV, piece by piece."""
+"""A report as it is sent: JSON and CSV, in pieces."""
 
 import json
 import tracemalloc
@@ -45,8 +45,8 @@ async def test_a_report_of_nothing_has_no_rows(by: By):
     assert await text(as_csv(report, stream_rows(receipts(0), by))) == ",".join(report.columns) + "\r\n"
 
 
-async def test_nothing_goes_out_before_there_are_rows():
-    """So that an error on the first page still has a status."""
+async def test_a_report_sends_nothing_before_its_first_page_was_read():
+    """So an error on the first page still gets a status."""
     report = Report(ACCOUNT, "all", "request")
 
     first = await anext(aiter(chunks(as_csv(report, stream_rows(receipts(5000), "request")))))

@@ -1,4 +1,4 @@
-"""What the tests of an operator's changes share: `Clients` at a fixed moment, and books to change."""
+"""For tests of an operator's work: `Clients` whose clock stands at `NOW`, and books of `ACCOUNT` to work on."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def operate(store: Store, clock: Callable[[], float] = lambda: NOW, **changes: o
 
 
 async def charge(store: Store, period: str, *receipts: Receipt, lease: Lease | None = None, most: int = 100) -> None:
-    """A book of which these receipts are charged and put, and which has this lease, if any, of process `b`."""
+    """Open a book of `most` tokens, charge and store these receipts, and give process `b` this lease, if any."""
     await store.open_book(ACCOUNT, period, most, "2026-11-01T00:00:00.000Z")
     used, held = sum(receipt.tokens for receipt in receipts), lease.held if lease else 0
     writes = [Write("a", None, Lease(0, 0, 1, NOW, receipts), left_by=-used, used_by=used)]
