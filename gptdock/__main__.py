@@ -1,4 +1,4 @@
-"""The command line: `gptdock serve | dev | tables | audit | client | usage`, also `python -m gptdock`; reads `.env`."""
+"""The command line: `gptdock serve | dev | tables | audit | client | usage`, or `python -m gptdock`. Reads `.env`."""
 
 import argparse
 import os
@@ -14,10 +14,13 @@ from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it did what it should, 1 if not, 2 if it is not understood."""
+    """Run one command and return its exit code: 0 on success, 1 on failure, 130 after Ctrl-C.
+
+    Arguments that argparse rejects raise SystemExit(2).
+    """
     parsed = _parser().parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # ids may have characters that the terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")  # for ids with characters that the terminal cannot show
     try:
         code: int = parsed.run(parsed, _environment())
         sys.stdout.flush()
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"gptdock: DynamoDB cannot be used: {exc.fault or exc}{hint}\n")
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
         return 1
     except (GPTDockError, OSError) as exc:
         sys.stderr.write(f"gptdock: {exc}\n")
@@ -46,17 +49,17 @@ def _parser() -> argparse.ArgumentParser:
         "dev", help="serve with DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI"
     )
     dev.set_defaults(run=commands.run_dev)
-    tables = subparsers.add_parser("tables", help="create the tables in DynamoDB, where they are missing")
+    tables = subparsers.add_parser("tables", help="create the tables that are missing in DynamoDB")
     tables.set_defaults(run=commands.run_tables)
-    audit = subparsers.add_parser("audit", help="hold books against receipts; 1 if one does not balance")
-    audit.add_argument("--client", metavar="ID", type=admin.identity, help="only the books of this client")
+    audit = subparsers.add_parser("audit", help="compare books with receipts; exits with 1 if one does not balance")
+    audit.add_argument("--client", metavar="ID", type=admin.identity, help="audit only this client's books")
     audit.set_defaults(run=commands.run_audit)
     admin.add_to(subparsers)
     return parser
 
 
 def _environment() -> dict[str, str]:
-    """`.env` of the working directory, and over it the environment; an empty value is an unset one."""
+    """The settings of `.env` in the working directory, overridden by the environment; empty values are left out."""
     merged: dict[str, str] = {}
     try:
         from_file = dotenv_values(Path(".env"))

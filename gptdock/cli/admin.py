@@ -1,6 +1,6 @@
-"""The commands of an operator, `client` and `usage`: what the admin routes do, straight on DynamoDB.
+"""The operator's commands `client` and `usage`: the work of the admin routes, done directly on DynamoDB.
 
-Tables are for people; `--json` is what the routes answer.
+They print tables, or with `--json` the same JSON as the routes.
 """
 
 import argparse
@@ -32,24 +32,24 @@ Act = Callable[[Clients, argparse.Namespace], Awaitable[None]]
 _CLIENT = "client:<20 product:<20 {}"
 
 
-def add_to(commands: Any) -> None:
-    """Add the commands to the parser's own."""
-    client = commands.add_parser("client", help="list clients, show one, set its quota, reset its period")
-    verbs = client.add_subparsers(dest="verb", required=True)
-    _add(verbs, "list", _list, "list all clients", one_client=False)
-    _add(verbs, "show", _show, "show a client and its books")
-    set_quota = _add(verbs, "set-quota", _set_quota, "set the quota, of the running period too; makes a new client")
+def add_to(subparsers: Any) -> None:
+    """Add `client` and `usage` to the subparsers of `gptdock`; each sets `run`."""
+    client = subparsers.add_parser("client", help="list clients, show one, set its quota, reset its period")
+    actions = client.add_subparsers(dest="action", required=True)
+    _add(actions, "list", _list, "list all clients", one_client=False)
+    _add(actions, "show", _show, "show a client and its books")
+    set_quota = _add(actions, "set-quota", _set_quota, "set the quota, also of the running period; create a new client")
     set_quota.add_argument("max_quota", metavar="TOKENS", type=_tokens)
-    _add(verbs, "reset", _reset, "let the running period start anew, with 0 used")
-    report = _add(commands, "usage", _usage, "report what a client used", forms=("json", "csv"))
-    report.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
-    report.add_argument("--by", choices=list(report_rows.COLUMNS), default="day")
+    _add(actions, "reset", _reset, "restart the running period with 0 used")
+    usage = _add(subparsers, "usage", _usage, "report what a client used", forms=("json", "csv"))
+    usage.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
+    usage.add_argument("--by", choices=list(report_rows.COLUMNS), default="day")
 
 
 def _add(
-    commands: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
+    subparsers: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=what)
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=what)
     parser.set_defaults(run=_run, act=act)
     if one_client:
         parser.add_argument("client_id", metavar="CLIENT", type=identity)
@@ -61,7 +61,7 @@ def _add(
 
 
 def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    settings = configured(environ, log_level="WARNING")  # what was done is on stdout
+    settings = configured(environ, log_level="WARNING")  # stdout shows the change
     parsed.operator = Operator(f"cli:{environ.get('SUDO_USER') or _user()}", uuid.uuid4().hex)
     asyncio.run(_act(parsed, settings))
     return 0
@@ -116,11 +116,11 @@ async def _usage(clients: Clients, parsed: argparse.Namespace) -> None:
     await clients.look(account)
     report = Report(account, parsed.period or clients.period(), parsed.by)
     receipts = clients.receipts(account, report.period)
-    shown_at_once = report.by == "request" and sys.stdout.isatty()  # a count would be written between the rows
+    shown_at_once = report.by == "request" and sys.stdout.isatty()  # a progress count would be written between the rows
     found = stream_rows(receipts if shown_at_once else counted(receipts), report.by)
     if parsed.csv or parsed.json:
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever the terminal can show
+            sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever encoding the terminal has
         pieces = as_csv(report, found) if parsed.csv else as_json(report, found)
         async for chunk in chunks(pieces):
             sys.stdout.write(chunk)
@@ -143,12 +143,12 @@ async def _print_report(report: Report, rows: AsyncIterator[report_rows.Row]) ->
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # as in a container that runs as any number
+    except KeyError:  # a uid without an entry in /etc/passwd, as in some containers
         return str(os.getuid())
 
 
 def identity(text: str) -> str:
-    """An id as the API takes it, for argparse; raises its ArgumentTypeError."""
+    """The id, checked as the API does, for argparse. Raises ArgumentTypeError."""
     try:
         return accounts.identity(text, "it")
     except InvalidRequest as exc:

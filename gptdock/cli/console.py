@@ -1,16 +1,16 @@
-"""What people see of a command: aligned tables on stdout, and on stderr how far it is."""
+"""Aligned tables on stdout, and a progress count on stderr."""
 
 import sys
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-EVERY = 100  # things between two counts
+EVERY = 100  # items between two counts
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
 
 class Table:
-    """A head and rows below it: `client:<20` is a column of texts, 20 wide, `max:>12` one of numbers."""
+    """Prints a line of column names, then rows. `client:<20` is a column of text, 20 wide; `max:>12` of numbers."""
 
     def __init__(self, columns: str) -> None:
         names, forms = zip(*(column.split(":") for column in columns.split()), strict=True)
@@ -18,19 +18,18 @@ class Table:
         self.row(*names)
 
     def row(self, *cells: object) -> None:
-        """Print these cells, each in its column."""
         print(self._line(*cells).rstrip())
 
 
-async def counted(things: AsyncIterator[Thing]) -> AsyncIterator[Thing]:
-    """The same things, with a count of them that is rewritten, for somebody who waits at a terminal."""
+async def counted(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """The same items; if stderr is a terminal, a count of them is shown there until the last one."""
     if not sys.stderr.isatty():
-        async for thing in things:
-            yield thing
+        async for item in items:
+            yield item
         return
     count = 0
-    async for thing in things:
-        yield thing
+    async for item in items:
+        yield item
         count += 1
         if count % EVERY == 0:
             sys.stderr.write(f"\r{count} read")

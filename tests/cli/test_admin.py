@@ -1,6 +1,6 @@
-"""The commands of an operator on a DynamoDB.
+"""The operator's commands on a DynamoDB.
 
-Most run in a thread, since a process takes a second to start; those that depend on how it was started, in a process.
+Most run in a thread, because a process takes a second to start; those that depend on how it starts run in one.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "
 
 @pytest.fixture
 def printed(gptdock, dynamodb: str):
-    """Runs a command that must be well, and gives what it prints."""
+    """Runs a command that must succeed; returns its stdout."""
 
     async def output(*arguments: str) -> str:
         finished = await gptdock(environment(dynamodb), *arguments)
@@ -37,7 +37,7 @@ def printed(gptdock, dynamodb: str):
 
 
 async def charge(store: Store, *receipts: Receipt) -> None:
-    """A client's book with these receipts charged and put."""
+    """Open a book, charge these receipts to it and store them."""
     await store.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
     used = sum(receipt.tokens for receipt in receipts)
     write = Write("a", None, Lease(0, 0, 1, 1, receipts), left_by=-used, used_by=used)
@@ -49,7 +49,7 @@ def cells(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-async def test_a_client_is_made_shown_changed_and_listed(printed, store: Store):
+async def test_a_client_is_created_shown_changed_and_listed(printed, store: Store):
     made = await printed("client", "set-quota", "1234", "demo", "750000")
     shown = await printed("client", "show", "1234", "demo")
     changed = json.loads(await printed("client", "set-quota", "1234", "demo", "0", "--json"))
@@ -73,7 +73,7 @@ async def test_a_client_is_made_shown_changed_and_listed(printed, store: Store):
     assert cells(await printed("audit"))[-1][-1] == "0"
 
 
-async def test_who_used_sudo_is_the_one_who_made_the_change(tmp_path, dynamodb: str, store: Store):
+async def test_a_change_made_with_sudo_names_the_user_who_ran_it(tmp_path, dynamodb: str, store: Store):
     env = environment(dynamodb, SUDO_USER="alice")
     finished = await run("client", "set-quota", "1234", "demo", "5", cwd=tmp_path, env=env)
 
@@ -91,7 +91,7 @@ async def test_a_reset_is_shown_and_the_audit_agrees(printed, store: Store):
     assert cells(await printed("audit"))[-1][-1] == "0"
 
 
-async def test_a_list_for_programs_is_what_the_api_answers(printed, store: Store):
+async def test_a_list_as_json_is_what_the_api_answers(printed, store: Store):
     await store.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
 
     listed = json.loads(await printed("client", "list", "--json"))
@@ -124,7 +124,7 @@ async def test_usage_is_a_table_json_or_csv(printed, store: Store):
     ]
 
 
-async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb: str, store: Store):
+async def test_csv_and_json_are_utf_8_whatever_the_terminal_has(tmp_path, dynamodb: str, store: Store):
     await charge(store, RECEIPT._replace(user="zoë"))
 
     env = environment(dynamodb, PYTHONIOENCODING="ascii:strict")
@@ -135,7 +135,7 @@ async def test_what_is_for_programs_is_utf_8_wherever_it_goes(tmp_path, dynamodb
 
 
 @pytest.mark.parametrize("command", [("client", "show"), ("client", "reset"), ("usage",)])
-async def test_an_unknown_client_is_one_line(gptdock, dynamodb: str, command: tuple[str, ...]):
+async def test_an_unknown_client_is_reported_in_one_line(gptdock, dynamodb: str, command: tuple[str, ...]):
     finished = await gptdock(environment(dynamodb), *command, "1234", "nothing")
 
     assert finished == Finished(1, "", "gptdock: This client is not known for this product.\n")
@@ -158,7 +158,7 @@ async def test_an_unknown_client_is_one_line(gptdock, dynamodb: str, command: tu
         f"audit --client {'x' * 256}",
     ],
 )
-async def test_what_is_not_understood_is_told_before_anything_is_done(gptdock, arguments: str):
+async def test_arguments_that_are_wrong_are_rejected_before_anything_is_done(gptdock, arguments: str):
     finished = await gptdock({}, *arguments.split())
 
     assert (finished.code, finished.out) == (2, "")
@@ -171,7 +171,7 @@ async def test_an_id_may_look_like_a_number_below_zero(printed, store: Store):
     assert await store.read_max(Account("-7", "demo")) == 5
 
 
-async def test_without_a_dynamodb_a_command_says_so(gptdock):
+async def test_a_command_without_a_dynamodb_says_so(gptdock):
     finished = await gptdock(environment(), "client", "list")
 
     assert finished.code == 1
@@ -180,7 +180,7 @@ async def test_without_a_dynamodb_a_command_says_so(gptdock):
 
 
 @pytest.mark.parametrize("command", [("client", "list"), ("client", "show", "1", "p"), ("usage", "1", "p"), ("audit",)])
-async def test_without_the_tables_a_command_says_what_makes_them(gptdock, without_tables: str, command):
+async def test_a_command_without_tables_says_how_to_create_them(gptdock, without_tables: str, command):
     finished = await gptdock(environment(without_tables), *command)
 
     assert finished.code == 1
@@ -188,8 +188,8 @@ async def test_without_the_tables_a_command_says_what_makes_them(gptdock, withou
     assert finished.err.count("\n") == 1
 
 
-async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, store: Store):
-    """As `head` does."""
+async def test_a_reader_that_stops_gets_no_traceback(tmp_path, dynamodb: str, store: Store):
+    """As in `gptdock client list | head -1`."""
     await store.open_book(ACCOUNT, "all", 500, "now")
     near, far = socket.socketpair()
     far.close()
@@ -204,7 +204,7 @@ async def test_who_reads_no_further_gets_no_complaint(tmp_path, dynamodb: str, s
     assert (process.returncode, err) == (1, b"")
 
 
-async def test_a_terminal_that_cannot_show_an_id_is_shown_its_escapes(tmp_path, dynamodb: str, store: Store):
+async def test_a_terminal_that_cannot_show_an_id_gets_escapes(tmp_path, dynamodb: str, store: Store):
     ascii_only = environment(dynamodb, PYTHONIOENCODING="ascii")
     await store.open_book(Account("zoë", "🦆"), "all", 1, "now")
 

@@ -1,4 +1,4 @@
-"""The command line as a process: what it refuses, what it reads, how it stops."""
+"""The commands as a process: which settings they refuse, where they read them, how they stop."""
 
 import asyncio
 import shutil
@@ -22,7 +22,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 def assert_refused(finished: Finished, *words: str) -> None:
-    """It did not start, and said why in one line that tells no secret."""
+    """The command did not start, and said why in one line without secrets."""
     assert finished.code == 1
     [line] = finished.err.splitlines()
     assert line.startswith("gptdock: ")
@@ -76,7 +76,7 @@ async def test_a_missing_table_stops_the_start_with_one_line(tmp_path, without_t
 
 @pytest.mark.parametrize("content", [None, b"", b"\x1f\x8b corrupt"], ids=["missing", "empty", "corrupt"])
 async def test_a_broken_tokenizer_file_stops_the_start_with_one_line(tmp_path, content):
-    installed = shutil.copytree(tokens.DATA.parent, tmp_path / "gptdock")  # found first, as it is where we are
+    installed = shutil.copytree(tokens.DATA.parent, tmp_path / "gptdock")  # python -m finds this copy first
     file = installed / "data/o200k_base.tiktoken.gz"
     file.unlink()
     if content is not None:
@@ -92,7 +92,7 @@ async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy
     proxy.always = "hole"
     async with starting(tmp_path, environment(proxy.url)) as running:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await proxy.struck.wait()  # it looks for its tables
+            await proxy.struck.wait()  # it is looking for its tables
         for _ in range(signals):
             running.terminate()
         proxy.always = None
@@ -100,9 +100,7 @@ async def test_a_sigterm_during_the_start_ends_it_at_once(tmp_path, proxy: Proxy
         assert await running.ended() == 0
 
 
-async def test_the_garbage_collector_leaves_alone_what_lives_as_long_as_the_process(
-    tmp_path, dynamodb: str, store: Store
-):
+async def test_objects_that_live_as_long_as_the_process_are_not_collected(tmp_path, dynamodb: str, store: Store):
     program = """if True:
         import atexit, gc, sys
         from gptdock.__main__ import main
@@ -115,20 +113,20 @@ async def test_the_garbage_collector_leaves_alone_what_lives_as_long_as_the_proc
         assert (await running.logged("frozen"))["objects"] > 10_000
 
 
-async def test_a_descriptor_that_is_no_socket_stops_the_start_with_one_line(tmp_path):
+async def test_a_descriptor_that_is_not_a_socket_stops_the_start_with_one_line(tmp_path):
     finished = await run("serve", "--fd", "0", cwd=tmp_path, env=environment())
 
     assert_refused(finished, "socket")
 
 
-async def test_an_unknown_command_is_not_understood(gptdock):
+async def test_an_unknown_command_is_rejected(gptdock):
     finished = await gptdock(environment(), "server")
 
     assert finished.code == 2
     assert "invalid choice: 'server'" in finished.err
 
 
-async def test_tables_may_be_made_twice(tmp_path, without_tables: str):
+async def test_tables_may_be_created_twice(tmp_path, without_tables: str):
     first = await run("tables", cwd=tmp_path, env=environment(without_tables))
     second = await run("tables", cwd=tmp_path, env=environment(without_tables))
 
@@ -148,7 +146,7 @@ async def test_the_environment_wins_over_the_file_in_the_working_directory(tmp_p
     in_file = environment(dynamodb) | {"PRE_SHARED_KEY": "key-of-the-file"}
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in in_file.items()))
 
-    # An empty value is an unset one: here the file counts.
+    # An empty value counts as unset, so the file's is used.
     async with (
         serving(tmp_path, {"PRE_SHARED_KEY": KEY, "OPEN_AI_KEY": ""}) as running,
         aiohttp.ClientSession() as session,
@@ -162,7 +160,7 @@ async def test_the_environment_wins_over_the_file_in_the_working_directory(tmp_p
     assert statuses == [404, 403]
 
 
-async def test_without_a_dynamodb_it_serves_what_it_can(tmp_path, openai: SimulatedOpenAI):
+async def test_a_process_without_a_dynamodb_serves_what_it_can(tmp_path, openai: SimulatedOpenAI):
     async with serving(tmp_path, environment(openai=openai.url)) as running, aiohttp.ClientSession() as session:
         async with session.get(f"{running.url}/v1/health") as health:
             pass

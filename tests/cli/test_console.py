@@ -1,4 +1,4 @@
-"""What people see of a command."""
+"""The output of commands: tables, and a count of progress."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from gptdock.cli.console import Table, counted
 
 
-async def things(count: int) -> AsyncIterator[int]:
+async def items(count: int) -> AsyncIterator[int]:
     for number in range(count):
         yield number
 
 
 @contextmanager
 def terminal(monkeypatch) -> Iterator[int]:
-    """Let stderr be a terminal; yields what reads from it."""
+    """Make stderr a terminal; yields the descriptor that reads what is written to it."""
     reader, writer = os.openpty()
     with os.fdopen(reader, "rb") as kept, os.fdopen(writer, "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
@@ -30,9 +30,9 @@ def test_a_table_is_aligned_and_loses_nothing(capsys):
     assert capsys.readouterr().out == "name     tokens\na             5\nmuch longer -123456789\n"
 
 
-async def test_at_a_terminal_a_count_is_rewritten_and_then_gone(monkeypatch):
+async def test_a_count_at_a_terminal_is_rewritten_and_then_erased(monkeypatch):
     with terminal(monkeypatch) as fd:
-        found = [thing async for thing in counted(things(250))]
+        found = [item async for item in counted(items(250))]
         sys.stderr.flush()
 
         shown = b""
@@ -43,6 +43,6 @@ async def test_at_a_terminal_a_count_is_rewritten_and_then_gone(monkeypatch):
     assert shown == b"\r100 read\r200 read\r\033[K"
 
 
-async def test_without_a_terminal_nothing_is_counted(capsys):
-    assert [thing async for thing in counted(things(250))] == list(range(250))
+async def test_a_count_is_not_shown_without_a_terminal(capsys):
+    assert [item async for item in counted(items(250))] == list(range(250))
     assert capsys.readouterr() == ("", "")
