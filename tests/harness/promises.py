@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from tests.harness.world import ALLOWANCE, Process, World, actions, start
+from tests.harness.actions import actions
+from tests.harness.world import ALLOWANCE, Process, World, start
 
 Path = tuple[Any, ...]  # (the path before, the last label)
 

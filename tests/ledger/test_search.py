@@ -8,7 +8,7 @@ import pytest
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Book, Lease, Terms, Write
 from gptdock.ledger.lease_state import LeaseState, Phase
-from tests.harness import world
+from tests.harness import actions, world
 from tests.harness.promises import search, walk
 from tests.harness.world import GUARDS, World, start
 
@@ -56,13 +56,13 @@ def test_small_worlds_keep_their_promises_in_every_schedule(first: World):
 
 
 def _numbers_from_the_lease(monkeypatch: pytest.MonkeyPatch):
-    fresh = world._terms
+    fresh = actions._terms
 
     def terms(now: World, process: world.Process) -> Terms:
         lease = process.state.lease
         return fresh(now, process)._replace(number=abs(lease.number) + 1 if lease else 1)
 
-    monkeypatch.setattr(world, "_terms", terms)
+    monkeypatch.setattr(actions, "_terms", terms)
 
 
 def _no_resolving(monkeypatch: pytest.MonkeyPatch):
