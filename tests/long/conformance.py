@@ -14,7 +14,10 @@ CASES = (
     "tests/ledger/test_store.py",
     "tests/admin/test_audit.py",
     "tests/admin/test_clients*.py",
-    "tests/ledger/test_holds*.py",
+    "tests/ledger/test_holds.py",
+    "tests/ledger/test_book_loop.py",
+    "tests/ledger/test_outbox.py",
+    "tests/ledger/test_sweeper.py",
 )
 
 

@@ -1,0 +1,174 @@
+"""The loop of a book against moto's DynamoDB, with answers lost, late and refused in between."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+
+import pytest
+
+from gptdock.errors import LedgerUnavailable, QuotaExceeded
+from gptdock.ledger import backoff
+from gptdock.ledger.book_loop import COUNTED_AT_ONCE
+from gptdock.ledger.store import Store
+from gptdock.telemetry import logs
+from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.proxy import Fault, Proxy
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5, 10])
+async def test_lost_answers_charge_once(start: Start, store: Store, proxy: Proxy, monkeypatch, lost: int):
+    monkeypatch.setattr(backoff, "MOST_SECONDS", backoff.FIRST_SECONDS)
+    async with start() as ledger:
+        await spend(ledger, 1)
+        losses: list[Fault] = ["lose"] * lost
+        proxy.strike(*losses)
+        async with ledger.hold(claim()) as hold:
+            proxy.strike(*losses)
+            hold.settle(charge(42), "complete")
+
+        assert await numbers(ledger, store) == (957, 0, 43, 43)
+
+
+async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start, store: Store, proxy: Proxy):
+    """Shut out, it can no longer hold tokens for nobody."""
+    async with start(reserve_timeout=10) as ledger, start() as other:
+        await spend(ledger, 1)
+        async with other.hold(claim(880)):
+            proxy.strike("late")
+            with pytest.raises(QuotaExceeded):
+                await spend(ledger, 1, completion_tokens=600)
+        await other.settled()
+
+        assert await proxy.release() == [400]
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
+
+
+async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, store: Store, proxy: Proxy):
+    async with start(reserve_timeout=10) as ledger:
+        await spend(ledger, 1)
+        proxy.strike("late")
+        waiting = asyncio.create_task(spend(ledger, 42))
+        await proxy.struck.wait()
+        await proxy.release()
+        await waiting
+
+        assert await numbers(ledger, store) == (957, 0, 43, 43)
+
+
+@pytest.mark.parametrize("fault", ["hole", "throttle", "break", "lose"])
+async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
+    start: Start, store: Store, proxy: Proxy, fault
+):
+    async with start(reserve_timeout=0.3) as ledger:
+        await spend(ledger, 1)
+        proxy.always = fault
+        async with asyncio.timeout(10):
+            with pytest.raises(LedgerUnavailable):
+                await spend(ledger, 1)
+        proxy.always = None
+
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
+
+
+async def test_who_leaves_while_waiting_holds_nothing(start: Start, store: Store, proxy: Proxy):
+    async with start() as ledger:
+        await spend(ledger, 1)
+        proxy.strike("late", "late")
+        waiting = asyncio.create_task(spend(ledger, 42))
+        await proxy.struck.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+        assert await numbers(ledger, store) == (999, 0, 1, 1)
+
+
+async def test_a_settle_outlives_an_outage(start: Start, store: Store, proxy: Proxy):
+    async with start() as ledger:
+        async with ledger.hold(claim()) as hold:
+            proxy.always = "break"
+            hold.settle(charge(42), "complete")
+        await proxy.struck.wait()
+        proxy.always = None
+
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
+
+
+async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock):
+    async with start(progress_seconds=0.05) as ledger, ledger.hold(claim(500)) as hold:
+        hold.count_used = lambda: 123
+        clock.now += 50
+        book = await ledger.read(ACCOUNT, ledger.period())
+        while book.leases[ledger.process].will != 133:
+            book = await ledger.read(ACCOUNT, ledger.period())
+
+        assert book.leases[ledger.process].expires_at == NOON + 50 + 60
+
+
+async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, proxy: Proxy):
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append((record.getMessage(), logs.request_id.get()))
+
+    heard: list[tuple[str, str]] = []
+    listener = Listener()
+    async with start() as ledger:
+        await spend(ledger, 1)
+        await ledger.settled()
+        logs.request_id.set("of-another-request")
+        proxy.strike("break")
+        logging.getLogger("gptdock.ledger.book_loop").addHandler(listener)
+        try:
+            await spend(ledger, 1)
+        finally:
+            logging.getLogger("gptdock.ledger.book_loop").removeHandler(listener)
+
+    assert heard == [("commit not answered", "")]
+
+
+async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
+    def count_used(number: int) -> int:
+        counted.add(number)
+        begun.set()
+        if len(counted) == most:
+            done.set()
+        return 0
+
+    counted: set[int] = set()
+    most, begun, done = 3 * COUNTED_AT_ONCE, asyncio.Event(), asyncio.Event()
+    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
+        for number in range(most):
+            hold = await holds.enter_async_context(ledger.hold(claim(1)))
+            hold.count_used = partial(count_used, number)
+        counted.clear()
+        begun.clear()
+        done.clear()
+        await begun.wait()
+
+        async with ledger.hold(claim(1)):
+            assert len(counted) <= COUNTED_AT_ONCE + 1
+        async with asyncio.timeout(10):
+            await done.wait()  # the others' turn comes
+
+
+async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
+    """Each request counts its new text, which takes up to a millisecond; a client may have hundreds."""
+
+    def count_used() -> int:
+        turns.append(turn)
+        return 0
+
+    turns: list[int] = []
+    turn = 0
+    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
+        for _ in range(8):
+            hold = await holds.enter_async_context(ledger.hold(claim(1)))
+            hold.count_used = count_used
+        turns.clear()
+        async with asyncio.timeout(10):
+            while len(turns) < 8:
+                turn += 1
+                await asyncio.sleep(0)
+
+    assert len(set(turns[:8])) == 8

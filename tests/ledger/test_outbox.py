@@ -1,0 +1,38 @@
+"""The outbox against moto's DynamoDB, while receipts cannot be put."""
+
+import asyncio
+
+from gptdock.ledger.lease_state import MOST_RECEIPTS
+from gptdock.ledger.store import Store
+from tests.harness.ledgers import ACCOUNT, Start, numbers, spend
+from tests.harness.proxy import Fault, Proxy
+
+
+async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, store: Store, proxy: Proxy):
+    async with start() as ledger:
+        proxy.strike("throttle", "lose", operation="BatchWriteItem")
+        await spend(ledger, 42)
+
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
+
+
+async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: Store, proxy: Proxy):
+    proxy.strike("hole", operation="BatchWriteItem")
+    async with start() as ledger:
+        await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(60)))
+        book = await ledger.read(ACCOUNT, ledger.period())
+        assert len(book.leases[ledger.process].receipts) <= MOST_RECEIPTS
+
+        assert await numbers(ledger, store) == (940, 0, 60, 60)
+
+
+async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start, store: Store, proxy: Proxy):
+    """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
+    throttled: list[Fault] = ["throttle"] * 1000
+    proxy.strike(*throttled, operation="BatchWriteItem")
+    async with start() as ledger:
+        for _ in range(60):
+            await spend(ledger, 1)
+        proxy.faults.clear()
+
+        assert await numbers(ledger, store) == (940, 0, 60, 60)

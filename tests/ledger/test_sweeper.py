@@ -1,0 +1,138 @@
+"""What becomes of the leases of processes that are killed, paused, or have a wrong clock."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gptdock.ledger.book import Lease
+from gptdock.ledger.holds import Ledger
+from gptdock.ledger.store import Store
+from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.proxy import Proxy, proxied
+from tests.harness.service import NOBODY, make_settings, read_receipts
+
+
+@pytest.fixture
+async def doom(dynamodb: str) -> AsyncIterator[Proxy]:
+    """What will cut off the process that is killed, so that nothing it still does arrives."""
+    async with proxied(dynamodb) as doom:
+        yield doom
+
+
+@pytest.fixture
+async def doomed(doom: Proxy, store: Store) -> AsyncIterator[Store]:
+    """The store of the process that is killed."""
+    async with Store.connected(make_settings(doom.url, NOBODY)) as doomed:
+        yield doomed
+
+
+async def doom_when_settled(ledger: Ledger, doom: Proxy) -> None:
+    """Cut the process off once its book shows what it spent."""
+    while not (await ledger.read(ACCOUNT, ledger.period())).used:
+        continue
+    doom.always = "break"
+
+
+async def test_a_killed_process_is_charged_by_its_will(
+    start: Start, store: Store, clock: Clock, doom: Proxy, doomed: Store
+):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
+        hold.count_used = lambda: 2
+        doom.always = "break"
+    async with start() as other:
+        clock.now += 60 + 10 + 2
+
+        assert await numbers(other, store) == (1000 - 22, 0, 22, 22), "prompt 2 + 0.1 s x 200 tokens"
+
+
+async def test_a_killed_process_leaves_nothing_in_the_end(
+    start: Start, store: Store, clock: Clock, doom: Proxy, doomed: Store
+):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
+        hold.count_used = lambda: 2
+        await spend(killed, 42)
+        await doom_when_settled(killed, doom)
+    async with start() as other:
+        for _ in range(3):
+            clock.now += 4000
+            await numbers(other, store)
+
+        book = await other.read(ACCOUNT, other.period())
+        assert not book.leases
+        assert await numbers(other, store) == (1000 - 64, 0, 64, 64)
+
+
+async def test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used(
+    start: Start, store: Store, clock: Clock
+):
+    async with start() as paused, start() as other:
+        async with paused.hold(claim(300)) as hold:
+            clock.now += 60 + 10 + 2
+            swept = await numbers(other, store)
+            hold.settle(charge(77), "complete")
+
+        assert swept[1] == 0
+        assert swept[2] == swept[3] > 0
+        assert await numbers(paused, store) == (923, 0, 77, 77)
+
+
+async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew(
+    start: Start, store: Store, clock: Clock
+):
+    async with start(progress_seconds=0.1) as paused, start() as other:
+        async with paused.hold(claim(300)) as hold:
+            clock.now += 60 + 10 + 2
+            await numbers(other, store)
+            clock.now += 3600 + 10 + 2
+            await numbers(other, store)
+            hold.settle(charge(77), "complete")
+        await spend(paused, 5)
+
+        left, held, used, receipts = await numbers(paused, store)
+        assert (held, used, left) == (0, receipts, 1000 - receipts)
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_ends_sooner(
+    start: Start, store: Store, clock: Clock, jump: int
+):
+    async with start(quota_period="day", progress_seconds=0.05) as ledger, start() as other:
+        clock.now = NOON + 12 * 3600 - 1800 * (1 if jump > 0 else -1)  # so that it is another day afterwards
+        period, taken_at = ledger.period(), clock.now
+        async with ledger.hold(claim()) as hold:
+            clock.now += jump
+            async with asyncio.timeout(10):
+                while (await _lease(ledger, period)).number < 3:  # it was renewed meanwhile
+                    continue
+            lease = await _lease(ledger, period)
+            await other.read(ACCOUNT, period)
+            hold.settle(charge(42), "complete")
+        await ledger.settled()
+
+        book = await ledger.read(ACCOUNT, period)
+        assert (lease.held, lease.expires_at) == (100, max(taken_at, clock.now) + 60)
+        assert (book.left, book.held, book.used) == (958, 0, 42)
+        [receipt] = await read_receipts(store, ACCOUNT)
+        assert (receipt["tokens"], receipt["period"], ledger.period() != period) == (42, period, True)
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+async def test_another_s_clock_that_jumps_costs_a_living_process_nothing(start: Start, store: Store, jump: int):
+    """An hour ahead it sweeps what is open: that is revived and charged as it was."""
+    wrong = Clock()
+    async with start() as ledger, start(clock=wrong) as other:
+        async with ledger.hold(claim()) as hold:
+            wrong.now += jump
+            swept = await numbers(other, store)
+            await spend(other, 5)
+            hold.settle(charge(42), "complete")
+        await spend(ledger, 7)
+        await other.settled()
+
+        assert swept[1] == (0 if jump > 0 else 100)
+        assert await numbers(ledger, store) == (1000 - 54, 0, 54, 54)
+
+
+async def _lease(ledger: Ledger, period: str) -> Lease:
+    return (await ledger.read(ACCOUNT, period)).leases[ledger.process]
