@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -60,8 +61,9 @@ async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start:
 async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
     start: Start, store: Store, proxy: Proxy, fault
 ):
-    async with start(reserve_timeout=0.3) as ledger:
+    async with start() as ledger:
         await spend(ledger, 1)
+        ledger._settings = replace(ledger._settings, reserve_timeout=0.3)
         proxy.always = fault
         async with asyncio.timeout(10):
             with pytest.raises(LedgerUnavailable):
