@@ -4,12 +4,16 @@ import asyncio
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, QuotaExceeded
+from gptdock.ledger import holds
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.telemetry.metrics import TOKENS_CHARGED
-from tests.harness.ledgers import ACCOUNT, Clock, Start, charge, claim, numbers, spend
+from tests.harness.ledger_process import PASSES, Process, cancelled
+from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.memory_store import Tables
 from tests.harness.proxy import Proxy
 
 
@@ -129,3 +133,19 @@ async def test_an_unknown_client_is_not_found(start: Start):
     async with start() as ledger:
         with pytest.raises(ClientNotFound):
             await ledger.read(ACCOUNT, "all")
+
+
+async def test_another_client_is_served_while_all_remembered_books_are_busy(monkeypatch: pytest.MonkeyPatch):
+    """As in an outage of DynamoDB, which leaves the book of each client that asked busy until it ends."""
+    monkeypatch.setattr(holds, "MOST_BOOKS", 1)
+    process = Process(Tables(), 100, lambda: NOON)
+    process.ask("r1", 0, 5)
+    process.ask("r2", 0, 5, Account("c2", "p1"))
+
+    for _ in range(PASSES):
+        await asyncio.sleep(0)
+
+    try:
+        assert [request.task.done() for request in process.requests] == [False, False], "they wait for the store"
+    finally:
+        await cancelled([*process.tasks, *(request.task for request in process.requests)])

@@ -1,0 +1,113 @@
+"""What must hold of books, leases and receipts under the `machine` of the ledger, at every step and at rest."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from gptdock.ledger.book import Book, Lease, Receipt
+from gptdock.ledger.holds import Hold
+from tests.harness.ledger_process import ALLOWANCE, Process, Request
+from tests.harness.memory_store import Applied, Key, Tables
+from tests.harness.world import verb
+
+
+def wrong(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
+    for key, book in tables.books.items():
+        if book.left + book.used + book.held != book.max:
+            yield f"left + used + held != max: {book}"
+        if sum(receipt.tokens for receipt in _receipts(tables, key, book)) != book.used:
+            yield f"receipts, put or in the book, do not sum to used: {book}"
+        for _, lease, opened in _admitted(tables, living, key, book):
+            held = sum(hold for hold, _ in opened)  # 0: settled, nothing to charge, so its empty lease may go
+            if held and (lease is None or (lease.number > 0 and lease.held < held)):
+                yield f"admitted without its tokens in the book: {opened}, {lease}"
+
+
+def wrongly_willed(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
+    for key, book in tables.books.items():
+        for process, lease, opened in _admitted(tables, living, key, book):
+            will = sum(min(hold, generated + ALLOWANCE) for hold, generated in opened)
+            if lease and lease.number > 0 and (lease.will != will or lease.expires_at < process.clock()):
+                yield f"renewed: not the will of {opened}: {lease}"
+
+
+def _admitted(
+    tables: Tables, living: Sequence[Process], key: Key, book: Book
+) -> Iterator[tuple[Process, Lease | None, list[tuple[int, int]]]]:
+    """Each living process with its lease, and hold and generated tokens of its requests that must be in it."""
+    charged = {_request_id(receipt) for receipt in _receipts(tables, key, book)}
+    for process in living:
+        ours = [request for request in process.requests if request.key == key and not request.is_final]
+        ours = [r for r in ours if r.is_open or (r.is_settled and r.claim.request_id not in charged)]
+        if opened := [(_held(request.hold, request), request.generated) for request in ours if request.hold]:
+            yield process, book.leases.get(process.ledger.process), opened
+
+
+def _receipts(tables: Tables, key: Key, book: Book) -> Collection[Receipt]:
+    """Put, or in the book."""
+    in_book = {receipt.key: receipt for lease in book.leases.values() for receipt in lease.receipts}
+    return {**tables.usage.get(key, {}), **in_book}.values()
+
+
+def wrong_when_settled(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
+    for process in living:
+        if process.ledger._tasks():
+            yield "settled: a process is busy"
+        for key, book in tables.books.items():
+            lease = book.leases.get(process.ledger.process)
+            put = tables.usage.get(key, {})
+            if lease and (lease.held or any(receipt.key not in put for receipt in lease.receipts)):
+                yield f"settled: a process lives and leaves {lease}"
+
+
+def wrong_at_rest(tables: Tables, processes: Iterable[Process]) -> Iterator[str]:
+    for key, book in tables.books.items():
+        receipts = tables.usage.get(key, {}).values()
+        if book.leases or book.held:
+            yield f"at rest: still there: {book.leases}"
+        if sum(receipt.tokens for receipt in receipts) != book.used:
+            yield f"at rest: receipts do not sum to used: {book}"
+        for process in processes:
+            ours = [receipt for receipt in receipts if receipt.process == process.ledger.process]
+            yield from _wrongly_charged(process, key, ours)
+
+
+def wrongly_applied(applied: Applied) -> Iterator[str]:
+    if applied.write.new_holds and applied.after.left < 0:
+        yield f"left < 0 by a hold: {applied}"
+    if applied.write.used_by < 0 and verb(applied.write) != "revive":
+        yield f"used fell: {applied}"
+
+
+def _wrongly_charged(process: Process, key: Key, receipts: Sequence[Receipt]) -> Iterator[str]:
+    charged = {_request_id(receipt): receipt.tokens for receipt in receipts if receipt.source == "upstream"}
+    wills = sum(receipt.tokens for receipt in receipts if receipt.source != "upstream")
+    requests = [request for request in process.requests if request.key == key and not request.is_final]
+    for request in requests:
+        tokens = charged.get(request.claim.request_id, 0 if process.lives else request.generated)
+        if tokens != request.generated:
+            yield f"at rest: {request.claim.request_id} is charged {tokens}, not {request.generated}"
+    if key in process.away:
+        return
+    if process.lives and wills:
+        yield f"at rest: a process lives, and wills of {wills} tokens are charged"
+    unsettled = [request for request in requests if request.claim.request_id not in charged]
+    if wills < sum(_covered(request) for request in unsettled):
+        yield f"at rest: a dead process is charged {wills} for {[_covered(request) for request in unsettled]}"
+    if wills > sum(max(request.told, request.generated) + ALLOWANCE for request in unsettled):
+        yield f"at rest: a dead process is charged {wills}, more than its wills"
+
+
+def _request_id(receipt: Receipt) -> str:
+    return receipt.key.split("#")[1]
+
+
+def _covered(request: Request) -> int:
+    """What was generated, as far as the last commit could know of it."""
+    if request.hold is None:
+        return 0
+    known = request.process.covered[request.key].get(request, 0) + ALLOWANCE
+    return min(request.generated, request.hold.tokens, known)
+
+
+def _held(hold: Hold, request: Request) -> int:
+    """Once it is settled, and only its receipt waits for room in the outbox, a request holds no more than it costs."""
+    return min(hold.tokens, request.generated) if request.is_settled else hold.tokens
