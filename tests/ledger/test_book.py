@@ -3,25 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptdock.ledger import periods, verbs
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt
 
-ASKS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Demand(full, least)))
+DEMANDS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Demand(full, least)))
 
 
-def test_an_ask_is_an_upper_bound_and_a_minimal_answer():
+def test_a_demand_is_an_upper_bound_and_a_minimal_answer():
     assert Demand.of(prompt_tokens=100, completion_tokens=1000) == Demand(full=1108, least=124)
 
 
-def test_an_answer_that_is_short_anyway_has_no_lesser_form():
+def test_a_demand_for_a_short_answer_has_no_lesser_form():
     assert Demand.of(prompt_tokens=100, completion_tokens=10) == Demand(full=118, least=118)
 
 
-def test_all_ask_in_full_while_nobody_knows_what_is_left():
+def test_demands_are_held_in_full_while_the_room_is_unknown():
     assert verbs.fit([(1, Demand(50, 10)), (2, Demand(70, 10))], None) == {1: 50, 2: 70}
 
 
-def test_the_last_that_fits_is_cut_to_what_is_left():
+def test_the_last_demand_that_fits_is_cut_to_what_is_left():
     assert verbs.fit([(1, Demand(50, 10)), (2, Demand(50, 10)), (3, Demand(50, 10))], 75) == {1: 50, 2: 25}
 
 
@@ -29,12 +29,12 @@ def test_a_smaller_request_may_fit_where_an_earlier_one_did_not():
     assert verbs.fit([(1, Demand(50, 40)), (2, Demand(20, 10))], 30) == {2: 20}
 
 
-@given(st.lists(ASKS), st.integers(-10, 500))
-def test_what_fits_is_never_more_than_there_is_room_for(asks: list[Demand], room: int):
-    holds = verbs.fit(list(enumerate(asks)), room)
+@given(st.lists(DEMANDS), st.integers(-10, 500))
+def test_holds_that_fit_are_never_more_than_there_is_room_for(demands: list[Demand], room: int):
+    holds = verbs.fit(list(enumerate(demands)), room)
 
     assert sum(holds.values()) <= max(0, room)
-    assert all(asks[i].least <= tokens <= asks[i].full for i, tokens in holds.items())
+    assert all(demands[i].least <= tokens <= demands[i].full for i, tokens in holds.items())
 
 
 def test_a_sweep_charges_the_will_and_frees_the_rest():
@@ -48,7 +48,7 @@ def test_a_sweep_charges_the_will_and_frees_the_rest():
     assert [receipt.tokens for receipt in write.lease.receipts] == [30]
 
 
-def test_a_sweep_says_the_same_whoever_sends_it_again():
+def test_a_sweep_is_the_same_write_whoever_sends_it():
     lease = Lease(held=100, will=30, number=7, expires_at=1000)
 
     assert verbs.sweep("p", lease, 2000, 3600) == verbs.sweep("p", lease, 2000, 3600)
@@ -74,7 +74,3 @@ def test_a_reset_gives_back_what_was_used_and_says_so():
     change = verbs.reset(70, receipt)
 
     assert (change.left_by, change.used_by, change.receipt.tokens) == (70, -70, -70)
-
-
-def test_moments_sort_as_text_and_start_like_their_period():
-    assert periods.moment(1795400000.1239) == "2026-11-23T02:13:20.123Z"

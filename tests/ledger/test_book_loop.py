@@ -31,7 +31,7 @@ async def test_lost_answers_charge_once(start: Start, store: Store, proxy: Proxy
         assert await numbers(ledger, store) == (957, 0, 43, 43)
 
 
-async def test_nobody_is_denied_while_a_lost_hold_may_still_arrive(start: Start, store: Store, proxy: Proxy):
+async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(start: Start, store: Store, proxy: Proxy):
     """Shut out, it can no longer hold tokens for nobody."""
     async with start(reserve_timeout=10) as ledger, start() as other:
         await spend(ledger, 1)
@@ -58,7 +58,7 @@ async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start:
 
 
 @pytest.mark.parametrize("fault", ["hole", "throttle", "break", "lose"])
-async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
+async def test_a_hold_without_an_answer_is_refused_in_time_and_given_back(
     start: Start, store: Store, proxy: Proxy, fault
 ):
     async with start() as ledger:
@@ -73,7 +73,7 @@ async def test_a_hold_that_cannot_be_told_is_refused_in_time_and_given_back(
         assert await numbers(ledger, store) == (999, 0, 1, 1)
 
 
-async def test_who_leaves_while_waiting_holds_nothing(start: Start, store: Store, proxy: Proxy):
+async def test_a_caller_who_leaves_while_waiting_holds_nothing(start: Start, store: Store, proxy: Proxy):
     async with start() as ledger:
         await spend(ledger, 1)
         proxy.strike("late", "late")
@@ -108,7 +108,7 @@ async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock)
         assert book.leases[ledger.process].expires_at == NOON + 50 + 60
 
 
-async def test_what_a_book_s_loop_logs_is_of_no_single_request(start: Start, proxy: Proxy):
+async def test_the_loop_of_a_book_logs_for_no_single_request(start: Start, proxy: Proxy):
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             heard.append((record.getMessage(), logs.request_id.get()))
@@ -154,7 +154,7 @@ async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: S
             await done.wait()  # the others' turn comes
 
 
-async def test_progress_lets_the_loop_breathe_between_requests(start: Start):
+async def test_progress_gives_way_to_other_tasks_after_each_request(start: Start):
     """Each request counts its new text, which takes up to a millisecond; a client may have hundreds."""
 
     def count_used() -> int:

@@ -74,7 +74,7 @@ async def test_only_the_first_end_of_a_hold_counts(start: Start, store: Store):
         assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
-async def test_of_many_at_once_those_that_fit_are_admitted(start: Start, store: Store, proxy: Proxy):
+async def test_requests_that_come_at_once_are_admitted_as_far_as_they_fit(start: Start, store: Store, proxy: Proxy):
     async def ask(ledger: Ledger) -> bool:
         try:
             async with ledger.hold(claim()):
@@ -101,7 +101,7 @@ async def test_the_last_hold_is_cut_to_what_is_left(start: Start):
             assert hold.completion_tokens == 40
 
 
-async def test_what_is_left_must_hold_a_minimal_answer(start: Start):
+async def test_a_hold_is_denied_if_a_minimal_answer_does_not_fit(start: Start):
     async with start() as ledger:
         await spend(ledger, 975)
         with pytest.raises(QuotaExceeded):

@@ -32,7 +32,7 @@ def _random_write(rng: random.Random) -> Write:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_dynamodb_decides_as_the_reference_does(store: Store, seed: int):
+async def test_a_write_is_applied_by_dynamodb_as_by_the_reference(store: Store, seed: int):
     rng = random.Random(seed)
     await store.open_book(ACCOUNT, "all", 10, "now")
     book = Book(10, 10, 0)

@@ -26,7 +26,7 @@ async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: 
         assert await numbers(ledger, store) == (940, 0, 60, 60)
 
 
-async def test_while_receipts_cannot_be_put_nobody_is_denied_for_it(start: Start, store: Store, proxy: Proxy):
+async def test_receipts_that_cannot_be_put_deny_no_request(start: Start, store: Store, proxy: Proxy):
     """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
     throttled: list[Fault] = ["throttle"] * 1000
     proxy.strike(*throttled, operation="BatchWriteItem")

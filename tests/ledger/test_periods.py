@@ -1,4 +1,4 @@
-"""Periods: pure."""
+"""Periods, and how moments are written."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +43,7 @@ def test_years_and_leap_days_end_where_they_should(period, end):
     assert periods.end(period) == datetime.fromisoformat(f"{end}T00:00:00Z")
 
 
-def test_midnight_is_utc_s_and_belongs_to_the_new_day():
+def test_midnight_is_in_utc_and_belongs_to_the_new_day():
     midnight = datetime(2026, 11, 24, tzinfo=UTC).timestamp()
 
     assert periods.current("day", midnight - 0.001) == "2026-11-23"
@@ -96,7 +96,7 @@ def test_a_period_is_known_by_its_name(text: str):
         "٢٠٢٦-11",
     ],
 )
-def test_what_is_no_date_is_no_period(text: str):
+def test_a_text_that_is_not_a_date_is_not_a_period(text: str):
     assert not periods.is_period(text)
 
 
@@ -104,3 +104,7 @@ def test_an_end_is_shown_as_a_moment_and_all_has_none():
     assert periods.resets_at("2026-11") == "2026-12-01T00:00:00Z"
     assert periods.resets_at("2026-12-31") == "2027-01-01T00:00:00Z"
     assert periods.resets_at("all") is None
+
+
+def test_moments_sort_as_text_and_start_like_their_period():
+    assert periods.moment(1795400000.1239) == "2026-11-23T02:13:20.123Z"

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
@@ -13,6 +14,7 @@ from tests.harness.service import NOBODY, make_settings, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 FIRST = Write("a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, new_holds={1: 5})
+RECEIPT = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)
 
 
 async def test_creating_tables_again_changes_nothing(store: Store):
@@ -38,15 +40,11 @@ async def test_another_prefix_is_for_other_tables(store: Store, dynamodb: str):
     assert await store.read_max(ACCOUNT) is None
 
 
-def test_a_fault_without_a_cause_is_what_it_says():
-    assert LedgerUnavailable(fault="UnprocessedItems").fault == "UnprocessedItems"
-
-
-async def test_a_write_to_a_book_that_is_not_there_says_so(store: Store):
+async def test_a_write_to_a_missing_book_is_refused_without_a_book(store: Store):
     assert await store.send(ACCOUNT, "all", FIRST) == Result(False, None)
 
 
-async def test_many_who_open_a_book_open_one(store: Store):
+async def test_a_book_that_many_open_at_once_is_opened_once(store: Store):
     await asyncio.gather(*(store.open_book(ACCOUNT, "all", most, "now") for most in range(100, 120)))
 
     book, standing = await store.read(ACCOUNT, "all"), await store.read_max(ACCOUNT)
@@ -98,13 +96,26 @@ async def test_whatever_is_no_clear_answer_is_ledger_unavailable(behind: Store, 
 
 
 async def test_receipts_may_be_put_again(store: Store):
-    receipt = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "p", 3)
-
     for _ in range(2):
-        await store.put_receipts([(ACCOUNT, "all", receipt)])
+        await store.put_receipts([(ACCOUNT, "all", RECEIPT)])
 
     [item] = await read_receipts(store, ACCOUNT)
     assert (item["receipt"], item["tokens"], item["commit"], item["period"]) == ("k", 12, 3, "all")
+
+
+async def test_receipts_that_were_left_unprocessed_are_not_put(aiohttp_raw_server):
+    """DynamoDB may answer a batch with 200 and leave some of it, or all, as when it is throttled."""
+
+    async def leave(request: web.BaseRequest) -> web.Response:
+        left = (await request.json())["RequestItems"]
+        return web.json_response({"UnprocessedItems": left}, content_type="application/x-amz-json-1.0")
+
+    server = await aiohttp_raw_server(leave)
+    async with Store.connected(make_settings(str(server.make_url("")).rstrip("/"), NOBODY)) as throttled:
+        with pytest.raises(LedgerUnavailable) as raised:
+            await throttled.put_receipts([(ACCOUNT, "all", RECEIPT)])
+
+    assert raised.value.fault == "UnprocessedItems"
 
 
 async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(store: Store, monkeypatch):

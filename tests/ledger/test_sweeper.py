@@ -94,7 +94,7 @@ async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
-async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_ends_sooner(
+async def test_a_clock_that_jumps_changes_no_charge_and_ends_no_lease_sooner(
     start: Start, store: Store, clock: Clock, jump: int
 ):
     async with start(quota_period="day", progress_seconds=0.05) as ledger, start() as other:
@@ -118,7 +118,7 @@ async def test_a_clock_that_jumps_during_a_hold_changes_no_charge_and_no_lease_e
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
-async def test_another_s_clock_that_jumps_costs_a_living_process_nothing(start: Start, store: Store, jump: int):
+async def test_a_clock_that_jumps_elsewhere_costs_a_living_process_nothing(start: Start, store: Store, jump: int):
     """An hour ahead it sweeps what is open: that is revived and charged as it was."""
     wrong = Clock()
     async with start() as ledger, start(clock=wrong) as other:
