@@ -80,7 +80,8 @@ async def test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used(
 async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew(
     start: Start, store: Store, clock: Clock
 ):
-    async with start(progress_seconds=0.1) as paused, start() as other:
+    """What was open is final: charged by its will, here the whole hold, and not again when it ends."""
+    async with start(progress_seconds=20) as paused, start() as other:
         async with paused.hold(claim(300)) as hold:
             clock.now += 60 + 10 + 2
             await numbers(other, store)
@@ -89,8 +90,30 @@ async def test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew
             hold.settle(charge(77), "complete")
         await spend(paused, 5)
 
-        left, held, used, receipts = await numbers(paused, store)
-        assert (held, used, left) == (0, receipts, 1000 - receipts)
+        assert await numbers(paused, store) == (1000 - 315, 0, 315, 315)
+
+
+async def test_a_commit_sweeps_what_a_killed_process_held(
+    start: Start, store: Store, clock: Clock, doom: Proxy, doomed: Store
+):
+    async with start(settled=False, store=doomed, progress_seconds=0.1) as killed, killed.hold(claim(300)) as hold:
+        hold.count_used = lambda: 2
+        doom.always = "break"
+    async with start() as other:
+        clock.now += 60 + 10 + 2
+        await spend(other, 5)
+
+    book = await store.read(ACCOUNT, "all")
+    assert book
+    assert (book.held, book.used) == (0, 22 + 5)
+
+
+async def test_a_process_leaves_its_own_lease_alone_when_it_expired(start: Start, clock: Clock):
+    async with start(progress_seconds=20) as ledger, ledger.hold(claim()):
+        clock.now += 60 + 10 + 2
+        book = await ledger.read(ACCOUNT, ledger.period())
+
+        assert (book.held, book.used) == (100, 0)
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
