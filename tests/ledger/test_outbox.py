@@ -20,7 +20,8 @@ async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: 
     proxy.strike("hole", operation="BatchWriteItem")
     async with start() as ledger:
         await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(60)))
-        book = await ledger.read(ACCOUNT, ledger.period())
+        while (book := await ledger.read(ACCOUNT, ledger.period())).used < MOST_RECEIPTS:
+            continue
         assert len(book.leases[ledger.process].receipts) <= MOST_RECEIPTS
 
         assert await numbers(ledger, store) == (940, 0, 60, 60)
