@@ -1,8 +1,8 @@
 """Calls DynamoDB for `store`: the only room that knows aiobotocore.
 
-Every call ends within CALL_SECONDS. What is not a clear answer raises LedgerUnavailable: the call may have been
-applied, or may still be. botocore itself never repeats a call (DESIGN 3: it could not tell whether the first had won).
-A refusal is a clear answer, and raises Refused.
+Every call ends within CALL_SECONDS. Whatever is not a clear answer raises LedgerUnavailable: the call may have been
+applied, or may still be. botocore never repeats a call by itself: it could not tell whether the first had won. A
+refusal is a clear answer, and raises Refused.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def connect(settings: Settings) -> AsyncIterator[Any]:
 
 @functools.cache
 def _session() -> AioSession:
-    return get_session()  # one a process: for each, botocore parses megabytes of JSON anew
+    return get_session()  # one for the process: for each, botocore parses megabytes of JSON anew
 
 
 async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ async def pages(client: Any, operation: str, **parameters: Any) -> AsyncIterator
 
 
 async def create_table(client: Any, name: str, hash_key: str, range_key: str) -> None:
-    """Create this table and wait until it is there; one that is there already stays as it is."""
+    """Create this table and wait until it exists; an existing one stays as it is."""
     keys = ((hash_key, "HASH"), (range_key, "RANGE"))
     try:
         await call(client, "describe_table", TableName=name)

@@ -1,4 +1,4 @@
-"""Waiting longer after each failure, with full jitter, never longer than two seconds (DESIGN 4: drain relies on it)."""
+"""Waits that grow after each failure, with full jitter, and never exceed two seconds: a stop has 10 s for settles."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ MOST_SECONDS = 2.0
 
 
 class Backoff:
-    """How long to wait after each of several failures in a row."""
+    """The waits after several failures in a row."""
 
     def __init__(self) -> None:
         self._ceiling = FIRST_SECONDS
@@ -19,5 +19,4 @@ class Backoff:
         self._ceiling = min(2 * self._ceiling, MOST_SECONDS)
 
     def reset(self) -> None:
-        """The next failure is a first one again."""
         self._ceiling = FIRST_SECONDS

@@ -1,23 +1,8 @@
-"""Pure: a client's book and the leases on it, as values.
+"""Pure: a client's book with its leases, and what changes them, as values. The theory is in `gptdock.ledger`.
 
-A book is one client's numbers for one product and period. Each process that serves the client has one lease on it:
-what it holds, its will (what to charge if it is never heard of again) and the receipts not yet known to be put.
-`left + used + sum(held) = max`, always.
-
-Every write to a lease has one form: if its number is `expected_number` (None: if there is no lease), then
-`left += left_by`, `used += used_by`, lease := the new one. What an operator does is a `Change`: once only, since its
-receipt must be new.
-
-| verb   | by                       | what                                                       | also needs       |
-|--------|--------------------------|------------------------------------------------------------|------------------|
-| commit | its process              | all that waits: holds, settles, progress, releases at once | new holds fit    |
-| revive | its process, number < 0  | a commit without new holds that takes back what was swept  |                  |
-| sweep  | who sees it end, held    | charges the will, frees the rest, number := -number        |                  |
-| remove | who sees it end, empty   | takes the lease away and raises the fence to its expiry    | all receipts put |
-| set    | an operator              | `max` and `left` by the difference, as a receipt says      | `max` as read    |
-| reset  | an operator              | gives what was used back, as a receipt says                | so much is used  |
-
-What a process knows of its own lease, and what it learns from answers, is the room `side`.
+Every write of a process has one form, `Write`: if the number of the lease is `expected_number` (None: if there is no
+lease), then `left += left_by`, `used += used_by`, lease := the new one. What an operator does is a `Change`, which is
+applied once, since its receipt must be new. `verbs` makes both.
 """
 
 from collections.abc import Mapping
@@ -31,9 +16,9 @@ MARGIN_TOKENS = 8  # what our count of a prompt may be short of the upstream's
 LEAST_COMPLETION_TOKENS = 16  # a minimal answer
 
 
-# What says how much a receipt charges: the upstream, our count, a will charged or taken back, an operator.
+# Where the number of a charge comes from: the upstream, our count, a will charged or taken back, an operator.
 Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset"]
-# How a request ended, in logs, metrics and receipts: an error goes by its code, also one that came within a stream.
+# How a request ended, in logs, metrics and receipts. An error is named by its code, also one within a stream.
 Outcome = Literal["complete", "caller_left", "released"] | Code
 
 
@@ -47,13 +32,13 @@ class Receipt(NamedTuple):
     user: str
     model: str
     source: Source
-    outcome: str  # an Outcome; of a lease or an operator its source, or what was changed into what
+    outcome: str  # an Outcome; for a lease its source, for an operator the source or `old max -> new max`
     process: str
     commit: int = 0
 
 
 class Client(NamedTuple):
-    """An account with its standing quota in tokens; books that are new begin with it."""
+    """An account with its standing quota in tokens, which its new books begin with."""
 
     account: Account
     max_quota: int
@@ -61,7 +46,7 @@ class Client(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """One process's part of a book: tokens `held` and to charge by `will`, expiry in epoch seconds."""
+    """One process's part of a book: `held` and `will` in tokens, `expires_at` in Unix seconds."""
 
     held: int
     will: int
@@ -87,7 +72,10 @@ class Book:
 
 
 class Write(NamedTuple):
-    """One conditional update of a book; `needed` is the least `left` it needs, `new_holds` the new holds in it."""
+    """One conditional update of a book. `needed` is the least `left` for it; None: it may take `left` below 0.
+
+    `new_holds` are tokens by request id, `ends` the requests that it ends; the book does not store either.
+    """
 
     process: str
     expected_number: int | None
@@ -100,12 +88,12 @@ class Write(NamedTuple):
     ends: tuple[int, ...] = ()
 
     def is_in(self, lease: Lease) -> bool:
-        """Whether the lease, as found in the book, shows that this write was applied (swept since, or not)."""
+        """Whether the lease, as found in the book, shows that this write was applied, also if it was swept since."""
         return self.lease is not None and abs(lease.number) == self.lease.number
 
 
 class Change(NamedTuple):
-    """What an operator does to a book, together with its receipt, which must be new; `old_max`: as `max` must be."""
+    """What an operator does to a book, with a receipt that must be new; `max` must be `old_max`, if that is given."""
 
     receipt: Receipt
     left_by: int
@@ -115,22 +103,22 @@ class Change(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """A wish for a hold: tokens for the full answer, and for a minimal one."""
+    """What a request asks to hold, in tokens: for the full answer, and at least, for a minimal one."""
 
     full: int
     least: int
 
     @classmethod
     def of(cls, prompt_tokens: int, completion_tokens: int) -> "Demand":
-        """The upper bound of what a request may use, and the least that is worth sending (DESIGN 3)."""
+        """The demand of a request whose prompt was counted, for an answer of at most `completion_tokens`."""
         base = prompt_tokens + MARGIN_TOKENS
         return cls(base + completion_tokens, base + min(completion_tokens, LEAST_COMPLETION_TOKENS))
 
 
 class Terms(NamedTuple):
-    """What a write is decided with besides the book: a fresh number, the time in epoch seconds, what leases are given.
+    """What a commit is decided with besides the state: a fresh number, the time in Unix seconds, the life of a lease.
 
-    `allowance` is what a will adds, in tokens, for what comes before the next commit.
+    `allowance` is what a will adds for each open request, in tokens, for the time until the next commit.
     """
 
     number: int

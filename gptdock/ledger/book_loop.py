@@ -1,7 +1,8 @@
-"""One loop a book: gather what waits, let `lease_state` decide the commit, send it, and learn from the answer.
+"""The loop of a book: gather what waits, let `lease_state` decide the commit, send it, and learn from the answer.
 
-All requests of a client that wait meanwhile go into the next commit (group commit): one UpdateItem for any number of
-holds and settles, one in flight. The loop runs while the book has requests, and is started again by the next one.
+One commit is in flight at a time. All that arrives while it is goes into the next one: one UpdateItem for any number of
+holds and settles. The loop runs while the book has requests, and is started again by the next one. The rules are in
+`gptdock.ledger`.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-COUNTED_AT_ONCE = 16  # open requests, while holds wait
+COUNTED_AT_ONCE = 16  # open requests whose text is counted before holds that wait get their turn
 
 
 class Admission(NamedTuple):
@@ -37,7 +38,7 @@ class Admission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What all loops of a process share: its id, its commit numbers, the time, and what leases are given."""
+    """What all loops of a process share: its id, its commit numbers, the time, and the terms of its leases."""
 
     process: str
     numbers: Iterator[int]
@@ -72,18 +73,18 @@ class BookLoop:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is open, waits, or is in flight."""
+        """Whether nothing is open, waiting or in flight."""
         return self.task is None or self.task.done()
 
     @property
     def unsettled(self) -> int:
-        """Requests that ended, but not yet in the book."""
+        """The number of requests that ended and are not yet charged in the book."""
         return sum(request.phase is Phase.ENDED for request in self._state.requests.values())
 
     async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int]) -> Admission:
         """Wait until the hold is in the book. Raises QuotaExceeded if it does not fit.
 
-        `count_used` tells at any later time how many tokens were surely used. Cancelled, the request gives its hold up.
+        `count_used` returns how many tokens were surely used by then. If cancelled, the request gives its hold up.
         """
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = admission
@@ -99,7 +100,7 @@ class BookLoop:
             del self._waiting[request_id]
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
-        """Charge what the receipt says instead of the hold; without one, release it. The first word counts."""
+        """Replace the hold by the charge of the receipt, or release it without one. Only the first end counts."""
         if self._count_used.pop(request_id, None) is None:
             return
         if receipt is None:
@@ -139,9 +140,9 @@ class BookLoop:
             return
 
     async def _progress(self) -> bool:
-        """Whether leases and wills are due for renewal; if so, with what was used by now.
+        """Whether the renewal is due and all requests are counted; if so, the state has what was used by now.
 
-        Not yet if holds wait: after a few counts, of which 1000 take half a second, their commit comes first.
+        While holds wait, only a few are counted before their commit: 1000 counts take half a second.
         """
         now = asyncio.get_running_loop().time()
         if now < self._renew_at:
@@ -150,7 +151,7 @@ class BookLoop:
         for number, request_id in enumerate(uncounted, 1):
             if count_used := self._count_used.get(request_id):
                 self._counted[request_id] = count_used()
-            await asyncio.sleep(0)  # each counts text: 500 of them at once would block the loop for 0.6 s
+            await asyncio.sleep(0)  # counting 500 requests at once would block the event loop for 0.6 s
             if number >= COUNTED_AT_ONCE and any(not admission.done() for admission in self._waiting.values()):
                 return False
         self._renew_at = now + self._rules.progress_seconds
@@ -191,7 +192,7 @@ class BookLoop:
         self._sweeper.saw(self.account, self.period, book)
 
     def _tell(self, book: Book) -> None:
-        """Answer those that wait: a request that is open is admitted, one that is gone was denied."""
+        """Answer the requests that wait: one that is open was admitted, one that is gone was denied."""
         for request_id, admission in self._waiting.items():
             request = self._state.requests.get(request_id)
             if admission.done():

@@ -1,7 +1,7 @@
 """Pure: what a completion is charged: what the upstream reports or, when it was cut, what was counted.
 
-Time is charged, too, where tokens may have been generated that nobody saw: before the first text of a model that may
-think, and before anything came at all. 200 tokens a second is what we assume then.
+Time is charged where tokens may have been generated unseen: before the first text of a model that may think, and
+before anything came at all. We assume 200 tokens a second then.
 """
 
 import math
@@ -11,19 +11,19 @@ from typing import Literal
 
 UNSEEN_TOKENS_PER_SECOND = 200
 
-# Models whose first word is also the first token that they generate. A tuned model's name begins with `ft:`; others
-# may have their maker's name in front.
+# Models whose first word is the first token that they generate. The name of a tuned model begins with `ft:`; others may
+# begin with their maker's name.
 _WRITES_AT_ONCE = re.compile(r"(?:ft:|.*/)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a completion costs, and who says so."""
+    """What a completion costs, in tokens, and where the number comes from."""
 
     tokens: int
     prompt_tokens: int
     completion_tokens: int
-    source: Literal["upstream", "counted"]  # two of a receipt's `Source`s
+    source: Literal["upstream", "counted"]  # two of `book.Source`
 
 
 def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
@@ -32,14 +32,14 @@ def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Char
 
 
 def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Charge:
-    """The charge for what we counted: at most the hold, and its parts sum to it."""
+    """The charge for what we counted: at most the hold; its two parts sum to it."""
     tokens = min(prompt_tokens + completion_tokens, hold_tokens)
     prompt_tokens = min(prompt_tokens, tokens)
     return Charge(tokens, prompt_tokens, tokens - prompt_tokens, "counted")
 
 
 def unseen_tokens(seconds: float) -> int:
-    """What may have been generated in `seconds` of which no text can be seen yet."""
+    """Tokens that may have been generated in `seconds` of which no text was seen."""
     return math.ceil(seconds * UNSEEN_TOKENS_PER_SECOND)
 
 

@@ -1,8 +1,8 @@
 """What a hold is and when it ends: taken before the upstream is called, and ended exactly once.
 
 A hold is settled by what was really used, or released; if this process is lost, it is swept when the lease expires.
-To end one is a plain call that nothing can cancel: the book's loop, which belongs to the ledger, carries it out. A
-charge that has yet to be counted is owed: a task of the ledger's. `settled` awaits them all.
+To end one is a plain call, which nothing can cancel: the loop of its book carries it out. A charge that has yet to be
+counted is a task of the ledger. `settled` awaits all of them.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from gptdock.telemetry import metrics, request_line
 
 log = logging.getLogger(__name__)
 
-MOST_BOOKS = 10_000  # remembered between requests; a forgotten one costs its next request one refused write
+MOST_BOOKS = 10_000  # remembered between requests; the next request for a forgotten one costs a refused write
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one request wants of its client's quota, and what its receipt will say of it."""
+    """What one request asks of its client's quota, in tokens, and what its receipt will say about it."""
 
     account: Account
     user: str
@@ -46,9 +46,10 @@ class Claim:
 
 
 class Hold:
-    """Tokens reserved for one request, until they are settled or released. The first end counts.
+    """Tokens reserved for one request, until they are settled or released. Only the first end counts.
 
-    `count_used`, if set, tells at any time how many tokens were surely used: the will of the process rests on it.
+    `tokens` is what is held; `max` and `left` are the book's after the hold. `count_used`, if set, returns how many
+    tokens were surely used by now: the will of the process is made of it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Hold:
 
     @property
     def completion_tokens(self) -> int:
-        """The longest answer that this hold can pay for."""
+        """The longest answer that this hold pays for, in tokens."""
         return self.tokens - self.claim.prompt_tokens - MARGIN_TOKENS
 
     def settle(self, charge: Charge, outcome: Outcome) -> None:
@@ -76,7 +77,10 @@ class Hold:
             self._settle(charge, outcome)
 
     def settle_later(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
-        """Settle as soon as the charge is counted, by a task that nobody but the ledger can cancel."""
+        """Settle once the charge is counted, by a task of the ledger, which no cancelled request cancels.
+
+        If counting fails, the whole hold is charged.
+        """
         if self._ended:
             counting.close()
             return
@@ -86,21 +90,20 @@ class Hold:
         self._owe(self._count(counting, outcome))
 
     def release(self, outcome: Outcome = "released") -> None:
-        """Charge nothing."""
         if not self._ended:
             self._ended = True
             self._end(None)
             self._log.note(outcome=outcome, tokens=0)
 
     def used_tokens(self) -> int:
-        """Tokens used by now: as `count_used` says, else the prompt and what the upstream may have generated unseen."""
+        """Tokens used by now: by `count_used`; without it the prompt, and what may have been generated unseen since."""
         if self.count_used:
             return self.count_used()
         unseen = unseen_tokens(time.monotonic() - self._since) if self._since is not None else 0
         return self.claim.prompt_tokens + unseen
 
     def admitted(self, admission: Admission, end: Callable[[Receipt | None], None]) -> None:
-        """The hold is in the book."""
+        """The hold is in the book, and `end` ends it there."""
         self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
         self._end, self._since = end, time.monotonic()
 
@@ -149,9 +152,9 @@ class Ledger:
 
     @asynccontextmanager
     async def hold(self, claim: Claim) -> AsyncIterator[Hold]:
-        """Hold tokens for one request; what was not settled by the end is released.
+        """Hold tokens for one request, and release what was not settled by the end of the block.
 
-        Raises QuotaExceeded if they do not fit, LedgerUnavailable if that cannot be told within RESERVE_TIMEOUT.
+        Raises QuotaExceeded if they do not fit, LedgerUnavailable if that is not known within RESERVE_TIMEOUT.
         """
         book_loop, hold_id = self._book(claim.account, self.period()), next(self._ids)
         key = f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
@@ -174,7 +177,7 @@ class Ledger:
         return periods.current(self._settings.quota_period, self._clock())
 
     async def read(self, account: Account, period: str) -> Book:
-        """The client's book, as it is once lost leases are swept; unused if there is none yet for this period.
+        """The client's book after its lost leases were swept; one without use if there is none yet for this period.
 
         Raises ClientNotFound if the client was never seen, LedgerUnavailable.
         """
@@ -194,17 +197,17 @@ class Ledger:
 
     @property
     def unsettled(self) -> int:
-        """Requests that ended, and whose charge is not in the book yet."""
-        return len(self._owed) + sum(book.unsettled for book in self._books.values())
+        """The number of requests that ended and are not yet charged in their books."""
+        return len(self._owed) + sum(book_loop.unsettled for book_loop in self._books.values())
 
     @property
     def receipts_waiting(self) -> int:
-        """Receipts that are charged and still to put."""
+        """The number of receipts that are charged and not yet known to be put."""
         return len(self._outbox)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Ledger"]:
-        """Put receipts meanwhile; at the end, what is still in flight is cut off."""
+        """Put receipts inside the block; at its end, whatever is still in flight is cancelled."""
         outbox = asyncio.create_task(self._outbox.run(), name="outbox")
         try:
             yield self
@@ -215,7 +218,7 @@ class Ledger:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        loops = [book.task for book in self._books.values() if book.task and not book.idle]
+        loops = [each.task for each in self._books.values() if each.task and not each.idle]
         return [*self._owed, *loops, *self._sweeper.tasks()]
 
     def _owe(self, work: Coroutine[None, None, None]) -> None:
@@ -224,17 +227,17 @@ class Ledger:
         task.add_done_callback(self._owed.discard)
 
     def _book(self, account: Account, period: str) -> BookLoop:
-        book = self._books.get((account, period))
-        if book is None:
+        book_loop = self._books.get((account, period))
+        if book_loop is None:
             self._forget()
-            book = BookLoop(self._store, self._outbox, self._sweeper, self._rules, account, period)
-            self._books[account, period] = book
+            book_loop = BookLoop(self._store, self._outbox, self._sweeper, self._rules, account, period)
+            self._books[account, period] = book_loop
         self._books.move_to_end((account, period))
-        return book
+        return book_loop
 
     def _forget(self) -> None:
-        """Forget the book that rested longest, once there are many."""
+        """Forget the idle book that was used least recently, once there are MOST_BOOKS."""
         if len(self._books) >= MOST_BOOKS:
-            oldest = next((key for key, book in self._books.items() if book.idle), None)
+            oldest = next((key for key, book_loop in self._books.items() if book_loop.idle), None)
             if oldest:
                 del self._books[oldest]

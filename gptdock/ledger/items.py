@@ -1,6 +1,7 @@
-"""Pure: how books, writes and receipts look as DynamoDB items and expressions: values in, request parameters out.
+"""Pure: books, writes and receipts as DynamoDB's items and expressions. `gptdock.ledger` lists their attributes.
 
-Names are always placeholders; conditions compare one number at a time, where emulators and DynamoDB agree (DESIGN 3).
+Names are always placeholders, since some are reserved words. Conditions compare one number at a time: emulators and
+DynamoDB disagree on arithmetic in conditions, SET with three operands, equality of maps, and overlapping paths.
 """
 
 import json
@@ -12,7 +13,7 @@ from gptdock.accounts import Account
 from gptdock.ledger import periods
 from gptdock.ledger.book import Book, Change, Client, Lease, Receipt, Write
 
-RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end (DESIGN 3); those of `all` stay
+RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end; those of `all` stay: they sum to `used` for ever
 ACCOUNT = "account#"  # how the range key of a standing quota starts
 _LEASE = "l#"
 
@@ -20,7 +21,6 @@ Item = dict[str, Any]
 
 
 def number(value: int) -> Item:
-    """A DynamoDB number."""
     return {"N": str(value)}
 
 
@@ -35,7 +35,6 @@ def book_key(account: Account, period: str) -> Item:
 
 
 def new_book(account: Account, period: str, max_quota: int) -> Item:
-    """A book with nothing used."""
     zero = number(0)
     return {**book_key(account, period), "max": number(max_quota), "left": number(max_quota), "used": zero}
 
@@ -48,20 +47,18 @@ def whose(item: Mapping[str, Any]) -> tuple[Account, str] | None:
 
 
 def to_client(item: Mapping[str, Any]) -> Client:
-    """The client whose standing quota an item holds."""
     account = Account(item["client_id"]["S"], item["book"]["S"].removeprefix(ACCOUNT))
     return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"])
 
 
 def to_book(item: Mapping[str, Any]) -> Book:
-    """The book that an item holds."""
     leases = {name.removeprefix(_LEASE): _to_lease(value["M"]) for name, value in item.items() if name[:2] == _LEASE}
     fence = int(item["f"]["N"]) if "f" in item else -1
     return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases)
 
 
 def update(write: Write) -> dict[str, Any]:
-    """UpdateItem's expressions for a write: the one form that every verb has."""
+    """The expressions of UpdateItem for a write."""
     names = {"#left": "left", "#used": "used", "#l": _LEASE + write.process}
     values = {":left": number(write.left_by), ":used": number(write.used_by)}
     sets = ["#left = #left + :left", "#used = #used + :used"]
@@ -80,7 +77,7 @@ def update(write: Write) -> dict[str, Any]:
 
 
 def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
-    """What must hold for the write to be applied; adds to names and values what that takes."""
+    """The conditions of a write; adds the names and values that they need."""
     if write.expected_number is not None:
         names["#n"], values[":expected_number"] = "n", number(write.expected_number)
         yield "#l.#n = :expected_number"
@@ -95,8 +92,8 @@ def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
         yield "(attribute_not_exists(#f) OR #f <= :fence)"
 
 
-def change(account: Account, period: str, change: Change) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The updates of the book and, if it has a new maximum, of the account; to go with a receipt that must be new."""
+def change_updates(account: Account, period: str, change: Change) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The updates of the book and of the account; the latter is empty unless the change sets a new maximum."""
     names = {"#left": "left", "#used": "used", "#max": "max"}
     values = {":left": number(change.left_by), ":used": number(change.used_by), ":max": number(change.max_by)}
     condition = "attribute_exists(#left)"
@@ -130,14 +127,13 @@ def usage_key(account: Account) -> Item:
 
 
 def to_receipt(item: Mapping[str, Any]) -> Receipt:
-    """The receipt that an item of `usage` holds."""
     cells = [item[name] for name in ("receipt", *Receipt._fields[1:])]
     values: list[Any] = [int(cell["N"]) if "N" in cell else cell["S"] for cell in cells]
     return Receipt(*values)
 
 
 def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
-    """A receipt as it lies in `usage`, one item a request."""
+    """The item of `usage` for a receipt; without `expires_at` it is never deleted."""
     fields = receipt._asdict()
     item = {name: {"S": value} if isinstance(value, str) else number(value) for name, value in fields.items()}
     item["receipt"] = item.pop("key")
@@ -166,6 +162,6 @@ def _from_lease(lease: Lease) -> Item:
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:
-    held, will, number, expires_at = (int(fields[name]["N"]) for name in "ocne")
+    held, will, commit_number, expires_at = (int(fields[name]["N"]) for name in "ocne")
     receipts = tuple(Receipt(*json.loads(entry["S"])) for entry in fields["q"]["L"])
-    return Lease(held, will, number, expires_at, receipts)
+    return Lease(held, will, commit_number, expires_at, receipts)

@@ -1,14 +1,14 @@
-"""Pure: what one process knows of its lease on a book, with its requests, and what it learns from each answer.
+"""Pure: what one process knows of its lease in a book, with its requests, and what it learns from each answer.
 
     waits --applied--> open --end--> ended --applied--> (gone)
-      |                 the tokens are in the book from the first `applied` to the last
+      |                 its tokens are in the book from the first `applied` to the last
       +--refused, does not fit--> (gone: denied)
       +--give up while in flight--> gave up --applied--> ended
 
-One commit is in flight at a time. The number in the book says which commit was applied, so each distinct commit has a
-fresh one. A commit that is not answered is sent again as it is, until it is. If it is refused for want of tokens after
-an attempt was lost, that attempt may still arrive: before anybody is denied it is shut out by another commit, without
-new holds, which `replaced` it. All of DESIGN 3's "rules of a process" are here, as functions from state to state.
+These are the rules of a process (see `gptdock.ledger`), as functions from state to state. One commit is in flight at a
+time, and sent again as it is until it is answered. If it is refused for lack of tokens after an attempt was lost, that
+attempt may still arrive: before a request is denied, a commit without new holds takes its place, and the state keeps
+the old one as `replaced`.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -18,11 +18,11 @@ from enum import Enum
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
 
-MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit (DESIGN 3)
+MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit
 
 
 class Phase(Enum):
-    """Where a request of this process is."""
+    """The states of a request, as drawn above."""
 
     WAITS = "waits"
     GAVE_UP = "gave up"
@@ -43,9 +43,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """`lease` is as last confirmed; `may_still_arrive` while a lost attempt at `in_flight` may still arrive.
+    """`lease` is as last confirmed. `may_still_arrive`: an attempt at `in_flight` was lost and may yet be applied.
 
-    `room` is what a refusal showed to be left for those that wait; no lease is made that expires by `fence`.
+    `room` is what a refusal showed to be left for requests that wait, in tokens; None: unknown. No lease is made that
+    expires at or before `fence`.
     """
 
     process: str
@@ -59,12 +60,12 @@ class LeaseState:
 
 
 def ask(state: LeaseState, request_id: int, demand: Demand, used: int) -> LeaseState:
-    """A request waits for its hold; `used` tokens are charged for it at least, if the process is lost."""
+    """A request begins to wait for its hold; `used` tokens are surely used once it is admitted, like its prompt."""
     return _change(state, {request_id: Request(demand, used)})
 
 
 def give_up(state: LeaseState, request_id: int) -> LeaseState:
-    """A request no longer wants its hold: forgotten, or released as soon as it is known to be in the book."""
+    """A request no longer wants its hold: it is forgotten, or released once its hold is known to be in the book."""
     request = state.requests.get(request_id)
     if request is None or request.phase is Phase.OPEN:
         return end(state, request_id, None)
@@ -73,7 +74,7 @@ def give_up(state: LeaseState, request_id: int) -> LeaseState:
 
 
 def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseState:
-    """An open request ended: its hold becomes what the receipt says, nothing without one. The first word counts."""
+    """An open request ended: it is charged by the receipt, or released without one. Only the first end counts."""
     request = state.requests.get(request_id)
     if request is None or request.phase is not Phase.OPEN:
         return state
@@ -81,17 +82,17 @@ def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseSta
 
 
 def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
-    """What open requests have surely used by now: wills rest on it."""
+    """Note how many tokens were surely used by now, by request id; the next will is made of it."""
     return _change(
         state, {i: replace(state.requests[i], used=tokens) for i, tokens in used.items() if i in state.requests}
     )
 
 
 def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = False, deny: bool = False) -> Write | None:
-    """The write that makes the book what the requests are now; None if there is nothing to write.
+    """The write that brings the book up to date with the requests; None if there is nothing to write.
 
-    `put` are keys of receipts known to be in `usage`; `renew` asks for a new expiry and will while requests are open;
-    `deny` leaves out new holds, and is always worth a write. A swept lease is revived first, without new holds.
+    `put` are keys of receipts known to be in `usage`. `renew` asks for a new expiry and will while requests are open.
+    `deny` leaves out new holds, and always makes a write. A swept lease is revived first, without new holds.
     """
     lease = state.lease
     revives = lease is not None and lease.number < 0
@@ -116,12 +117,12 @@ def send(state: LeaseState, write: Write) -> LeaseState:
 
 
 def timed_out(state: LeaseState) -> LeaseState:
-    """An attempt at the commit in flight was not answered: it may arrive at any later time, or never."""
+    """An attempt at the commit in flight was not answered: it may be applied at any later time, or never."""
     return replace(state, may_still_arrive=True)
 
 
 def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
-    """A commit is in the book: its holds are open, what it ended is settled. `found`: the lease, if swept since."""
+    """The commit `won` is in the book: its holds are open, what it ended is settled. `found`: the lease in the book."""
     changes: dict[int, Request | None] = dict.fromkeys(won.ends)
     if state.replaced and won is not state.replaced:
         changes |= dict.fromkeys(state.replaced.new_holds)
@@ -133,10 +134,10 @@ def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseS
 
 
 def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
-    """The book refused the commit in flight, and showed itself: what became of that commit, and of its requests.
+    """The book refused the commit in flight, and is shown: what became of that commit, and of its requests.
 
-    The new state has nothing in flight, or the commit to send next. Raises ValueError if the lease is none that this
-    process can have written: two processes under one id.
+    The new state has nothing in flight, or the commit to send next. Raises ValueError if this process cannot have
+    written the lease: two processes have one id.
     """
     write, lease = state.in_flight, book.leases.get(state.process)
     assert write is not None
@@ -158,9 +159,9 @@ def _won(state: LeaseState, lease: Lease) -> Write | None:
 
 
 def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
-    if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before anybody is told
+    if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before a request is denied
         return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=state.replaced or write)
-    if write.expected_number is None and state.lease is not None:  # its own, from before this process forgot the book
+    if write.expected_number is None and state.lease is not None:  # its own, from before it forgot the book
         return _landed(_without(state, Phase.GAVE_UP), state.lease)
     return _denied(state, write, book)
 
@@ -188,7 +189,7 @@ def _endable(state: LeaseState, receipts: int) -> Iterator[int]:
 
 
 def _holding(state: LeaseState, ends: tuple[int, ...]) -> list[Request]:
-    """The requests that still hold tokens after `ends`: open ones, and ended ones that the outbox has no room for."""
+    """The requests that hold tokens after `ends`: open ones, and ended ones that the outbox has no room for."""
     phases = (Phase.OPEN, Phase.ENDED)
     return [request for i, request in state.requests.items() if request.phase in phases and i not in ends]
 
@@ -201,14 +202,14 @@ def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]
 
 
 def _share(request: Request, allowance: int) -> tuple[int, int]:
-    """What a request holds, and used; one whose receipt waits for room holds no more than it costs."""
+    """Tokens that a request holds, and used; one whose receipt waits for room holds no more than it costs."""
     if request.receipt is None:
         return request.held, request.used + allowance
     return min(request.held, request.receipt.tokens), request.receipt.tokens
 
 
 def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseState:
-    """Nothing is in flight any more. A later lease ends no sooner than what this process itself ever wrote."""
+    """Nothing is in flight any more. A later lease ends no sooner than any that this process ever wrote."""
     wrote = state.in_flight.lease.expires_at - 1 if state.in_flight and state.in_flight.lease else -1
     fence = max(state.fence, fence, wrote)
     return replace(state, lease=lease, in_flight=None, replaced=None, may_still_arrive=False, room=None, fence=fence)

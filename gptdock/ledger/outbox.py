@@ -1,7 +1,7 @@
 """Puts receipts into `usage` after the commits that charged them, batched over all clients.
 
-A receipt is safe before it is here: it lies in its lease until it is known to be put, and whoever ends that lease
-puts it too. So this task may try for ever, and lose nothing when the process dies.
+A receipt that waits here is safe: it stays in its lease until it is known to be put, and whoever ends that lease puts
+it, too. So this task repeats its calls without end, and loses nothing when the process dies.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """The receipts still to put; `run` puts them for as long as the process lives."""
+    """The receipts that wait to be put; `run` puts them, as long as the process lives."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -28,13 +28,12 @@ class Outbox:
         self._emptied.set()
 
     def add(self, account: Account, period: str, receipt: Receipt, was_put: Callable[[str], None]) -> None:
-        """Put this receipt soon, then call `was_put` with its key."""
+        """Put this receipt soon, then call `was_put` with its key. A key that waits already is not added again."""
         self._waiting.setdefault((account, period, receipt.key), (receipt, was_put))
         self._filled.set()
         self._emptied.clear()
 
     def __len__(self) -> int:
-        """Receipts that wait."""
         return len(self._waiting)
 
     async def empty(self) -> None:
@@ -42,7 +41,7 @@ class Outbox:
         await self._emptied.wait()
 
     async def run(self) -> None:
-        """Put what is added, until cancelled."""
+        """Put what is added, in batches, until cancelled."""
         backoff = Backoff()
         while True:
             await self._filled.wait()

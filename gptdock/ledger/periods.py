@@ -1,4 +1,4 @@
-"""Pure: which period a moment belongs to, and when a period ends; all in UTC."""
+"""Pure: the period that a moment belongs to, and the end of a period, in UTC."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ Kind = Literal["none", "day", "month"]
 
 
 def current(kind: Kind, now: float) -> str:
-    """The period that `now`, in epoch seconds, belongs to: `all`, `2026-11` or `2026-11-23`."""
+    """The period that `now`, in Unix seconds, belongs to: `all`, `2026-11` or `2026-11-23`."""
     formats = {"none": "all", "day": "%Y-%m-%d", "month": "%Y-%m"}
     return datetime.fromtimestamp(now, UTC).strftime(formats[kind])
 
@@ -30,7 +30,7 @@ def resets_at(period: str) -> str | None:
 
 
 def is_period(text: str) -> bool:
-    """Whether this names one: `all`, a month or a day."""
+    """Whether `text` names a period: `all`, a month or a day."""
     if not re.fullmatch("[0-9]{4}-[0-9]{2}(-[0-9]{2})?", text):
         return text == "all"
     try:
@@ -41,5 +41,5 @@ def is_period(text: str) -> bool:
 
 
 def moment(now: float) -> str:
-    """Epoch seconds as `2026-11-23T05:05:45.000Z`: sorts as text, starts like its period."""
+    """Unix seconds as `2026-11-23T05:05:45.000Z`, which sorts as text and starts like its period."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

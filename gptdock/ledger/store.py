@@ -1,6 +1,6 @@
-"""Books, receipts and clients in their two tables: sends `quota`'s writes, through `aws`, and reads.
+"""Books, receipts and clients in their two tables: sends writes and reads, through `aws`.
 
-Whatever is no clear answer raises LedgerUnavailable: a write may have been applied, or may still be.
+Whatever is not a clear answer raises LedgerUnavailable: a write may have been applied, or may still be.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -13,19 +13,19 @@ from gptdock.ledger import aws, items
 from gptdock.ledger.book import Book, Change, Client, Receipt, Write
 from gptdock.settings import Settings
 
-BATCH = 25  # items a BatchWriteItem may have
-PAGE = 500  # items that are read at once: to parse them takes 30 ms, in which nothing else runs
+BATCH = 25  # the most items that DynamoDB takes in a BatchWriteItem
+PAGE = 500  # items read by one call; parsing them blocks the event loop for 30 ms
 
 
 class Result(NamedTuple):
-    """What became of a write, and the book after it (applied) or as it is (refused); no book: there is none yet."""
+    """Whether a write was applied, and the book as it is now; None if there is no book."""
 
     applied: bool
     book: Book | None
 
 
 class Store:
-    """Both tables, over one client for the life of the process."""
+    """Both tables."""
 
     def __init__(self, client: Any, table_prefix: str) -> None:
         self._client = client
@@ -40,7 +40,7 @@ class Store:
             yield cls(client, settings.dynamodb_table_prefix)
 
     async def send(self, account: Account, period: str, write: Write) -> Result:
-        """Apply the write, once, or have it refused. Raises LedgerUnavailable: it may yet be applied."""
+        """Apply the write once, or have it refused. Raises LedgerUnavailable: it may be applied, now or later."""
         try:
             answer = await aws.call(
                 self._client,
@@ -57,7 +57,7 @@ class Store:
         return Result(True, items.to_book(answer["Attributes"]))
 
     async def read(self, account: Account, period: str) -> Book | None:
-        """The book as it is now, consistently; None if there is none yet."""
+        """The book, read consistently; None if there is none yet."""
         item = await self._get(items.book_key(account, period))
         return items.to_book(item) if item else None
 
@@ -72,7 +72,7 @@ class Store:
         return items.to_client(item) if item else None
 
     async def clients(self, after: Account | None = None) -> AsyncIterator[Client]:
-        """Every client, or those that a scan meets after this one."""
+        """Every client, or those after `after` in the order of a scan, which means nothing but stays the same."""
         start = {"ExclusiveStartKey": items.account_key(after)} if after else {}
         only = {
             "FilterExpression": "begins_with(#b, :account)",
@@ -83,7 +83,7 @@ class Store:
             yield items.to_client(item)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
-        """See to it that the book exists: from the client's standing quota, or with the client itself, if new."""
+        """Create a missing book, with the standing quota; and the client, if it is new, with `default_max`."""
         standing, key = await self.read_max(account), items.account_key(account)
         max_quota = default_max if standing is None else standing
         check: dict[str, Any]
@@ -96,21 +96,24 @@ class Store:
         try:
             await aws.call(self._client, "transact_write_items", TransactItems=[check, {"Put": book}])
         except aws.Refused:
-            return  # somebody else was first
+            return  # another process was first
 
     async def put_receipts(self, receipts: Sequence[tuple[Account, str, Receipt]]) -> None:
-        """Put up to BATCH receipts (account, period, receipt), each as often as one likes: same key, same content."""
+        """Put up to BATCH receipts (account, period, receipt); one that is put again has the same content.
+
+        Raises LedgerUnavailable: then some may be put.
+        """
         puts = [{"PutRequest": {"Item": items.receipt_item(*receipt)}} for receipt in receipts]
         answer = await aws.call(self._client, "batch_write_item", RequestItems={self._usage: puts})
         if answer.get("UnprocessedItems"):
             raise LedgerUnavailable(fault="UnprocessedItems")
 
     async def change(self, account: Account, period: str, change: Change) -> bool:
-        """Apply an operator's change with its receipt, once; False if the book was not as it must be.
+        """Apply an operator's change once, with its receipt; False if the book is not as the change expects.
 
-        True also if it had been applied before: so it may be sent again after LedgerUnavailable.
+        True also if it had been applied before, so it may be sent again after LedgerUnavailable.
         """
-        book, standing = items.change(account, period, change)
+        book, standing = items.change_updates(account, period, change)
         item = items.receipt_item(account, period, change.receipt)
         transaction = [
             {"Put": {"TableName": self._usage, "Item": item, **_absent("receipt")}},
@@ -125,7 +128,7 @@ class Store:
         return True
 
     async def books(self, client_id: str | None = None) -> AsyncIterator[tuple[Account, str, Book]]:
-        """Every book of one client, or of all, as it is now: account, period, book."""
+        """Every book of one client, or of all: account, period, book."""
         operation: dict[str, Any] = {"operation": "scan"}
         if client_id is not None:
             operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
@@ -134,13 +137,13 @@ class Store:
                 yield *whose, items.to_book(item)
 
     async def receipts(self, account: Account, period: str) -> AsyncIterator[Receipt]:
-        """The receipts of one client and period that are put, by time."""
+        """The receipts in `usage` of one client and period, by time."""
         async for of_period, receipt in self.receipts_since(account):
             if of_period == period:
                 yield receipt
 
     async def receipts_since(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
-        """The receipts of one client that are put, by time, each with its period; older ones than `since` are left."""
+        """The receipts in `usage` of one client, by time, each with its period; with keys from `since` on."""
         query = _key_is("account", items.usage_key(account))
         if since:
             query["KeyConditionExpression"] += " AND #r >= :since"
@@ -154,7 +157,7 @@ class Store:
         await self._get({"client_id": {"S": "-"}, "book": {"S": "-"}})
 
     async def check(self) -> None:
-        """Raise SettingsError if a table is missing, LedgerUnavailable if that cannot be told now."""
+        """Raise SettingsError if a table is missing, LedgerUnavailable if DynamoDB does not answer."""
         for table in (self._quota, self._usage):
             try:
                 await aws.call(self._client, "describe_table", TableName=table)
@@ -162,7 +165,7 @@ class Store:
                 raise SettingsError(f"DYNAMODB_TABLE_PREFIX: there is no table {table}; run `gptdock tables`") from exc
 
     async def create_tables(self) -> None:
-        """Create both tables and the TTL of `usage`; what is there already stays as it is."""
+        """Create both tables, and turn on the TTL of `usage`; what exists already stays as it is."""
         await aws.create_table(self._client, self._quota, "client_id", "book")
         await aws.create_table(self._client, self._usage, "account", "receipt")
         answer = await aws.call(self._client, "describe_time_to_live", TableName=self._usage)

@@ -1,7 +1,7 @@
-"""Ends the leases of processes that are lost, wherever one is seen: after a commit, at a read, in an audit.
+"""Ends the leases of lost processes wherever they are seen: after a commit, at a read, in an audit.
 
-Nothing scans for them. A lease that still holds tokens is swept by its will; an empty one is removed, once its receipts
-are put. Both may be tried by many at once: the book applies one of them.
+A lease that still holds tokens is swept; an empty one is removed, once its receipts are put. Any number of processes
+may attempt it at once: the book applies one write. See `gptdock.ledger`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Sweeps for one process, whose own lease it leaves alone; for a command, which has none, `process` is None."""
+    """Sweeps for a process, whose own lease it leaves alone, or for a command, which has none (`process` is None)."""
 
     def __init__(
         self, store: Store, process: str | None, clock: Callable[[], float], grace: float, retain: float
@@ -33,23 +33,23 @@ class Sweeper:
 
     @classmethod
     def of(cls, store: Store, process: str | None, clock: Callable[[], float], settings: Settings) -> Self:
-        """A sweeper as the settings have it."""
+        """A sweeper with the grace and the retention of the settings."""
         return cls(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
 
     @property
     def now(self) -> int:
-        """The time by its clock, in Unix seconds."""
+        """The time by which leases are judged, in Unix seconds."""
         return int(self._clock())
 
     def saw(self, account: Account, period: str, book: Book) -> None:
-        """Sweep this book in the background, if a lease on it ended."""
+        """Sweep this book in the background, if one of its leases ended."""
         if any(self._ended(book)) and (account, period) not in self._busy:
             task = asyncio.create_task(self._try(account, period, book), context=Context())
             self._busy[account, period] = task
             task.add_done_callback(lambda _: self._busy.pop((account, period)))
 
     async def sweep(self, account: Account, period: str, book: Book) -> Book:
-        """End every lease that is due, and return the book as it is then. Raises LedgerUnavailable."""
+        """End every lease that is due, and return the book after that. Raises LedgerUnavailable."""
         for process, lease in self._ended(book):
             if lease.held:
                 book = await self._sweep(account, period, book, process, lease)
@@ -58,7 +58,6 @@ class Sweeper:
         return book
 
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Sweeps that are under way."""
         return list(self._busy.values())
 
     async def _try(self, account: Account, period: str, book: Book) -> None:

@@ -1,4 +1,4 @@
-"""Pure: the verbs that change a book, as functions from values to the writes that the store sends."""
+"""Pure: the verbs that change a book, as functions from values to writes. Their table is in `gptdock.ledger`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
@@ -8,9 +8,9 @@ from gptdock.ledger.periods import moment
 
 
 def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, int]:
-    """Tokens to hold for those that `room` has place for, first come first served; all in full if it is unknown.
+    """Tokens to hold, by request id, for the requests that fit into `room`, in their order; None: in full for all.
 
-    Where less is left than the full answer may need, the hold is what is left, if that is enough for a minimal one.
+    Where less is left than the full answer may need, the hold is what is left, if that is enough for a minimal answer.
     A later, smaller request may fit where an earlier one did not.
     """
     holds = {}
@@ -24,7 +24,7 @@ def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, in
 
 
 def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> Write:
-    """Make `new` of the lease: hold what it says, charge the receipts that it adds. A swept lease is revived."""
+    """Replace the lease by `new`, and charge the receipts that it adds; this revives a lease that was swept."""
     known = frozenset(receipt.key for receipt in lease.receipts) if lease else frozenset()
     used_by = sum(receipt.tokens for receipt in new.receipts if receipt.key not in known)
     left_by = (lease.held if lease else 0) - new.held - used_by
@@ -41,34 +41,34 @@ def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int
 
 
 def sweep(process: str, lease: Lease, now: int, retain_seconds: int) -> Write:
-    """End the lease of a lost process by its will; kept for `retain_seconds`, so that the process can come back."""
+    """End a lease by its will. It is kept for `retain_seconds`, so that its process can come back and revive it."""
     lost = own_receipt("lost", process, lease.number, now, lease.will)
     swept = Lease(0, lease.will, -lease.number, now + retain_seconds, (*lease.receipts, lost))
     return Write(process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
 
 
 def remove(process: str, lease: Lease, fence: int) -> Write:
-    """Take away an expired, empty lease whose receipts are all put; `fence` is the book's as read."""
+    """Take away an expired, empty lease whose receipts are all put; `fence` is the book's, as read."""
     return Write(process, lease.number, None, fence=max(fence, lease.expires_at))
 
 
 def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:
-    """Another standing quota, in the running period too; `left` may fall below 0, and then nothing more is held."""
+    """Change the standing quota, and the book's `max` with it. `left` may fall below 0; then no hold fits."""
     by = new_max - old_max
     return Change(receipt, left_by=by, max_by=by, old_max=old_max)
 
 
 def reset(used: int, receipt: Receipt) -> Change:
-    """Start the running period anew: `used`, as read, is given back, and the receipt says so."""
+    """Give back `used`, as read, and charge the receipt that much less."""
     return Change(receipt._replace(tokens=-used), left_by=used, used_by=-used)
 
 
 def expired(book: Book, now: int, grace_seconds: int) -> Iterator[tuple[str, Lease]]:
-    """The leases that ended, by process: to be swept if they hold tokens, else to be removed."""
+    """The leases that ended, with their processes: to be swept if they hold tokens, otherwise to be removed."""
     return ((name, lease) for name, lease in book.leases.items() if lease.expires_at + grace_seconds < now)
 
 
 def own_receipt(source: Literal["lost", "late"], process: str, number: int, now: int, tokens: int) -> Receipt:
-    """A receipt that no single request stands behind: a will that was charged (`lost`), or taken back (`late`)."""
+    """The receipt of a lease, not of one request: for a will that was charged (`lost`) or taken back (`late`)."""
     key = f"{moment(now)}#{source}#{process}.{number}"
     return Receipt(key, tokens, 0, 0, "-", "-", source, source, process, number)
