@@ -1,1 +1,255 @@
-"""The books: what a client's quota is, who holds what of it, and how that reaches DynamoDB."""
+"""The ledger: what each client has left, who holds how much of it, and what was charged.
+
+DynamoDB is the only state, and all that processes share. Nothing is kept on a disk, and no cache decides: what a
+process remembers of a book only saves it refused writes. The tests after "Test:" fail without the rule above them.
+
+
+1. What is stored
+=================
+A **book** has the numbers of one client, product and period: `max`, `left`, `used`. Each process that serves the
+client has one **lease** in the book. What it holds for open requests is not in `left`, so in every state of a book
+
+    left + used + sum of held = max
+
+The table `quota` (keys: client_id, book) has the standing quota of each account, `account#<product>`, and its books,
+`quota#<period>#<product>`. A book's attributes:
+
+    max, left, used   tokens
+    f                 the fence: no lease is created that expires at or before this moment
+    l#<process>       a lease:
+      o                 held: tokens on hold for open requests
+      c                 will: what to charge if this process is never heard of again
+      n                 number of its last commit; negative once it was swept
+      e                 expires_at, in Unix seconds
+      q                 receipts that are charged here, and not yet known to be in `usage`
+
+An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged, and why. `used`
+is the sum of a book's receipts, those in `usage` and those still in leases. The receipts of leases together are the
+**outbox**: a charge and its receipt are one write, and the receipt is put into `usage` afterwards, as often as it
+takes.
+
+Books are created on first use, and never reset: a new period is a new item. DynamoDB deletes the receipts of a period
+400 days after its end; those of the period `all` stay, since they must sum to `used` for ever.
+    Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays
+
+
+2. Why a lease for each process, and not a hold for each request
+================================================================
+A hold for each request costs 39 bytes of the item while it is open, and DynamoDB bills and throttles each write by the
+size of the whole item (one unit for each KB, 1,000 units a second for one item): one client could then have about 35
+requests a second. With one lease for each process the item stays near 1 KB, and all requests of a client that wait in
+a process go into one write: measured with 64 callers of one client, 0.10 UpdateItem a request, and an item of 246
+bytes. The write has a number, so a repeated one is recognized. A call costs CPU, too (1.1 to 1.7 ms by aiobotocore).
+
+
+3. The verbs
+============
+Each is one conditional UpdateItem; what operators do, and what creates items, is one transaction. `u` is the sum of
+the receipts that are new in the lease; ' marks what the write puts. All but the two creations also need the book to
+exist.
+
+    verb            decided by               what it does                            only if
+    commit          the process, for all     left += held - held' - u, used += u     number is what it last saw;
+                    that waits at once       lease := (held', will', number',        with new holds, left stays >= 0
+                                             expires_at', receipts not known
+                                             to be put + new ones)
+    first commit    the same                 the same, with held = 0                 lease absent; fence < expires_at';
+                                                                                     with new holds, left stays >= 0
+    sweep           whoever sees a lease     left += held - will, used += will       number is as read
+                    that expired and         lease := (0, will, -number,
+                    holds tokens             now + retention, receipts
+                                             + `lost` of will)
+    revive          its process, when it     a commit without new holds; with a      number is as read (negative)
+                    sees number < 0          receipt `late` of -will in it
+    remove          whoever sees a lease     lease is removed; the fence becomes     number is as read; all receipts
+                    that expired and         its expires_at, if that is later        are put; the fence is not above
+                    holds nothing                                                    what it becomes
+    set the quota   an operator              max, left += new - old; account :=      max is as read; receipt is new
+                                             new; a receipt of 0 tokens
+    reset           an operator              left += a, used -= a, for a = used      used >= a; receipt is new
+                                             as read; a receipt of -a tokens
+    create client   the first request,       account and book                        both are absent
+                    or an operator
+    create book     the first request        book, of the account's standing         account is as read; book is absent
+                    of a period              quota
+
+The conditions are one number each, since emulators and DynamoDB do not agree on arithmetic or maps in conditions. The
+tests of conditions run on values; the first test below compares these with DynamoDB's expressions.
+    Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference,
+    test_without_a_condition_of_the_store_a_promise_breaks[expected_number],
+    test_without_a_condition_of_the_store_a_promise_breaks[needed],
+    test_without_a_condition_of_the_store_a_promise_breaks[fence],
+    test_without_a_condition_of_the_store_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
+    test_two_resets_that_read_the_same_do_not_give_it_back_twice, test_a_book_that_many_open_at_once_is_opened_once
+
+
+4. The rules of a process
+=========================
+**Numbers are fresh.** Each distinct commit has a number that this process never used; a process id is new at each
+start. Only so does the number in the book say which commit was applied.
+    Test: test_without_a_rule_a_promise_breaks[numbers_from_the_lease]
+
+**One commit in flight for each book.** What arrives while it is in flight goes into the next one, together.
+    Test: test_requests_that_come_at_once_are_admitted_as_far_as_they_fit
+
+**Admission after the answer.** A request is admitted once a commit with its hold was answered as applied, or is shown
+by the book to have been applied. Of those that wait the first that fit are admitted. One that does not fit gets 402; a
+later one that wants less may still fit.
+    Test: test_no_schedule_of_calls_and_faults_breaks_a_promise,
+    test_a_smaller_request_may_fit_where_an_earlier_one_did_not
+
+**The number tells the outcome, then the sign.** If |number| in the book is that of a commit, this commit was applied;
+if the number is negative, the lease was swept since. A refused write shows the item (ALL_OLD), so this needs no second
+call.
+    Test: test_lost_answers_charge_once, test_without_a_rule_a_promise_breaks[a_sweep_leaves_no_mark]
+
+**Not answered: the same commit again**, until it is answered. It may have been applied, or may be at any later time,
+so it is neither changed nor given up. The client of DynamoDB repeats nothing by itself: it could not tell whether the
+first had won.
+    Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable
+
+**Refused for lack of tokens after an attempt was lost: replaced.** The lost attempt may still arrive and take tokens
+for requests that were denied. A commit without new holds replaces it, and is sent until answered; only then is a
+request denied. If the lost attempt arrived first, its requests are admitted.
+    Test: test_without_a_rule_a_promise_breaks[no_resolving],
+    test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive,
+    test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted
+
+**Swept: revive first.** A process that finds its number negative takes its open holds again, and takes back the will
+that was charged for them, before any new hold.
+    Test: test_without_a_rule_a_promise_breaks[no_revival],
+    test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used
+
+**Lease gone: a new one.** It had been swept and then removed, and what was open is final. The new lease must pass the
+fence, so no write from before the removal can bring the old lease back; and it ends no sooner than any lease that this
+process ever wrote.
+    Test: test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew,
+    test_without_a_rule_a_promise_breaks[fences_stay_down],
+    test_a_clock_that_jumps_changes_no_charge_and_ends_no_lease_sooner
+
+**Whoever sees an expired lease ends it**, after LEASE_GRACE_SECONDS more: a commit of another process,
+/v1/client/info, what operators read, `gptdock audit`. Nothing scans for them. A process leaves its own lease alone. A
+swept lease is kept for LEASE_RETAIN_SECONDS, and an empty one until it expires, since its process may have a write
+under way.
+    Test: test_a_commit_sweeps_what_a_killed_process_held, test_a_killed_process_is_charged_by_its_will,
+    test_an_audit_sweeps_what_a_lost_process_holds, test_a_lease_ends_only_after_its_grace,
+    test_a_process_leaves_its_own_lease_alone_when_it_expired, test_without_a_rule_a_promise_breaks[empty_leases_go]
+
+**Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
+same content. They leave the lease by a later commit. Whoever sweeps or removes a lease puts what is in it. A lease has
+at most 32; a charge that finds no room waits for the next commit, and holds what it costs until then.
+    Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
+    test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
+    test_killed_between_the_settle_and_its_receipt
+
+**Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
+each open request what was surely used by now (prompt and text so far), plus 200 tokens for each of PROGRESS_SECONDS,
+at most its hold. Where no text can be seen yet, 200 tokens a second since it was sent count as used. Counting gives
+way to holds that wait.
+    Test: test_open_holds_renew_their_lease_and_will, test_without_a_rule_a_promise_breaks[no_wills],
+    test_a_killed_process_is_charged_by_its_will, test_a_hold_does_not_wait_until_all_open_requests_are_counted
+
+**A hold is an upper bound**: the prompt as counted + 8 + the longest answer that the upstream is asked for. If less is
+left, the hold is what is left, and the answer is cut to it, down to 16 tokens. More than the hold is charged all the
+same: money spent is money charged.
+    Test: test_a_demand_is_an_upper_bound_and_a_minimal_answer, test_the_last_hold_is_cut_to_what_is_left,
+    test_a_hold_is_denied_if_a_minimal_answer_does_not_fit, test_usage_above_the_hold_is_charged
+
+**A hold ends once**: the first end counts, and no cancellation undoes it. A request that leaves while its hold is in
+flight gives the hold back as soon as its outcome is known. It settles in the period in which it was taken.
+    Test: test_only_the_first_end_of_a_hold_counts, test_a_hold_that_ended_is_not_counted_later,
+    test_a_caller_who_leaves_while_waiting_holds_nothing, test_the_books_balance_wherever_a_stream_is_cancelled,
+    test_a_hold_settles_in_the_period_that_it_was_taken_in
+
+**A process may forget a book** in which nothing is open. Its next commit is then refused once, and learns its lease
+anew.
+    Test: test_a_forgotten_book_is_taken_up_again
+
+
+5. What holds, and when
+=======================
+    always, with delays          left + used + held = max; no hold takes `left` below 0; receipts sum to `used`;
+      of any length              `used` falls only by a revival or a reset
+    for a process that lives     charged = generated, also after it was paused or cut off, if it is back before
+                                 LEASE_RETAIN_SECONDS end
+    for a process that died      generated <= charged <= generated + wills; but one that could not reach DynamoDB for
+                                 longer than PROGRESS_SECONDS and then died may be charged less, by its open holds at
+                                 most: a renewal that fails is an alarm
+    no overspend                 a client never has more generated than its `max`, but for usage above a hold, and for
+                                 a living process that was cut off for longer than its lease: by what its sweep freed
+
+    Test: test_no_schedule_breaks_a_promise, test_small_worlds_keep_their_promises_in_every_schedule,
+    test_no_schedule_of_calls_and_faults_breaks_a_promise, test_no_seed_makes_a_book_wrong
+
+
+6. What a request is charged
+============================
+    outcome                                             charge                                             source
+    refused or shed here; no quota; upstream not        0: the hold is released                            -
+      reached, or answered by an error status or
+      by something else than a completion
+    usage was reported, 0 too                           its total, also above the hold                     upstream
+    text came, but no usage: the caller left; the       prompt + text received, at most the hold; for a    counted
+      upstream broke off, stalled or sent an error;     model that may think, + 200 tokens for each
+      a stop cut it                                     second before its first text
+    nothing came, but the request was sent              prompt + 200 tokens for each second since then,    counted
+                                                        at most the hold
+    the process was lost                                its will                                           lost
+    a lost process came back                            its will is taken back, and each request is        late
+                                                        charged as above
+
+    Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
+    test_what_the_upstream_reports_is_charged_even_nothing_or_more_than_was_held,
+    test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
+    test_who_leaves_after_the_first_words_pays_for_what_was_thought_before_them,
+    test_who_leaves_before_the_upstream_s_head_pays_the_prompt_and_what_may_have_come
+
+
+7. What is not covered
+======================
+- Clocks. Each machine judges leases by its own. Where two differ by more than LEASE_SECONDS - PROGRESS_SECONDS +
+  LEASE_GRACE_SECONDS (65 s), the one that is ahead, be it only an operator's, sweeps leases that are alive. Their
+  processes revive them, but until then others may hold what was freed: overspend. A lease that was written by a clock
+  far ahead ends that late: if its process dies, its tokens stay on hold until then. Leases are timed in whole seconds;
+  fractions of settings are dropped.
+- A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
+- After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
+  book refused is replaced, so this takes little left, or a book that the process had forgotten.
+- 200 tokens a second is an assumption. A faster model is charged too little by a will, or where its text was not seen;
+  a slower one too much.
+- An attempt that broke off before another was answered is not charged, if the answer reports its usage. What the
+  upstream generates after a process died is in no will.
+- The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
+  processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
+- While `usage` is out of reach, the receipts that wait are kept in memory, without a bound.
+- Processes with different QUOTA_PERIOD, and commands with another than the server's, work on different books.
+- Two processes with one id (of 48 random bits) would block each other; both would log `commit failed`.
+- The searches are of small worlds and random walks, not a proof. They have one book, no periods, and a store without
+  size limits.
+
+
+8. Glossary
+===========
+One word for one idea, here and in logs, metrics and documents. The words of other packages are in
+.github/CONTRIBUTING.md.
+
+    book            the numbers of one client, product and period: max = left + held + used
+    commit          one write of a process to its lease: holds, settles, releases and progress that wait, all at once
+    commit number   the number that a commit writes into its lease, fresh for each distinct one
+    fence           the latest expiry of the leases that were removed from a book
+    hold            tokens reserved for one request, from before the upstream is asked until the request ends
+    lease           the part of a book that belongs to one process
+    outbox          the receipts in leases, on their way into `usage`
+    outcome         how a request ended: `complete`, `caller_left`, `released`, or the code of an error
+    period          what a quota is for: `all`, a month or a day, in UTC
+    progress        the renewal of expiry and will while requests are open
+    receipt         what one request was charged, and why
+    release         end a hold without a charge
+    remove          take away a lease that has ended, and raise the fence
+    reset           give back what was used in the running period
+    revive          take the open holds of one's own swept lease again, and its will back
+    settle          replace a hold by what was really used
+    source          where the number of a charge comes from: `upstream`, `counted`, `lost`, `late`, `set_quota`, `reset`
+    sweep           end the lease of a lost process: charge its will, free the rest
+    will            what a lease says to charge if its process is never heard of again
+"""
