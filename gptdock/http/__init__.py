@@ -1,1 +1,60 @@
-"""HTTP in, HTTP out: the application, its routes and middlewares, connections, the relay of an answer."""
+"""HTTP: the application and its routes, the connections of callers, the relay of an answer, and the drain.
+
+A test in brackets fails without the rule before it. They are in tests/http, without their `test_`.
+
+Connections
+    fresh --first request--> busy --answer--> idle --next request--> busy
+
+A fresh connection was accepted and has sent no complete head. Its first head must come within HEAD_TIMEOUT (10 s), also
+if it comes byte by byte [a_head_that_drips_is_closed_at_the_deadline]. aiohttp has one deadline for all heads,
+`keepalive_timeout`. It must be long (KEEPALIVE_TIMEOUT, 75 s): a backend may be about to reuse an idle connection, and
+loses its request if we close it just then. So the first head has a deadline of its own, which ends with that head
+[a_first_request_may_take_longer_than_its_head, a_kept_connection_outlives_the_deadline_of_heads].
+
+A busy connection has a request whose handler runs.
+- A caller that leaves cancels the handler, even before the first token
+  [however_a_caller_hangs_up_the_silent_upstream_is_closed]. aiohttp notices it only while it reads. Where pipelined
+  requests or bodies would stop the reading, the connection is cut
+  [a_caller_who_pipelines_much_and_leaves_is_noticed, a_caller_whose_next_body_waits_and_who_leaves_is_noticed].
+- Each write has WRITE_TIMEOUT (20 s). Then the connection is reset: after a FIN the kernel would keep what it has
+  buffered for a caller that does not read [a_caller_who_does_not_read_is_cut,
+  a_caller_who_does_not_read_other_answers_is_cut_too].
+- If the answer is complete before its request's body, for example a 403, aiohttp reads on for 1 s (`lingering_time`),
+  then closes: a close with unread bytes would be a reset, which can destroy the answer on its way
+  [a_refusal_does_not_wait_for_a_body_that_is_withheld].
+- After a chunked body, and with HTTP/1.0, the connection is not kept
+  [a_trailer_is_not_a_header_of_the_next_request, an_answer_to_http_1_0_ends_with_its_connection].
+
+The relay of an answer
+    hold, request to the upstream, its first event, 200, events, [DONE], end of the body, settlement
+- Until the first event has come, a failure still has its status
+  [an_error_instead_of_the_first_event_has_a_status_and_costs_nothing]. After the 200 it is an error event. `[DONE]` is
+  sent if and only if the upstream sent it, so that a caller can tell whether the answer is complete
+  [a_cut_stream_ends_with_an_error_and_without_done].
+- aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
+- The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
+  [tests/system/test_cancel.py: the_books_balance_wherever_a_stream_is_cancelled].
+
+Drain, on SIGTERM or SIGINT
+1. At once, `/ready` answers 503 [a_process_is_ready_until_it_drains], and on a connection that had a request before,
+   a new request gets 503 `draining` [a_request_that_comes_with_the_signal_is_told_that_this_process_drains]. No more
+   connections are accepted, but none that was accepted is dropped
+   [a_new_connection_is_refused_once_the_drain_began, a_connection_that_comes_with_the_signal_is_served_or_refused].
+2. Idle connections close [an_idle_kept_connection_closes_at_once_when_the_drain_begins]. Busy ones close after their
+   answer, which says so [an_answer_during_a_drain_says_that_it_is_the_last_of_its_connection]; a body that is arriving
+   is still read [a_request_whose_body_is_under_way_when_the_drain_begins_is_served]. Fresh ones have 1 s for a first
+   request, which is served [a_fresh_connection_has_its_first_request_served_and_is_closed,
+   a_fresh_connection_that_stays_silent_is_closed_soon].
+3. Open completions go on for DRAIN_SECONDS (30) [a_short_stream_ends_whole_and_is_charged_exactly]. What is open then
+   is cut: a stream gets an error event, a whole answer 503 [a_long_stream_is_cut_with_an_error_event_and_counted].
+4. They have CUT_SECONDS (3) to reach slow callers [a_caller_who_reads_slowly_is_told_that_its_stream_is_cut]. Then the
+   handlers that still write are cancelled [callers_who_do_not_read_cannot_stop_the_drain], and CANCEL_SECONDS (1) later
+   no connection is waited for.
+5. Every settlement is awaited, SETTLE_SECONDS (10) at most. What is unsettled then is logged; its lease expires and
+   another process sweeps it [a_drain_tells_that_something_could_not_be_settled].
+6. The connections, the upstream's and DynamoDB's clients are closed, last the operations port. The exit code is 0 if
+   all is settled, otherwise 1.
+
+These are DRAIN_SECONDS + 14 at most; supervisor kills the process after DRAIN_SECONDS + 20, its `stopwaitsecs`
+[tests/system/test_supervisor.py: supervisor_waits_longer_than_a_drain_takes].
+"""

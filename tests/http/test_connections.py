@@ -111,7 +111,7 @@ async def _read_all(deaf: socket.socket) -> None:
 
 
 async def _fill(service: Service, deaf: socket.socket) -> None:
-    """Demand until an answer cannot be written any more, as nobody reads."""
+    """Send requests until an answer cannot be written any more, since the caller does not read."""
     for _ in range(100):
         await asyncio.get_running_loop().sock_sendall(deaf, request("GET", "/v1/openapi.json") * 10)
         for _ in range(100):
@@ -154,7 +154,7 @@ async def test_a_caller_who_pipelines_much_and_leaves_is_noticed(service, stream
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_caller_whose_next_body_waits_and_who_leaves_is_noticed(serve, stream, reset):
-    """aiohttp stops reading what nobody reads on, and would not see the end of the connection."""
+    """aiohttp stops reading a body that waits, and would not see the end of the connection."""
     async with serve(max_body_bytes=4_000_000) as service, connect(service) as connection:
         service.openai.script = Script(tokens=50, stall_at=9)
         connection.send(request("POST", "/v1/ask", AUTHORIZED, question(stream=stream)))

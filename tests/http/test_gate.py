@@ -194,7 +194,7 @@ class _other:  # noqa: N801 - used like a function
 
 
 async def test_a_cut_bears_a_deadline_that_falls_due_with_it():
-    """The loop was blocked meanwhile: the scope is about to end, and can no longer be told to."""
+    """The loop was blocked until both were due: the scope is about to end and cannot be rescheduled any more."""
     gate, loop = Gate(1, request_timeout=0.01), asyncio.get_running_loop()
     cut = loop.create_future()
 

@@ -78,7 +78,7 @@ async def test_a_process_without_dynamodb_starts_and_says_what_it_cannot_do(monk
         assert [answer[9:12] for answer in faults] == [b"200", b"503", b"503"]
         assert all(b'"ledger_unavailable"' in answer and b"\r\nRetry-After: 1\r\n" in answer for answer in faults[1:])
         stop.set()
-        assert await served is False  # nobody knows whether the hold was taken
+        assert await served is False  # whether the hold was taken is not known
 
 
 async def _answer(port, data):
