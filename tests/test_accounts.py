@@ -1,3 +1,5 @@
+"""Which values are ids."""
+
 import unicodedata
 
 import pytest
@@ -36,7 +38,7 @@ def test_an_id_is_a_string_or_an_integer(value, name):
     ],
     ids=lambda value: f"{value!a:.20}" if not isinstance(value, int) else f"{value.bit_length()} bits",
 )
-def test_anything_else_is_no_id(value):
+def test_anything_else_is_not_an_id(value):
     assert param_of(accounts.identity, value, "X-Client-Id") == "X-Client-Id"
 
 
@@ -52,5 +54,5 @@ def test_a_string_is_an_id_by_its_bytes_and_its_categories(text):
 
 
 @given(st.integers())
-def test_an_integer_is_its_digits(number):
+def test_an_integer_becomes_its_digits(number):
     assert accounts.identity(number, "user_id") == str(number)

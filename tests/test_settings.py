@@ -1,3 +1,5 @@
+"""Which settings are accepted, and what an error says."""
+
 import io
 import re
 import traceback
@@ -59,7 +61,7 @@ def test_every_default_is_the_documented_one():
     assert set(NAMES) == {"SYSTEM_PROMPT", *DEFAULTS, *REQUIRED}
 
 
-def test_what_has_no_default_is_nothing():
+def test_optional_settings_are_empty_by_default():
     settings = settings_of()
 
     assert (settings.ops_port, settings.aws_endpoint_url_dynamodb) == (None, None)
@@ -75,7 +77,7 @@ def test_the_system_prompt_tells_the_model_and_the_time():
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refusal_is_one_line_with_the_name_and_without_the_value(name):
+def test_an_error_is_one_line_with_the_name_and_without_the_value(name):
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(REQUIRED | {name: REFUSED[name]})
 
@@ -85,7 +87,7 @@ def test_a_refusal_is_one_line_with_the_name_and_without_the_value(name):
 
 
 @given(name=st.sampled_from(NAMES), noise=st.text(max_size=8), tail=st.text(max_size=8))
-def test_no_value_whatever_shows_in_a_refusal(name, noise, tail):
+def test_no_value_is_shown_in_an_error(name, noise, tail):
     complaint = complaint_about(**{name: f"{noise}{CANARY}{tail}"})
 
     assert complaint == "nothing" or name in complaint
@@ -120,7 +122,7 @@ def test_an_empty_value_is_an_unset_one(name, empty):
     assert settings == settings_of()
 
 
-def test_surrounding_blanks_are_stripped():
+def test_surrounding_spaces_are_stripped():
     settings = settings_of(PORT=" 80\n", OPEN_AI_KEY=" sk-2 ", PRE_SHARED_KEY=" a , b ")
 
     assert (settings.port, settings.open_ai_key, settings.pre_shared_key) == (80, "sk-2", ("a", "b"))
@@ -141,7 +143,7 @@ def test_settings_cannot_be_changed():
         settings.openai_params["seed"] = 1
 
 
-def test_values_become_what_they_mean():
+def test_values_are_read_as_their_types():
     text = """
     PORT=0 OPS_PORT=9100 ADMIN_KEY=root OPENAI_MODELS=gpt-4o,o3 OPENAI_PARAMS={"temperature":0.6} PROGRESS_SECONDS=0.5
     OPENAI_BASE_URL=http://127.0.0.1:9000/v1/ AWS_ENDPOINT_URL_DYNAMODB=http://[::1]:8000 QUOTA_PERIOD=Month
@@ -176,7 +178,7 @@ def test_a_deadline_is_a_positive_number_of_seconds(value):
 
 
 @pytest.mark.parametrize("value", ["0", "15", "1000001"])
-def test_an_answer_has_room_for_a_minimal_one(value):
+def test_a_limit_of_answers_has_room_for_a_minimal_one(value):
     complaint = complaint_about(MAX_COMPLETION_TOKENS=value)
 
     assert complaint.startswith("MAX_COMPLETION_TOKENS must be a whole number from 16 ")
@@ -193,7 +195,7 @@ def test_keys_are_visible_ascii_without_empty_or_repeated_ones(value):
     [f"{start}host" for start in ("", "ftp://", "http://ho st.", "http://x\n.", "http://user:pass@")]
     + [f"http://{rest}" for rest in ("", ":80", "[::1", "host:0", "host:99999", "host/?a=b", "host/#a")],
 )
-def test_a_url_is_http_with_a_host_and_nothing_that_would_be_lost(value):
+def test_a_url_is_http_with_a_host_and_without_user_query_or_fragment(value):
     assert complaint_about(OPENAI_BASE_URL=value).startswith("OPENAI_BASE_URL must be an http or https URL")
     assert complaint_about(AWS_ENDPOINT_URL_DYNAMODB=value).startswith("AWS_ENDPOINT_URL_DYNAMODB must be an http or")
 
@@ -203,14 +205,14 @@ def test_a_url_is_http_with_a_host_and_nothing_that_would_be_lost(value):
     ["[]", "null", "1", "{", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, f'{{"a": {"9" * 5000}}}']
     + [f'{{"{key}": 1}}' for key in DECIDED_BY_GPTDOCK],
 )
-def test_params_are_a_json_object_without_what_gptdock_decides(value):
+def test_params_are_a_json_object_without_the_fields_of_gptdock(value):
     complaint = complaint_about(OPENAI_PARAMS=value)
 
     assert complaint.startswith("OPENAI_PARAMS must be a JSON object without messages, model, stream,")
 
 
 @pytest.mark.parametrize("value", ["a/b", "a b", "é", "a" * 201])
-def test_a_table_prefix_is_what_dynamodb_takes(value):
+def test_a_table_prefix_is_valid_in_dynamodb(value):
     assert complaint_about(DYNAMODB_TABLE_PREFIX=value).startswith("DYNAMODB_TABLE_PREFIX must be at most 200 letters")
 
 

@@ -37,6 +37,6 @@ def usage_chunk(usage=USAGE):
 
 
 def read(*datas, show_usage=False):
-    """A meter that has read `datas`, and what it showed of each."""
+    """A meter that has read `datas`, and whether it showed each of them."""
     reader = Meter(show_usage=show_usage)
     return reader, [reader.read(event(data)) for data in datas]

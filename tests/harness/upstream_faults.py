@@ -14,8 +14,8 @@ both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "who
 WHOLE = b'{"choices": [], "usage": {"total_tokens": 7, "prompt_tokens": 4, "completion_tokens": 3}}'
 
 
-def tries_that_failed(caplog):
-    """How many tries were logged as failed without an answer."""
+def failed_attempts(caplog):
+    """How many attempts were logged as failed without a response."""
     return sum(record.getMessage() == "upstream failed" for record in caplog.records)
 
 
@@ -25,13 +25,13 @@ async def ask_for_fault(service, stream):
 
 
 async def check_only_released(service):
-    """Nothing was charged, no receipt says otherwise, and the next question is answered."""
+    """Nothing was charged, there is no receipt, and the next question is answered."""
     assert await service.receipts() == []
     await check_nothing_is_left(service, used=0)
 
 
 async def check_counted_once(service):
-    """One receipt: the prompt at least, at most the hold."""
+    """There is one receipt, for the prompt at least and the hold at most."""
     [receipt] = await service.receipts()
     prompt_tokens = service.openai.journal[0].prompt_tokens
     assert receipt["source"] == "counted"
@@ -40,14 +40,14 @@ async def check_counted_once(service):
 
 
 async def check_upstream_down(service):
-    """An upstream that cannot be asked: nothing charged, and the service lives."""
+    """Nothing was charged, and the service still answers; the upstream stays out of reach."""
     info = await service.info()
     assert (info["quota_used"], info["quota_held"]) == (0, 0)
     assert await service.receipts() == []
 
 
 async def check_broken_answer_counted(service):
-    """It had the request, so what it sent may have been an answer: one receipt, and nothing held."""
+    """The upstream had the request and may have generated: there is one receipt, and nothing is held."""
     [receipt] = await service.receipts()
     info = await service.info()
     assert (receipt["source"], info["quota_used"], info["quota_held"]) == ("counted", receipt["tokens"], 0)

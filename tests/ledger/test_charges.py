@@ -1,3 +1,5 @@
+"""What a completion is charged."""
+
 import pytest
 
 from gptdock.ledger import charges
@@ -45,5 +47,5 @@ def test_a_model_may_think_unless_it_is_known_not_to(model, may):
 
 
 @pytest.mark.parametrize(("seconds", "tokens"), [(0, 0), (0.001, 1), (1, 200), (1.0001, 201), (2.5, 500)])
-def test_what_is_unseen_is_two_hundred_tokens_a_second_rounded_up(seconds, tokens):
+def test_unseen_time_is_charged_200_tokens_a_second_rounded_up(seconds, tokens):
     assert charges.unseen_tokens(seconds) == tokens

@@ -1,3 +1,5 @@
+"""Which bodies of `/v1/ask` are accepted, and which field a refusal names."""
+
 import json
 
 import pytest
@@ -30,11 +32,11 @@ def test_stream_and_history_may_be_left_out():
 
 
 @given(st.binary(), st.sampled_from([b"", b"{", b'{"question": ', b"[", b"\xff"]))
-def test_no_bytes_become_anything_but_a_request_or_a_400(data, start):
+def test_any_bytes_are_a_request_or_a_400(data, start):
     properties.admits_what_the_contract_allows(start + data)
 
 
-# JSON as its text, since a value cannot have a key twice; written so that whatever parsers disagree on is near.
+# JSON as text, since a value cannot have a key twice. It is made of what parsers disagree on.
 ODD_JSON = ["NaN", "-Infinity", "1e999", "-0", "01", "1.", "9" * 255, "9" * 256, "9" * 5000, "true", "True", "1,"]
 ODD_JSON += ['"\\ud83d"', '"\\ud83d\\ude00"', '"\x00"', '"\\u0000"', '"\\n"', '""', '" "', '"\u3000"', '"user"', '"a']
 ODD_JSON += ["\ufeff{}", "'a'", "{,}", *("[" * depth + "]" * depth for depth in (1, 50, 150, 2000, 100_000))]
@@ -60,7 +62,7 @@ VALID = [*((name, json.dumps(value)) for name, value in FIELDS.items()), ("strea
 
 @settings(max_examples=500, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 @given(st.lists(st.tuples(NAMES, PIECES), max_size=2), st.none() | st.sampled_from(VALID), TURNS, st.booleans())
-def test_no_json_becomes_anything_but_a_request_or_a_400(others, left_out, turns, replace):
+def test_any_json_is_a_request_or_a_400(others, left_out, turns, replace):
     pairs = [*VALID, ("history", f"[{','.join(turns)}]")]
     names = {name for name, _ in others} if replace else set()
 

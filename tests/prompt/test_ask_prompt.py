@@ -1,3 +1,5 @@
+"""Which prompt is made of a question, what it costs, and what is sent upstream."""
+
 import json
 
 import pytest
@@ -34,7 +36,7 @@ def test_the_longest_newest_part_that_fits_is_kept(history, budget):
 @pytest.mark.parametrize(
     ("budget", "needed"), [(19, ["c", "b", "aa"]), (18, ["c", "b"]), (15, ["c", "b"]), (10, ["c"]), (2, [])]
 )
-def test_nothing_is_counted_that_cannot_be_kept(budget, needed):
+def test_a_turn_is_counted_only_if_it_may_be_kept(budget, needed):
     history = [Message("user", "aa"), Message("user", "b"), Message("user", "c")]
     seen = []
 
@@ -62,7 +64,7 @@ def test_an_empty_system_prompt_is_left_out():
     assert prompt == Prompt((Message("user", "Why?"),), 3 + 4 + 4 + 3)
 
 
-def test_the_oldest_turns_give_way():
+def test_the_oldest_turns_are_left_out_first():
     history = [Message("user", "old"), Message("user", "new")]
 
     prompt = ask.assemble(request("Why?", history), system="", max_prompt_tokens=14 + 10, count=len)
@@ -111,7 +113,7 @@ def test_a_system_prompt_is_filled_in_by_plain_replacement():
 PROMPT = Prompt((Message("system", "Be kind."), Message("user", 'Why "é😀"?')), 20)
 
 
-def test_the_upstream_gets_compact_json_and_nothing_about_who_asked():
+def test_the_request_to_the_upstream_is_compact_and_does_not_name_the_caller():
     data = ask.upstream_body(
         PROMPT, model="gpt-4o-mini", params={"temperature": 0.6}, stream=False, max_completion_tokens=100
     )
@@ -134,7 +136,7 @@ def test_a_stream_is_asked_for_with_its_usage():
     assert json.loads(stream) == json.loads(whole) | added
 
 
-def test_parameters_do_not_decide_what_it_costs():
+def test_parameters_do_not_change_the_cost():
     params = {"n": 5, "model": "dear", "messages": [], "max_completion_tokens": 10**6, "stream": 0, "stream_options": 0}
 
     with_params = ask.upstream_body(PROMPT, model="m", params=params, stream=True, max_completion_tokens=1)

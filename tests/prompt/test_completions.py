@@ -1,4 +1,4 @@
-"""What OpenAI's clients may ask for, what it costs at most, and what of it goes upstream."""
+"""Which bodies of `/v1/chat/completions` are accepted, what they cost at most, and what is sent upstream."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def test_what_is_not_ours_to_decide_goes_upstream_as_it_came():
+def test_fields_that_do_not_decide_the_cost_are_passed_on_unchanged():
     fields = {
         "temperature": 0.30000000000000004,
         "seed": 2**70,
@@ -53,12 +53,12 @@ def test_what_is_not_ours_to_decide_goes_upstream_as_it_came():
     assert {name: content[name] for name in fields} == fields
 
 
-def test_the_length_of_the_answer_is_what_the_hold_can_pay():
+def test_the_limit_of_the_answer_is_what_the_hold_can_pay_for():
     assert sent(read(), 50)["max_completion_tokens"] == 50
     assert sent(read(max_completion_tokens=200), 50)["max_completion_tokens"] == 50
 
 
-def test_who_uses_the_old_name_of_the_limit_is_sent_upstream_with_it():
+def test_the_old_name_of_the_limit_is_kept():
     content = sent(read(max_tokens=200), 50)
 
     assert content["max_tokens"] == 50
@@ -76,11 +76,11 @@ def test_a_stream_is_asked_for_with_its_usage_and_the_caller_s_other_options():
     ("options", "shown"),
     [(None, False), ({}, False), ({"include_usage": False}, False), ({"include_usage": True}, True)],
 )
-def test_the_usage_is_shown_to_who_asked_for_it(options, shown):
+def test_the_usage_is_shown_only_if_it_was_asked_for(options, shown):
     assert read(stream=True, stream_options=options).show_usage is shown
 
 
-def test_a_whole_answer_s_options_are_the_upstream_s_to_refuse():
+def test_stream_options_of_a_whole_answer_are_passed_on():
     assert sent(read(stream_options={"include_usage": True}))["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent(read())
 
@@ -125,7 +125,7 @@ def test_a_whole_answer_s_options_are_the_upstream_s_to_refuse():
         ({"metadata": {"a": "\ud800"}}, "body"),
     ],
 )
-def test_what_has_no_price_or_no_sense_is_refused_and_named(fields, param):
+def test_a_field_without_bounded_cost_or_sense_is_refused_and_named(fields, param):
     with pytest.raises(InvalidRequest) as raised:
         read(**fields)
 
@@ -133,7 +133,7 @@ def test_what_has_no_price_or_no_sense_is_refused_and_named(fields, param):
 
 
 @pytest.mark.parametrize("fields", [{"n": 1}, {"n": None}, {"stream": None}, {"max_tokens": None}, {"user": 7}])
-def test_null_is_not_given_and_one_answer_is_what_we_give(fields):
+def test_null_counts_as_absent_and_one_answer_may_be_asked_for(fields):
     assert read(**fields).messages == len(MESSAGES)
 
 
@@ -146,7 +146,7 @@ def test_a_model_that_is_not_served_is_not_found():
 
 @pytest.mark.parametrize("depth", [100, 500, *range(900, 1000), 5000, 100_000])
 @pytest.mark.parametrize("field", ["metadata", "tools"])
-def test_a_deep_body_is_sent_on_or_refused_and_never_half_read(field, depth):
+def test_a_deep_body_is_passed_on_or_refused_and_never_half_read(field, depth):
     data = body(**{field: 0}).replace(b'": 0', b'": ' + b"[" * depth + b"]" * depth)
 
     try:
@@ -203,7 +203,7 @@ def test_a_tool_s_choices_cost_what_openai_counts_for_them(tokens, values):
     ("image", "tokens"),
     [({"url": "a", "detail": "low"}, 3_779), ({"url": "a"}, 30_000), ("a", 30_000), (None, 30_000)],
 )
-def test_an_image_costs_what_it_may_cost_at_most(image, tokens):
+def test_an_image_costs_the_most_that_it_may_cost(image, tokens):
     part = {"type": "image_url", "image_url": image}
     asked = read(model=NEWEST, messages=[{"role": "user", "content": [part, part]}])
 
@@ -229,7 +229,7 @@ FIELDS = ["n", "user", "stream", "stream_options", "max_tokens", "tools", "model
 
 
 @given(st.lists(MESSAGE | JSON), st.dictionaries(st.sampled_from(FIELDS), JSON))
-def test_any_body_is_priced_and_sent_on_or_refused(messages, fields):
+def test_any_body_is_bounded_and_passed_on_or_refused(messages, fields):
     try:
         asked = CompletionRequest.from_json(
             json.dumps({"model": "gpt-4o", "messages": messages} | fields).encode(), MODELS

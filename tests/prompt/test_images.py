@@ -1,4 +1,4 @@
-"""An image is held at what it may cost at most."""
+"""The most tokens that an image may cost, by model and detail."""
 
 import pytest
 
@@ -24,7 +24,7 @@ SHRINKING = [
 
 @pytest.mark.parametrize("detail", ["low", "high", "auto", "original", None, 7, []])
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "azure/gpt-4o-mini", TUNED])
-def test_gpt_4o_mini_is_the_dearest_whatever_the_detail(model, detail):
+def test_gpt_4o_mini_costs_most_whatever_the_detail(model, detail):
     assert images.most_tokens(model, detail) == 48_169
 
 
@@ -39,7 +39,7 @@ def test_models_that_take_more_of_an_image_are_held_for_it(model):
 
 
 @pytest.mark.parametrize("model", ["gpt-5.6", "gpt-5.10", "gpt-6", "gpt-50", "yolo1x", "o5", "qwen3-vl", "gpt-5.40"])
-def test_what_is_not_known_is_held_at_the_most(model):
+def test_an_unknown_model_costs_the_most(model):
     assert images.most_tokens(model, None) == images.most_tokens(model, "original") == 30_000
 
 

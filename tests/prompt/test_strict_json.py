@@ -1,3 +1,5 @@
+"""Which bytes are strict JSON."""
+
 import pytest
 
 from gptdock.prompt import strict_json
@@ -34,7 +36,7 @@ from tests.harness.params import param_of
         pytest.param(b"{'a': 1}", id="single quotes"),
     ],
 )
-def test_what_is_not_strict_json_is_refused(data):
+def test_anything_but_strict_json_is_refused(data):
     assert param_of(strict_json.parse_object, data) == "body"
     assert param_of(ChatRequest.from_json, data) == "body"
 

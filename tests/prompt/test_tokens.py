@@ -1,3 +1,5 @@
+"""How tokens are counted, and where."""
+
 import asyncio
 import json
 import threading
@@ -62,7 +64,7 @@ def test_a_recorded_stream_brings_one_token_an_event(cl100k):
         ("gpt-oss-20b", "o200k_base"),
     ],
 )
-def test_every_model_has_an_encoding_that_we_carry(model, name):
+def test_every_model_has_an_encoding_that_is_shipped(model, name):
     assert tokens.encoding_name(model) == name
 
 
@@ -96,7 +98,7 @@ def test_a_lone_surrogate_counts_as_its_replacement(o200k):
 
 
 def test_a_panic_in_the_tokenizer_becomes_an_overestimate(o200k, capfd):
-    """The panic is a real one: tiktoken's regular expression runs out of stack. The text is not in what it prints."""
+    """The panic is real: tiktoken's regular expression runs out of stack. What it prints does not contain the text."""
     text = " " * MEBIBYTE + "\ud800"
 
     counted = o200k.count(text)
@@ -107,7 +109,7 @@ def test_a_panic_in_the_tokenizer_becomes_an_overestimate(o200k, capfd):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_what_stops_a_process_is_no_panic(monkeypatch, stop):
+def test_an_exception_that_stops_a_process_is_not_swallowed(monkeypatch, stop):
     class Stopped:
         def encode_ordinary(self, text):
             raise stop
@@ -124,7 +126,7 @@ def test_pieces_are_the_tokens_of_a_text_with_half_characters_replaced(o200k):
     assert set(o200k.pieces("𒀀")) == {"\ufffd"}
 
 
-async def test_a_little_is_counted_at_once_and_much_in_a_thread(o200k):
+async def test_a_short_text_is_counted_at_once_and_a_long_one_in_a_thread(o200k):
     here = await o200k.run(8192, threading.get_ident)
     elsewhere = await o200k.run(8193, threading.get_ident)
 
@@ -132,8 +134,8 @@ async def test_a_little_is_counted_at_once_and_much_in_a_thread(o200k):
     assert elsewhere != threading.get_ident()
 
 
-async def test_counting_much_leaves_the_loop_free(o200k):
-    """Ticks while counting: 90,000 to 230,000 measured, on a busy machine too; under 7,000 if it held the GIL."""
+async def test_counting_a_long_text_leaves_the_loop_free(o200k):
+    """Turns of the loop: 90,000 to 230,000 were measured, even on a busy machine; under 7,000 if the GIL is held."""
     began, ended, ticks = threading.Event(), threading.Event(), 0
 
     def count():

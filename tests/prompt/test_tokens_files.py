@@ -1,3 +1,5 @@
+"""How the files of the tokenizer are loaded, and what happens if they are damaged."""
+
 import gzip
 import os
 import shutil
@@ -14,7 +16,7 @@ from gptdock.prompt.tokens import Tokens
 
 @pytest.fixture
 def anew():
-    """What is loaded is loaded for this test."""
+    """Encodings are loaded anew for this test."""
     tokens.load.cache_clear()
     yield
     tokens.load.cache_clear()
@@ -22,7 +24,7 @@ def anew():
 
 @pytest.fixture
 def data(anew, monkeypatch, tmp_path):
-    """A copy of the package's files, for a test to break."""
+    """A copy of the package's files that a test may damage."""
     folder = tmp_path / "data"
     shutil.copytree(tokens.DATA, folder)
     monkeypatch.setattr(tokens, "DATA", folder)
@@ -31,7 +33,7 @@ def data(anew, monkeypatch, tmp_path):
 
 @pytest.fixture
 def unloaded(anew, monkeypatch):
-    """tiktoken as in a new process, without a network."""
+    """tiktoken as in a new process, and without a network."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("a socket was opened")
@@ -53,7 +55,7 @@ def test_an_encoding_loads_without_a_network_and_leaves_no_trace(unloaded, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_environment_without_a_cache_folder_stays_without(unloaded, monkeypatch):
+def test_an_environment_without_a_cache_folder_is_left_so(unloaded, monkeypatch):
     monkeypatch.delenv("TIKTOKEN_CACHE_DIR", raising=False)
 
     Tokens("gpt-4o")
@@ -61,7 +63,7 @@ def test_an_environment_without_a_cache_folder_stays_without(unloaded, monkeypat
     assert "TIKTOKEN_CACHE_DIR" not in os.environ
 
 
-def test_the_unpacked_file_is_in_a_folder_of_our_own(monkeypatch):
+def test_the_unpacked_file_is_in_a_private_folder(monkeypatch):
     modes = []
     monkeypatch.setattr(tiktoken, "get_encoding", lambda _: modes.append(os.stat(os.environ["TIKTOKEN_CACHE_DIR"])))
 
@@ -105,7 +107,7 @@ def test_a_missing_or_corrupt_file_stops_the_start_with_one_line(unloaded, data,
         Tokens("gpt-4o-mini")
 
 
-def test_a_machine_without_room_for_the_file_stops_the_start_with_one_line(unloaded, monkeypatch, tmp_path):
+def test_a_file_that_cannot_be_unpacked_stops_the_start_with_one_line(unloaded, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
 
     with pytest.raises(SettingsError, match=r"^The tokenizer file o200k_base\.tiktoken\.gz cannot be unpacked"):

@@ -1,3 +1,5 @@
+"""What a log line holds, and what it never does."""
+
 import asyncio
 import io
 import json
@@ -43,7 +45,7 @@ def test_a_record_is_one_line_of_json_with_its_fields(stream):
     }
 
 
-def test_the_request_id_comes_by_itself_and_only_within_its_request(stream):
+def test_the_request_id_is_on_every_line_of_its_request_only(stream):
     logs.configure("INFO", "json", stream)
 
     token = logs.request_id.set("r-1")
@@ -66,7 +68,7 @@ def test_an_extra_field_cannot_replace_one_of_the_line(stream):
     assert record["time"] != "never"
 
 
-def test_values_that_are_no_json_become_text(stream):
+def test_values_that_json_cannot_hold_become_text(stream):
     logs.configure("INFO", "json", stream)
     deep: list[object] = []
     for _ in range(100_000):
@@ -97,7 +99,7 @@ def test_the_traceback_of_our_own_error_is_a_field(stream):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_aiohttps_server_logs_only_its_constant_message(stream, caplog, form):
+def test_the_server_of_aiohttp_logs_only_its_constant_message(stream, caplog, form):
     logs.configure("DEBUG", form, stream)
 
     try:
@@ -126,7 +128,7 @@ async def test_a_request_head_that_aiohttp_cannot_parse_shows_no_key_in_the_log(
     assert "canary" not in stream.getvalue()
 
 
-def test_a_full_disk_is_no_fault_of_the_one_who_logs(capsys):
+def test_a_full_disk_raises_nothing(capsys):
     logs.configure("INFO", "json", FullDisk())
 
     log.info("lost")
@@ -134,7 +136,7 @@ def test_a_full_disk_is_no_fault_of_the_one_who_logs(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_level_holds_for_us_and_libraries_never_log_their_details(stream):
+def test_the_level_debug_is_for_gptdock_and_not_for_libraries(stream):
     logs.configure("DEBUG", "json", stream)
 
     log.debug("ours")
@@ -144,7 +146,7 @@ def test_the_level_holds_for_us_and_libraries_never_log_their_details(stream):
     assert [record["message"] for record in logged(stream)] == ["ours", "theirs"]
 
 
-def test_a_high_level_holds_for_all(stream):
+def test_a_high_level_is_for_libraries_too(stream):
     logs.configure("ERROR", "json", stream)
 
     log.warning("ours")
@@ -154,7 +156,7 @@ def test_a_high_level_holds_for_all(stream):
     assert [record["message"] for record in logged(stream)] == ["a fault"]
 
 
-def test_configuring_again_replaces_the_handler_and_leaves_foreign_ones(stream):
+def test_a_second_configuration_replaces_the_first_and_leaves_others(stream):
     before = list(logging.getLogger().handlers)
     logs.configure("INFO", "json", io.StringIO())
 
@@ -165,7 +167,7 @@ def test_configuring_again_replaces_the_handler_and_leaves_foreign_ones(stream):
     assert logging.getLogger().handlers[:-1] == before
 
 
-def test_logs_go_to_stderr_if_nothing_else_is_said(capsys):
+def test_logs_go_to_stderr_by_default(capsys):
     logs.configure("INFO", "json")
 
     log.info("here")

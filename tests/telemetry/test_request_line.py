@@ -1,4 +1,4 @@
-"""One line a request, with what an operator asks of it."""
+"""Each request has one line, with the fields that an operator needs."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ OF_A_COMPLETION = OF_A_REQUEST | OF_WHOM | {"source", "tokens"}
 
 @pytest.fixture
 def lines():
-    """What was logged about requests, as JSON, until now."""
+    """Returns the lines of requests that were logged until now, parsed."""
     stream = StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.JsonFormatter())
@@ -91,7 +91,7 @@ async def test_a_charge_that_is_counted_in_a_thread_is_waited_for(service: Servi
         ({"question": "a " * 9000}, "prompt_too_long", "question", OF_WHOM),
     ],
 )
-async def test_what_was_refused_before_its_hold_is_a_line_without_a_charge(
+async def test_a_refusal_before_the_hold_is_a_line_without_a_charge(
     service: Service, lines, fields, outcome, param, known
 ):
     async with service.ask(**fields) as response:
@@ -110,7 +110,7 @@ async def test_what_was_refused_before_its_hold_is_a_line_without_a_charge(
         ({"messages": [{"role": "user", "content": "a " * 9000}]}, "prompt_too_long", "messages", OF_WHOM),
     ],
 )
-async def test_an_openai_client_s_refusal_is_a_line_with_whose_it_was(
+async def test_a_refusal_of_an_openai_client_is_a_line_with_its_account(
     service: Service, lines, fields, outcome, param, known
 ):
     asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "user": "u9"} | fields
@@ -123,7 +123,7 @@ async def test_an_openai_client_s_refusal_is_a_line_with_whose_it_was(
     assert (line["outcome"], line["param"], line["client"], line["product"]) == (outcome, param, "c9", "p9")
 
 
-async def test_who_was_denied_is_told_by_name(serve, lines):
+async def test_a_denied_client_is_on_the_line(serve, lines):
     async with serve(default_token_quota=5) as service, service.ask() as response:
         await response.read()
 
@@ -133,7 +133,7 @@ async def test_who_was_denied_is_told_by_name(serve, lines):
     assert "tokens" not in line
 
 
-async def test_what_the_upstream_refused_costs_nothing(service: Service, lines):
+async def test_a_refusal_of_the_upstream_is_a_line_with_no_tokens(service: Service, lines):
     service.openai.script = Script(status=401)
     async with service.ask() as response:
         await response.read()
@@ -160,7 +160,7 @@ async def test_every_other_request_is_a_line_too(service: Service, lines, path, 
     assert (line["route"], line["status"], line["outcome"], line.get("client")) == expected
 
 
-async def test_what_is_no_http_is_a_line_too_and_no_fault_of_ours(service: Service, lines, caplog):
+async def test_a_malformed_request_is_a_line_and_not_a_warning(service: Service, lines, caplog):
     async with connect(service) as connection:
         connection.send(b"GET /v1/health HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n")
         _, headers, _ = await connection.answer()
@@ -192,7 +192,7 @@ async def test_a_caller_who_leaves_before_its_hold_is_a_line_without_a_status(se
     assert not line.keys() & {"status", "tokens", "source"}
 
 
-async def test_health_is_no_news(service: Service, lines):
+async def test_a_health_check_is_not_logged(service: Service, lines):
     async with service.session.get(f"{service.url}/v1/health") as response:
         assert response.status == 200
 

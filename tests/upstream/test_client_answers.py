@@ -41,8 +41,8 @@ WORDS = b'data: {"choices":[{"delta":{"content":" word"}}]}\n\n'
     ],
 )
 @pytest.mark.parametrize("turns", [0, 1, 20])  # in one segment with the head, just behind it, or later
-async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, parts, turns):
-    """At once, and not at a deadline: aiohttp closes the connection, and does not tell who reads the body."""
+async def test_an_answer_with_malformed_chunks_has_broken_off(serve, stream, parts, turns):
+    """At once, not at a deadline: aiohttp closes the connection without telling the reader of the body."""
 
     async def break_off(reader, writer):
         await read_request(reader)
@@ -66,7 +66,7 @@ async def test_an_answer_whose_chunks_are_none_has_broken_off(serve, stream, par
 
 @both_ways
 @pytest.mark.parametrize("cut", ["close", "rst", "close_delimited"])
-async def test_a_head_and_then_nothing_is_an_upstream_that_broke_off(service, stream, cut):
+async def test_a_head_without_a_body_has_broken_off(service, stream, cut):
     service.openai.script = Script(cut=cut, cut_at=0) if stream else Script(cut=cut)
 
     fault = await ask_for_fault(service, stream)
@@ -74,7 +74,7 @@ async def test_a_head_and_then_nothing_is_an_upstream_that_broke_off(service, st
     assert (fault.status, service.openai.requests) == (502, 1)
 
 
-async def test_an_answer_that_cannot_be_read_is_charged_by_count_and_not_asked_for_again(serve):
+async def test_an_answer_with_a_false_length_is_counted_and_not_asked_for_again(serve):
     async def answer(reader, writer):
         await read_request(reader)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -87,7 +87,7 @@ async def test_an_answer_that_cannot_be_read_is_charged_by_count_and_not_asked_f
         await check_broken_answer_counted(service)
 
 
-async def test_a_content_type_that_takes_long_to_read_is_read_as_far_as_it_matters(serve):
+async def test_a_content_type_is_read_without_parsing_its_parameters(serve):
     async def answer(reader, writer):
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: Application/JSON ;%s\r\n\r\n" % (b"(" * 4000) + WHOLE)
@@ -97,7 +97,7 @@ async def test_a_content_type_that_takes_long_to_read_is_read_as_far_as_it_matte
         assert await response.read() == WHOLE
 
 
-async def test_a_head_that_is_long_is_no_reason_to_lose_an_answer(serve):
+async def test_a_long_head_does_not_lose_the_answer(serve):
     async def answer(reader, writer):
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Trace: %b\r\n\r\n" % (b"x" * 30_000))
@@ -118,7 +118,7 @@ async def test_a_stream_may_begin_with_an_event_without_data(service):
         assert sse_data(await response.read())[-2:] == [b"{}", b"[DONE]"]
 
 
-async def test_what_is_no_stream_is_not_relayed(service):
+async def test_anything_but_a_stream_is_refused_and_free(service):
     scripts = [
         Script(raw=b"<html>Sign in to the hotel</html>", content_type="text/html"),
         Script(raw=b"<html>Sign in to the hotel</html>"),
@@ -141,7 +141,7 @@ async def test_what_is_no_stream_is_not_relayed(service):
     await check_only_released(service)
 
 
-async def test_what_is_no_answer_is_not_relayed(service):
+async def test_anything_but_a_whole_answer_is_refused_and_free(service):
     scripts = [
         Script(raw=b"<html>Sign in to the hotel</html>", content_type="text/html"),
         Script(raw=b"[]"),
@@ -159,7 +159,7 @@ async def test_what_is_no_answer_is_not_relayed(service):
     await check_only_released(service)
 
 
-async def test_a_whole_answer_that_says_what_it_used_is_charged_whatever_else_it_lacks(service):
+async def test_a_whole_answer_that_reports_its_usage_is_charged_even_without_choices(service):
     service.openai.script = Script(raw=b'{"usage": {"total_tokens": 7}}')
 
     async with service.ask() as response:
@@ -168,7 +168,7 @@ async def test_a_whole_answer_that_says_what_it_used_is_charged_whatever_else_it
     await check_nothing_is_left(service, used=7)
 
 
-async def test_a_whole_answer_of_nothing_is_not_charged(service):
+async def test_an_empty_whole_answer_is_not_charged(service):
     service.openai.script = Script(raw=b"")
 
     assert await ask_for_fault(service, stream=False) == BROKEN
@@ -177,7 +177,7 @@ async def test_a_whole_answer_of_nothing_is_not_charged(service):
 
 
 @pytest.mark.parametrize("raw", [b'{"choices": [', b"[" * 100_000, b"{\xff}"])
-async def test_an_answer_that_cannot_be_read_is_counted(service, raw):
+async def test_a_whole_answer_that_is_not_json_is_counted(service, raw):
     service.openai.script = Script(raw=raw)
 
     fault = await ask_for_fault(service, stream=False)
@@ -186,7 +186,7 @@ async def test_an_answer_that_cannot_be_read_is_counted(service, raw):
     await check_counted_once(service)
 
 
-async def test_an_answer_without_end_is_left(service, monkeypatch):
+async def test_a_whole_answer_over_the_limit_is_cut_and_counted(service, monkeypatch):
     monkeypatch.setattr(client, "MOST_ANSWER_BYTES", 1000)
     service.openai.script = Script(raw=WHOLE.ljust(1001))
 

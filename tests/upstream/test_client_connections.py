@@ -21,7 +21,7 @@ from tests.harness.upstream_faults import (
 
 
 @both_ways
-async def test_a_pooled_connection_that_went_stale_costs_nobody_an_answer(serve, quick, stream):
+async def test_a_stale_pooled_connection_costs_no_caller_an_answer(serve, quick, stream):
     served = []
 
     async def serve_one(reader, writer):
@@ -67,7 +67,7 @@ async def test_a_connection_whose_stream_ends_after_its_last_event_is_used_again
         assert len(connections) == 1
 
 
-async def test_a_connection_that_answered_whole_is_used_again_and_its_cookies_are_not(serve):
+async def test_a_connection_is_used_again_and_its_cookies_are_not(serve):
     connections, heads = [], []
 
     async def serve_cookies(reader, writer):
@@ -90,7 +90,7 @@ async def test_a_connection_that_answered_whole_is_used_again_and_its_cookies_ar
     assert not any(b"track" in head for head in heads)
 
 
-async def test_more_streams_than_aiohttp_has_pooled_connections_run_at_once(service):
+async def test_more_streams_than_the_default_pool_of_aiohttp_run_at_once(service):
     count = 150
     service.openai.script = Script(hold_at=0)
     async with aiohttp.ClientSession(

@@ -19,23 +19,23 @@ from tests.harness.upstream_faults import (
     both_ways,
     check_counted_once,
     check_upstream_down,
-    tries_that_failed,
+    failed_attempts,
 )
 
 
 @both_ways
-async def test_a_connection_that_is_not_answered_ends_at_the_deadline(serve, caplog, stream):
+async def test_a_connection_that_is_not_accepted_ends_at_the_deadline(serve, caplog, stream):
     with _unroutable() as sock:
         async with serve(openai_base_url=url_of(sock), connect_timeout=0.2) as service:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 fault = await ask_for_fault(service, stream)
 
-            assert (fault, tries_that_failed(caplog)) == (BROKEN, 1)
+            assert (fault, failed_attempts(caplog)) == (BROKEN, 1)
             await check_upstream_down(service)
 
 
 @both_ways
-async def test_an_upstream_without_a_head_is_left_at_the_deadline(serve, stream):
+async def test_an_upstream_that_sends_no_head_is_left_at_the_deadline(serve, stream):
     async with serve(first_event_timeout=0.2, request_timeout=0.2 if not stream else 60) as service:
         service.openai.script = Script(stall_at=BEFORE_HEAD)
 
@@ -47,7 +47,7 @@ async def test_an_upstream_without_a_head_is_left_at_the_deadline(serve, stream)
 
 
 @pytest.mark.parametrize("comments_every", [None, 0.02])
-async def test_a_head_without_an_event_is_left_at_the_deadline_whatever_comments_come(serve, comments_every):
+async def test_an_upstream_that_sends_no_event_is_left_at_the_deadline(serve, comments_every):
     async with serve(first_event_timeout=0.2) as service:
         service.openai.script = Script(stall_at=0, comments_every=comments_every)
 
@@ -67,7 +67,7 @@ async def test_the_first_event_may_take_longer_than_any_later_one(serve):
 
 
 class _unroutable:  # noqa: N801 - used like a function
-    """An address at which connections are neither taken nor refused: its queue is full."""
+    """An address whose queue is full, so that connections are neither accepted nor refused."""
 
     def __enter__(self):
         self._sock = bound_socket()

@@ -21,41 +21,41 @@ from tests.harness.upstream_faults import (
     check_counted_once,
     check_only_released,
     check_upstream_down,
-    tries_that_failed,
+    failed_attempts,
 )
 
 
 @both_ways
-async def test_a_refused_connection_is_tried_three_times(serve, quick, caplog, stream):
+async def test_a_refused_connection_is_attempted_three_times(serve, quick, caplog, stream):
     with bound_socket() as sock:
         async with serve(openai_base_url=url_of(sock)) as service:
             fault = await ask_for_fault(service, stream)
 
-            assert (fault, tries_that_failed(caplog)) == (BROKEN, 3)
+            assert (fault, failed_attempts(caplog)) == (BROKEN, 3)
             await check_upstream_down(service)
 
 
 @both_ways
-async def test_a_name_that_nobody_knows_is_tried_once(serve, caplog, stream):
+async def test_an_unknown_host_is_attempted_once(serve, caplog, stream):
     async with serve(openai_base_url="http://upstream.invalid/v1", connect_timeout=1) as service:
         fault = await ask_for_fault(service, stream)
 
-        assert (fault, tries_that_failed(caplog)) == (BROKEN, 1)
+        assert (fault, failed_attempts(caplog)) == (BROKEN, 1)
         await check_upstream_down(service)
 
 
 @both_ways
-async def test_an_upstream_without_tls_where_it_should_have_it_is_tried_once(serve, openai, caplog, stream):
+async def test_a_failed_tls_handshake_is_attempted_once(serve, openai, caplog, stream):
     async with serve(openai_base_url=openai.url.replace("http:", "https:")) as service:
         fault = await ask_for_fault(service, stream)
 
-        assert (fault, tries_that_failed(caplog)) == (BROKEN, 1)
+        assert (fault, failed_attempts(caplog)) == (BROKEN, 1)
         assert openai.requests == 0
         await check_upstream_down(service)
 
 
 @both_ways
-async def test_an_upstream_that_speaks_no_http_is_tried_once(serve, caplog, stream):
+async def test_an_answer_that_is_not_http_is_attempted_once(serve, caplog, stream):
     async def greet(reader, writer):
         await read_request(reader)
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
@@ -63,12 +63,12 @@ async def test_an_upstream_that_speaks_no_http_is_tried_once(serve, caplog, stre
     async with raw_upstream(greet) as url, serve(openai_base_url=url) as service:
         fault = await ask_for_fault(service, stream)
 
-        assert (fault, tries_that_failed(caplog)) == (BROKEN, 1)
+        assert (fault, failed_attempts(caplog)) == (BROKEN, 1)
         await check_broken_answer_counted(service)
 
 
 @both_ways
-async def test_an_upstream_that_accepts_and_closes_is_tried_three_times_and_charged_once(service, quick, stream):
+async def test_a_connection_closed_before_the_head_is_attempted_thrice_and_charged_once(service, quick, stream):
     service.openai.script = Script(cut="before_head")
 
     fault = await ask_for_fault(service, stream)
@@ -78,7 +78,7 @@ async def test_an_upstream_that_accepts_and_closes_is_tried_three_times_and_char
 
 
 @both_ways
-async def test_an_upstream_that_closes_and_then_answers_is_charged_once(service, quick, stream):
+async def test_an_answer_after_two_lost_attempts_is_charged_once(service, quick, stream):
     service.openai.next(Script(cut="before_head"), Script(cut="before_head"))
 
     async with service.ask(stream=stream) as response:
@@ -93,7 +93,7 @@ async def test_an_upstream_that_closes_and_then_answers_is_charged_once(service,
 
 @both_ways
 @pytest.mark.parametrize("statuses", [(500,), (502, 503), (504, 429)])
-async def test_an_upstream_that_recovers_answers_and_is_charged_once(service, stream, statuses):
+async def test_an_answer_after_refused_attempts_is_charged_once(service, stream, statuses):
     service.openai.script = Script(statuses=statuses, headers=AT_ONCE)
 
     async with service.ask(stream=stream) as response:
@@ -107,46 +107,46 @@ async def test_an_upstream_that_recovers_answers_and_is_charged_once(service, st
 
 
 @both_ways
-async def test_an_upstream_that_fails_three_times_has_failed(service, quick, stream):
+async def test_a_passing_fault_is_attempted_three_times(service, quick, stream):
     statuses = (500, 502, 503, 504)
-    for tried, status in enumerate(statuses):
+    for attempted, status in enumerate(statuses):
         service.openai.script = Script(status=status, error={"message": "hush-hush", "code": None})
         async with service.ask(stream=stream) as response:
             assert await fault_of(response) == BROKEN
             assert b"hush-hush" not in await response.read()
 
-        assert service.openai.requests == 3 * (tried + 1)
+        assert service.openai.requests == 3 * (attempted + 1)
     await check_only_released(service)
 
 
 @both_ways
-async def test_what_the_upstream_would_say_again_is_asked_once(service, stream):
+async def test_a_lasting_refusal_is_attempted_once(service, stream):
     statuses = (400, 401, 403, 404, 409, 422, 301, 302, 303, 307, 308, 201, 204)
     headers = {"Location": f"{service.openai.url}/chat/completions"}
-    for tried, status in enumerate(statuses):
+    for attempted, status in enumerate(statuses):
         service.openai.script = Script(status=status, headers=headers, raw=b"" if status == 204 else None)
 
         assert await ask_for_fault(service, stream) == BROKEN
 
-        assert service.openai.requests == tried + 1
+        assert service.openai.requests == attempted + 1
     await check_only_released(service)
 
 
 @both_ways
-async def test_the_upstream_may_say_whether_to_retry(service, quick, stream):
-    tried = 0
-    for told, status, tries in (("false", 500, 1), ("false", 429, 1), ("true", 409, 3)):
+async def test_the_header_x_should_retry_decides(service, quick, stream):
+    attempted = 0
+    for told, status, attempts in (("false", 500, 1), ("false", 429, 1), ("true", 409, 3)):
         service.openai.script = Script(status=status, headers={"x-should-retry": told})
 
         assert (await ask_for_fault(service, stream)).status == (429 if status == 429 else 502)
 
-        tried += tries
-        assert service.openai.requests == tried
+        attempted += attempts
+        assert service.openai.requests == attempted
     await check_only_released(service)
 
 
 @both_ways
-async def test_an_upstream_account_without_money_is_asked_once(service, stream):
+async def test_an_upstream_account_without_credit_is_attempted_once(service, stream):
     error = {"message": "hush-hush", "type": "insufficient_quota", "code": "insufficient_quota"}
     service.openai.script = Script(status=429, error=error, headers={"x-should-retry": "true"} | AT_ONCE)
 

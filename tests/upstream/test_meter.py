@@ -19,7 +19,7 @@ def test_all_of_a_recorded_stream_is_shown():
     events = EventSplitter().feed((DATA / "ask_stream.sse").read_bytes())
     reader = Meter()
 
-    shown = [reader.read(event) for event in events]
+    shown = [reader.read(each) for each in events]
 
     assert all(shown)
     assert reader.done
@@ -49,7 +49,7 @@ def test_a_stream_is_not_done_because_its_text_says_so():
 
 @pytest.mark.parametrize("show_usage", [False, True])
 @pytest.mark.parametrize("choices", [{"choices": []}, {"choices": None}, {}])
-def test_the_usage_chunk_is_shown_to_whom_asked_for_it(show_usage, choices):
+def test_the_usage_chunk_is_shown_only_if_it_was_asked_for(show_usage, choices):
     reader, shown = read(chunk("Hi"), choices | {"usage": USAGE}, b"[DONE]", show_usage=show_usage)
 
     assert shown == [True, show_usage, True]
@@ -74,7 +74,7 @@ def test_the_usage_chunk_is_shown_to_whom_asked_for_it(show_usage, choices):
     ],
 )
 @pytest.mark.parametrize("before", [[], [chunk("Hi")]])
-def test_whatever_else_comes_is_shown(data, before):
+def test_any_other_event_is_shown(data, before):
     _, shown = read(*before, data)
 
     assert shown[-1]
@@ -92,7 +92,7 @@ def test_an_upstream_s_error_is_noted_and_not_shown(before, error, noted):
     assert not reader.done
 
 
-def test_an_error_leaves_the_usage_alone_and_is_no_text():
+def test_an_error_is_not_text_and_leaves_the_usage_alone():
     reader, _ = read(chunk("Hi"), usage_chunk(), {"error": {"message": "Oh"}})
 
     assert (reader.usage, reader.text()) == (Usage(7, 5, 2), "Hi")
@@ -139,7 +139,7 @@ LINES = st.lists(st.binary(max_size=20) | st.sampled_from(WORDS).map(str.encode)
 
 
 @given(LINES, st.lists(st.integers(0, 30)), st.booleans())
-def test_no_bytes_make_it_fail(lines, sizes, show_usage):
+def test_no_bytes_make_the_meter_fail(lines, sizes, show_usage):
     stream = b"".join(b"data: " + line + b"\n\n" for line in lines)
 
     properties.meters_without_fail(stream, sizes, show_usage=show_usage)
@@ -158,7 +158,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON, JSON, JSON)
-def test_no_shape_makes_it_fail(first, choices, delta, usage):
+def test_no_shape_makes_the_meter_fail(first, choices, delta, usage):
     shapes = [first, {"choices": choices}, {"choices": [{"delta": delta, "message": delta}], "usage": usage}]
     stream = b"".join(event(shape).raw for shape in [*shapes, {"error": first}])
 

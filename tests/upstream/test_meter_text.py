@@ -60,7 +60,7 @@ def test_the_text_of_every_choice_counts():
     ],
 )
 @pytest.mark.parametrize("before", [[], [chunk("Hi")]])
-def test_what_cannot_be_understood_counts_as_text(data, before):
+def test_an_event_that_cannot_be_understood_counts_as_text(data, before):
     reader, shown = read(*before, data)
 
     assert shown[-1]
@@ -76,7 +76,7 @@ def test_broken_utf_8_does_not_hide_the_rest():
 
 @pytest.mark.parametrize("field", [b"", b'"usage":null,', b'"usage" : null ,', b'"logprobs":"usage",'])
 def test_an_event_is_parsed_only_if_it_can_tell_something(field):
-    """Parsing is nine tenths of the work; an escaped key, which no upstream writes, shows that there was none."""
+    """Parsing is nine tenths of the work. An escaped key would be noted if this event were parsed."""
     reader, shown = read(chunk("Hi"), b"{" + field + b'"err\\u006fr": {"message": "Oh"}}')
 
     assert (reader.error, shown) == (None, [True, True])
@@ -93,7 +93,7 @@ def test_text_is_seen_once_there_is_some():
     assert seen == [False, False, False, True, True]
 
 
-def test_text_may_be_asked_for_at_any_time():
+def test_text_can_be_read_at_any_time():
     reader, _ = read(chunk("Hi"))
 
     first = reader.text()
@@ -143,7 +143,7 @@ def test_an_answer_that_cannot_be_understood_counts_as_a_whole(answer):
 
 
 def test_an_answer_counts_as_a_whole_however_deep_it_is():
-    """What json reads in one frame may be too deep for what walks through it in the next."""
+    """What `json` can still read may be nested too deeply for the function that walks through it."""
     for depth in range(2, sys.getrecursionlimit()):
         raw = b'{"choices": ' + b"[" * depth + b"]" * depth + b"}"
         try:

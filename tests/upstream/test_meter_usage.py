@@ -27,7 +27,7 @@ def test_a_usage_that_cannot_be_believed_is_marked_and_not_used(before, usage):
 
 
 @pytest.mark.parametrize("null", [chunk("Hi") | {"usage": None}, usage_chunk(None)])
-def test_no_usage_is_nothing_odd(null):
+def test_a_missing_usage_is_not_odd(null):
     reader, shown = read(chunk("Hi"), null, chunk("Hi"))
 
     assert (reader.usage, reader.odd_usage, shown) == (None, False, [True] * 3)
@@ -46,7 +46,7 @@ def test_no_usage_is_nothing_odd(null):
         *((odd, None) for odd in ODD_USAGES),
     ],
 )
-def test_usage_is_sane_if_its_total_is(value, usage):
+def test_a_usage_is_sane_if_its_total_is(value, usage):
     assert meter.sane_usage(value) == usage
 
 
@@ -56,7 +56,7 @@ def test_an_explicit_zero_is_a_usage():
     assert reader.usage == Usage(0, 0, 0)
 
 
-def test_of_several_usages_the_last_sane_one_counts():
+def test_the_last_sane_usage_counts():
     first, _ = read(chunk("Hi"), usage_chunk({"total_tokens": 3}), usage_chunk(), usage_chunk("odd"))
     second, _ = read(chunk("Hi"), usage_chunk("odd"), usage_chunk())
 
@@ -64,7 +64,7 @@ def test_of_several_usages_the_last_sane_one_counts():
     assert (second.usage, second.odd_usage) == (Usage(7, 5, 2), True)
 
 
-def test_an_answer_is_not_free_for_who_leaves_before_the_usage_chunk():
+def test_an_answer_that_is_cut_before_the_usage_chunk_has_text_to_count():
     reader, _ = read(chunk("", role="assistant"), chunk("Hi"), chunk(" there"), chunk())
 
     assert (reader.usage, reader.text()) == (None, "Hi there")
@@ -77,13 +77,13 @@ def test_usage_is_stale_once_more_text_came():
 
 
 @pytest.mark.parametrize("odd", [b"more text", chunk(" there") | {"usage": "odd"}])
-def test_usage_is_stale_also_after_text_that_is_odd(odd):
+def test_usage_is_stale_once_odd_text_came(odd):
     reader, _ = read(chunk("Hi") | {"usage": {"total_tokens": 1}}, odd)
 
     assert reader.usage is None
 
 
-def test_usage_is_not_stale_because_of_a_chunk_without_text():
+def test_usage_stays_valid_after_a_chunk_without_text():
     reader, _ = read(chunk("Hi"), usage_chunk(), chunk(), chunk(""), b"", {"choices": []})
 
     assert reader.usage == Usage(7, 5, 2)

@@ -1,4 +1,4 @@
-"""What refusals of the upstream mean."""
+"""What the caller is told when the upstream refuses."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ from tests.harness.upstream_faults import (
         (400, {}, UpstreamRefused),
     ],
 )
-def test_an_error_is_told_by_its_code_and_else_by_its_status(status, code, error):
+def test_an_error_is_known_by_its_code_otherwise_by_its_status(status, code, error):
     assert type(refusals.to_error(status, code)) is error
 
 
@@ -65,7 +65,7 @@ def test_a_field_is_named_if_it_can_be_a_field_s_name(param, field):
 
 
 @pytest.mark.parametrize(("after", "told"), [(None, 1), (0.0, 1), (0.2, 1), (1.0, 1), (1.2, 2), (3600.0, 3600)])
-def test_a_rate_limit_says_when_to_come_again_in_whole_seconds(after, told):
+def test_a_rate_limit_asks_to_wait_for_whole_seconds(after, told):
     assert refusals.to_error(429, None, after).retry_after == told
 
 
@@ -98,7 +98,7 @@ async def test_the_body_of_a_refusal_is_read_with_care(serve, body, fault):
 
 
 @pytest.mark.parametrize("is_closed", [True, False], ids=["cut", "stalled"])
-async def test_a_refusal_whose_body_does_not_end_is_told_by_its_status(serve, monkeypatch, is_closed):
+async def test_a_refusal_whose_body_does_not_end_is_known_by_its_status(serve, monkeypatch, is_closed):
     monkeypatch.setattr(refusals, "ERROR_SECONDS", 0.1)
 
     async def refuse(reader, writer):
@@ -118,8 +118,8 @@ async def test_a_refusal_whose_body_does_not_end_is_told_by_its_status(serve, mo
 
 @both_ways
 async def test_a_rate_limit_is_passed_on_after_our_retries(service, quick, stream):
-    tried = 0
-    for retry_after, tries, told in (
+    attempted = 0
+    for retry_after, attempts, told in (
         (None, 3, 1),
         ("0", 3, 1),
         ("6", 1, 6),
@@ -133,12 +133,12 @@ async def test_a_rate_limit_is_passed_on_after_our_retries(service, quick, strea
         async with service.ask(stream=stream) as response:
             assert await fault_of(response) == Fault(429, "rate_limited")
 
-        tried += tries
-        assert (response.headers["Retry-After"], service.openai.requests) == (str(told), tried)
+        attempted += attempts
+        assert (response.headers["Retry-After"], service.openai.requests) == (str(told), attempted)
     await check_only_released(service)
 
 
-async def test_a_rate_limit_until_a_year_that_is_no_year_is_passed_on(service, quick):
+async def test_a_rate_limit_until_an_impossible_year_is_passed_on(service, quick):
     headers = {"Retry-After": "Mon, 23 Nov 99999999999999999999 05:05:45 GMT"}
     service.openai.script = Script(status=429, headers=headers)
 
@@ -159,7 +159,7 @@ async def test_a_rate_limit_until_a_date_is_passed_on_in_seconds(service):
 
 
 @both_ways
-async def test_a_context_that_is_too_long_is_the_caller_s_to_shorten(service, stream):
+async def test_a_context_that_is_too_long_is_the_caller_s_error(service, stream):
     service.openai.script = Script(status=400, error={"message": "hush-hush", "code": "context_length_exceeded"})
 
     async with service.ask(stream=stream) as response:

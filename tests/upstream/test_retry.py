@@ -1,4 +1,4 @@
-"""Whether and when to try again: pure."""
+"""Which attempts are retried, when, and how many in all."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,22 +22,22 @@ def _no_jitter() -> float:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_passing_faults_are_worth_another_try(status):
+def test_passing_faults_are_retried(status):
     assert retry.is_wanted(status, {})
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 408, 409, 422, 501, 505, 529])
-def test_what_would_be_the_same_again_is_not(status):
+def test_other_statuses_are_not_retried(status):
     assert not retry.is_wanted(status, {})
 
 
 @pytest.mark.parametrize(("told", "wanted"), [("true", True), ("TRUE", True), ("false", False), ("False", False)])
 @pytest.mark.parametrize("status", [400, 429, 500])
-def test_the_upstream_s_own_word_counts_most(status, told, wanted):
+def test_x_should_retry_decides_whatever_the_status(status, told, wanted):
     assert retry.is_wanted(status, {"x-should-retry": told}) is wanted
 
 
-def test_a_word_that_means_nothing_changes_nothing():
+def test_an_unknown_x_should_retry_changes_nothing():
     assert retry.is_wanted(500, {"x-should-retry": "perhaps"})
     assert not retry.is_wanted(400, {"x-should-retry": "perhaps"})
 
@@ -51,7 +51,7 @@ def test_a_word_that_means_nothing_changes_nothing():
         ("3600", 3600.0),
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
-        ("Mon, 23 Nov 2026 05:05:49 -0000", 4.0),  # a date whose zone is not told is in UTC
+        ("Mon, 23 Nov 2026 05:05:49 -0000", 4.0),  # a date without a zone is in UTC
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(text, seconds):
@@ -59,7 +59,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "1e3", "NaN", "٣", "²", "9" * 10, "9" * 5000, "Mon, 99 Nov"])
-def test_a_retry_after_that_makes_no_sense_is_none(text):
+def test_a_malformed_retry_after_is_none(text):
     assert retry.retry_after({"Retry-After": text}, NOW) is None
 
 
@@ -72,13 +72,13 @@ def test_a_retry_after_that_makes_no_sense_is_none(text):
         "Mon, 01 Jan 0001 00:00:00 +2359",
     ],
 )
-def test_a_date_beyond_all_dates_does_no_harm(text):
+def test_a_retry_after_beyond_all_dates_does_no_harm(text):
     seconds = retry.retry_after({"Retry-After": text}, NOW)
 
     assert seconds is None or seconds >= 0
 
 
-def test_without_a_retry_after_nothing_is_asked():
+def test_an_absent_retry_after_is_none():
     assert retry.retry_after({}, NOW) is None
 
 
@@ -86,7 +86,7 @@ dates = st.builds("Mon, {} Nov {} 05:05:45 {:+}".format, st.integers(0, 40), st.
 
 
 @given(st.text() | dates)
-def test_no_retry_after_is_negative_or_breaks_anything(text):
+def test_no_retry_after_is_negative_or_raises(text):
     seconds = retry.retry_after({"Retry-After": text}, NOW)
 
     assert seconds is None or seconds >= 0
@@ -109,12 +109,12 @@ def test_the_pause_doubles_with_full_jitter():
     assert retry.pause(0, None, _no_jitter) == 0
 
 
-def test_an_upstream_that_asks_for_no_wait_gets_none():
+def test_a_retry_after_of_zero_is_no_pause():
     assert retry.pause(0, 0.0, _most_jitter) == 0
 
 
 @pytest.mark.parametrize(("asked", "pause"), [(5.0, 5.0), (5.1, None)])
-def test_five_seconds_are_waited_and_no_more(asked, pause):
+def test_a_pause_lasts_five_seconds_at_most(asked, pause):
     assert retry.pause(0, asked, _no_jitter) == pause
 
 

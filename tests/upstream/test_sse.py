@@ -1,3 +1,5 @@
+"""How bytes become events, however they are split."""
+
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tests.harness.properties import datas, split
 from tests.harness.references import BOM, dispatched
 
 STREAM = (Path(__file__).parents[1] / "data" / "ask_stream.sse").read_bytes()
-# Streams made of what matters to the grammar, so that short ones already meet.
+# Streams are made of what matters to the grammar, so that even short ones have odd neighbours.
 PIECES = [b"\r", b"\n", b"\r\n", b"data: x\n", b"data: x\n\n", b"data", b"data:", b":", b" ", b"a", b"id", b"\0", BOM]
 PARTS = st.lists(st.sampled_from([*PIECES, "\u2028".encode()]), max_size=30)
 STREAMS = PARTS.map(b"".join)
@@ -35,7 +37,7 @@ def test_any_stream_cut_anywhere_is_read_as_the_specification_says(stream, sizes
 
 @settings(max_examples=500)
 @given(PARTS)
-def test_any_parts_are_read_as_their_sum_is(parts):
+def test_any_parts_are_read_like_the_whole(parts):
     splitter = EventSplitter()
 
     events = [event for data in parts for event in splitter.feed(data)]
@@ -110,7 +112,7 @@ def test_data_is_what_the_data_lines_say(block, data):
     assert split(block + b"\n\n") == [Event(block + b"\n\n", data)]
 
 
-def test_openai_s_shape_is_told_from_what_only_begins_like_it():
+def test_the_usual_shape_is_told_from_what_only_begins_like_it():
     stream = b"data: x\rdata: y\n\n"
 
     assert split(stream) == [Event(stream, b"x\ny")]
@@ -139,7 +141,7 @@ def test_the_limit_is_for_one_event_not_for_the_stream():
 
 @pytest.mark.parametrize("filling", [b"x", b"a\n", b"a\r"])
 def test_a_long_line_that_comes_byte_by_byte_takes_linear_time(filling):
-    """A splitter that scans again what it scanned takes minutes for this."""
+    """A splitter that scans the same bytes again would take minutes."""
     stream = b"data: " + filling * (300_000 // len(filling)) + b"\n\n"
     splitter = EventSplitter()
 
