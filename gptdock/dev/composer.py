@@ -1,4 +1,4 @@
-"""What the simulated OpenAI says, and how many tokens that is."""
+"""The answers of the simulated OpenAI, and their token counts."""
 
 import re
 import time
@@ -20,18 +20,21 @@ _FRIENDLY = (
 
 
 def words(text: str) -> list[str]:
-    """The tokens of a text for those who have no tokenizer at hand: its words, each with the space before it."""
+    """A text cut into words, each with the space before it: stands in for the tokens where no tokenizer is loaded."""
     return re.findall(r"\s?\S+|\s", text)
 
 
 def prompt_tokens(messages: Sequence[Mapping[str, Any]], pieces: Pieces) -> int:
-    """What OpenAI counts for a prompt: 3 a message + role + content, + 3."""
+    """The prompt's tokens: those of role and content and 3 per message, and 3 more.
+
+    Source: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
+    """
     texts = [text for message in messages for text in (str(message.get("role", "")), _text(message))]
     return sum(len(pieces(text)) for text in texts) + 3 * len(messages) + 3
 
 
 def compose(script: Script, record: Record, pieces: Pieces) -> Completion:
-    """The answer to the request of `record`, as far as its limit allows."""
+    """The answer that `script` gives to the request of `record`, cut at the request's token limit."""
     request = record.request
     text = _friendly_text(_text(request["messages"][-1])) if script.answer is None else script.answer
     wanted = _tokens(text, pieces, script.tokens)
@@ -52,7 +55,7 @@ def compose(script: Script, record: Record, pieces: Pieces) -> Completion:
 def _tokens(text: str, pieces: Pieces, count: int | None) -> list[str]:
     if count is None:
         return pieces(text)
-    # The space keeps the seam between two copies from becoming other tokens when the whole is counted.
+    # The space keeps the tokens at the seam of two copies the same when the whole text is tokenized.
     return list(islice(cycle(pieces(f" {text}")), count))
 
 

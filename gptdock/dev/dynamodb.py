@@ -1,8 +1,8 @@
 """moto's DynamoDB over HTTP, one call at a time.
 
-moto has no locks: of 100 conditional writes at once, of which one may win, several win. So every call goes through
-one thread beside the event loop, which makes each call atomic, a transaction too. moto keeps its tables in a global;
-here each server has its own, and no two of them ever meet.
+moto has no locks: of 100 concurrent conditional writes of which 30 may succeed, more than 30 do. So all calls run in
+one thread, one after the other, which makes each call atomic, including transactions. moto keeps its tables in a global
+variable; here each server has its own.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _ANSWER_HEADERS = ("content-type", "x-amzn-requestid", "x-amz-crc32")
 
 @asynccontextmanager
 async def serve_dynamodb(host: str = "127.0.0.1", port: int = 0, tables: "Tables | None" = None) -> AsyncIterator[str]:
-    """A DynamoDB, empty or with these tables, for as long as the context is open; yields its endpoint URL."""
+    """Run a DynamoDB, empty or with these tables, while the context is open; yields its endpoint URL."""
     tables = Tables() if tables is None else tables
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb") as one_at_a_time:
 
@@ -50,7 +50,7 @@ def _answer(tables: "Tables", request: web.BaseRequest, body: bytes) -> web.Resp
 
 
 class Tables(dict[str, DynamoDBBackend]):
-    """What a DynamoDB has, by region."""
+    """The tables of one DynamoDB, by region."""
 
     def __missing__(self, region: str) -> DynamoDBBackend:
         self[region] = DynamoDBBackend(region, DEFAULT_ACCOUNT_ID)

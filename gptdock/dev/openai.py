@@ -1,7 +1,7 @@
 """The simulated OpenAI: a server that answers chat completions as its script says, and keeps a journal.
 
-Whoever has it in his own process sets `script`, queues others with `next`, and waits on the `journal`. From another
-process, `PUT /_script` sets the script, `POST /_next` queues one, `POST /_release` releases, `GET /_journal` tells all.
+In the same process, set `script`, queue scripts with `next`, and wait on `journal`. From another process, use
+`PUT /_script`, `POST /_next`, `POST /_release` (releases held answers) and `GET /_journal`.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo")
 async def serve_openai(
     pieces: Pieces = words, script: Script | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator["SimulatedOpenAI"]:
-    """A simulated OpenAI for as long as the context is open; `pieces` gives the tokens of a text."""
+    """Run a simulated OpenAI while the context is open. `pieces` cuts a text into tokens."""
     server = SimulatedOpenAI(pieces, script or Script())
     try:
         await server.start(host, port)
@@ -39,10 +39,10 @@ async def serve_openai(
 
 
 class SimulatedOpenAI:
-    """What its script makes of it.
+    """The server. `url` is the base URL, including `/v1`, once it has started.
 
-    `url` is the base URL, `/v1` and all. `requests` counts the completions that were asked for, also those without a
-    key or without sense, which are not in the `journal`.
+    `requests` counts all requests for completions, including those refused for a missing key or a malformed body, which
+    are not in the `journal`.
     """
 
     def __init__(self, pieces: Pieces, script: Script) -> None:
@@ -54,30 +54,30 @@ class SimulatedOpenAI:
         self._queue: deque[Script] = deque()
         self._playing: set[Playback] = set()
         self._stopping = False
-        # What is still open when it stops may be stalled for ever: nothing is gained by waiting. (0 means no limit.)
+        # Open answers may be stalled for ever, so a stop does not wait for them. (0 would mean no limit.)
         self._runner = web.AppRunner(
             self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.01
         )
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; `url` tells where."""
+        """Listen on `host` and `port` (0: any free port), and set `url`."""
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=4096).start()
         self.url = f"http://{host}:{self._runner.addresses[0][1]}/v1"
 
     async def stop(self) -> None:
-        """Break off whatever is still being answered, and stop listening."""
+        """Stop listening, and break off open answers."""
         self._stopping = True
         await self._runner.cleanup()
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._runner.server.connections) if self._runner.server else 0
 
     @property
     def script(self) -> Script:
-        """How requests are answered from now on, but for those that `next` has other plans for."""
+        """Answers all requests for which `next` has queued no script. Setting it restarts its `statuses`."""
         return self._script
 
     @script.setter
@@ -86,11 +86,11 @@ class SimulatedOpenAI:
         self._statuses = deque(script.statuses)
 
     def next(self, *scripts: Script) -> None:
-        """Answer the next requests by these, one each; their `statuses` mean nothing."""
+        """Answer the next requests by these scripts, one each; their `statuses` are ignored."""
         self._queue.extend(scripts)
 
     def release(self) -> None:
-        """Let every request that has arrived pass its `hold_at`."""
+        """Let the answers of all requests that have arrived go on past their `hold_at`."""
         for playback in self._playing:
             playback.release()
 
@@ -104,7 +104,7 @@ class SimulatedOpenAI:
                 web.post("/_next", self._post_next),
                 web.post("/_release", self._post_release),
                 web.get("/_journal", self._get_journal),
-                web.route("*", "/{path:.*}", self._know_nothing),
+                web.route("*", "/{path:.*}", self._not_found),
             ]
         )
         return application
@@ -121,7 +121,7 @@ class SimulatedOpenAI:
         playback = Playback(request, script, record, self.journal)
         with self._noting(playback, record):
             return await playback.play(compose(script, record, self._pieces), stream=body.get("stream") is True)
-        return web.Response()  # To nobody: the peer has left.
+        return web.Response()  # not sent: the peer has left
 
     def _take_script(self) -> Script:
         if self._queue:
@@ -149,7 +149,7 @@ class SimulatedOpenAI:
             record.aborted = not (record.completed or self._stopping)
             raise
         except ConnectionError:
-            # A write that found the connection closed before the cancellation came.
+            # A write found the connection closed before the handler was cancelled.
             record.aborted = not (record.completed or self._stopping)
         finally:
             record.open = False
@@ -177,7 +177,7 @@ class SimulatedOpenAI:
     async def _get_journal(self, request: web.Request) -> web.Response:
         return web.json_response({"requests": self.requests, "journal": [record.to_json() for record in self.journal]})
 
-    async def _know_nothing(self, request: web.Request) -> web.Response:
+    async def _not_found(self, request: web.Request) -> web.Response:
         return _refusal(404)
 
 

@@ -1,4 +1,4 @@
-"""One answer of the simulated OpenAI on its way to one peer, played as the script wants it."""
+"""Sends one answer of the simulated OpenAI to one peer, as the script says."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ _EVENT_STREAM, _JSON = "text/event-stream; charset=utf-8", "application/json"
 
 
 class _CloseDelimited(web.StreamResponse):
-    # aiohttp's own switch, made for websockets: neither a length nor chunks.
+    # aiohttp's private switch for websockets: neither Content-Length nor chunks, so the body ends with the connection.
     _length_check = False
 
 
 class Playback:
-    """Plays a script to a peer and notes in `record` how far it got."""
+    """Plays a script to a peer, and notes in `record` how much was sent."""
 
     def __init__(self, request: web.Request, script: Script, record: Record, journal: Journal) -> None:
         self._request = request
@@ -30,11 +30,11 @@ class Playback:
         self._released = asyncio.Event()
 
     def release(self) -> None:
-        """Go on, where `hold_at` holds it or would hold it."""
+        """Go on past `hold_at`, now or when it is reached."""
         self._released.set()
 
     async def play(self, answer: Completion, *, stream: bool) -> web.StreamResponse:
-        """Answer the request. A cancellation, or a ConnectionError, says that the peer has left."""
+        """Answer the request. Raises CancelledError or ConnectionError when the peer has left."""
         await asyncio.sleep(self._script.head_seconds)
         await self._pause(BEFORE_HEAD)
         if self._script.cut == "before_head":
@@ -77,7 +77,7 @@ class Playback:
         for index, event in enumerate(islice(events, end)):
             await self._reach(index, event, response)
             await self._send(event, response)
-        # At once: a peer may leave as soon as it has the last event.
+        # Set before any await: a peer may leave as soon as it has the last event.
         self._record.completed = script.error_at is None and script.cut is None
         await self._reach(end, Event(b""), response)
         if script.error_at is not None:
@@ -120,7 +120,7 @@ class Playback:
 
     async def _reach(self, index: int, event: Event, response: web.StreamResponse | None = None) -> None:
         seconds = self._script.token_seconds if event.tokens else 0
-        # Even a sleep of 0 lets others go on, and lets this one notice that its peer left.
+        # Even a sleep of 0 lets other tasks run, and raises CancelledError here if the peer has left.
         await asyncio.sleep(seconds + (self._script.first_event_seconds if index == 0 else 0))
         await self._pause(index, response)
 
@@ -155,7 +155,7 @@ class Playback:
             await response.write_eof()
             return response
         if self._script.cut == "mid_chunk" and self._request.transport is not None:
-            # Half of a chunk. Its token is not counted as generated: nobody can know of it.
+            # Half of an HTTP chunk. Its token is not counted as generated, because no receiver can have read it.
             self._request.transport.write(b"%x\r\n%s" % (len(unsent) + 1, unsent[: len(unsent) // 2]))
         self._break()
         return response

@@ -1,4 +1,4 @@
-"""How the simulated OpenAI shall behave, as a value."""
+"""What the simulated OpenAI shall do with a request, as a value."""
 
 import base64
 from collections.abc import Mapping
@@ -12,55 +12,56 @@ BEFORE_HEAD = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """One way to answer a request; without arguments it answers well and at once.
+    """One way to answer a request. `Script()` sends a correct answer without delay.
 
-    A stream's events are counted from 0: the role, one for each token, the finish, the usage if wanted, `[DONE]`. Of a
-    whole answer each token counts as an event. Of `raw` each piece does.
+    `hold_at`, `stall_at`, `error_at` and `cut_at` are numbers of events, from 0. The events of a stream are the role,
+    one for each token, the finish, the usage if asked for, and `[DONE]`; those of a whole answer its tokens; those of
+    `raw` its pieces.
     """
 
     answer: str | None = None  # None: a friendly paragraph
-    tokens: int | None = None  # so many, the answer repeated or cut; of `raw`, which nobody counts, what it generates
-    overrun: bool = False  # disregard max_completion_tokens
+    tokens: int | None = None  # length of the answer, repeated or cut to it; with `raw`, noted as generated
+    overrun: bool = False  # ignore max_completion_tokens
 
     status: int = 200  # other than 200: an error answer
-    statuses: tuple[int, ...] = ()  # used up first, one a request
-    error: Any = None  # what stands in {"error": ...} of an error answer or event; None: what OpenAI would say
+    statuses: tuple[int, ...] = ()  # those of the first requests, one each
+    error: Any = None  # the value of "error" in an error answer or event; None: what OpenAI would say
     headers: Mapping[str, str] = field(default_factory=dict)  # on every answer
     content_type: str | None = None
 
-    head_seconds: float = 0  # before the head
-    first_event_seconds: float = 0  # between head and first event
+    head_seconds: float = 0  # before the response headers
+    first_event_seconds: float = 0  # between the response headers and the first event
     token_seconds: float = 0  # before each token
 
-    hold_at: int | None = None  # wait before this event for a release; BEFORE_HEAD: before the head
-    stall_at: int | None = None  # wait before this event until the peer leaves; BEFORE_HEAD: before the head
+    hold_at: int | None = None  # wait before this event for a release; BEFORE_HEAD: before the response headers
+    stall_at: int | None = None  # wait before this event until the peer leaves; BEFORE_HEAD as above
     comments_every: float | None = None  # seconds between comments while stalled
-    error_at: int | None = None  # an error event instead of this one, which ends the body
+    error_at: int | None = None  # send an error event instead of this one, and end the body
 
     # before_head      closed without an answer
     # close, rst       closed, or reset, without the last chunk
     # mid_chunk        closed in the middle of an event
     # after_finish     closed after finish_reason, before the usage
-    # clean_no_done    a proper end of the body
-    # close_delimited  a body that only the close ends
+    # clean_no_done    a proper end of the body, without `[DONE]`
+    # close_delimited  a body without length or chunks, ended by closing the connection
     cut: Cut | None = None
-    cut_at: int | None = None  # before this event; None: before the last one, `[DONE]`
+    cut_at: int | None = None  # cut before this event; None: before the last one, `[DONE]`
 
-    usage: Any = True  # False: never sent; any other JSON value is sent in its place
-    raw: bytes | None = None  # the body, as it is
-    piece: int | None = None  # bytes a write; None: an event a write, or all of `raw`
+    usage: Any = True  # True: the real numbers; False: none; any other JSON value is sent as it is
+    raw: bytes | None = None  # sent as the body, unchanged
+    piece: int | None = None  # bytes per write; None: one event per write, or all of `raw` at once
     line_ending: str = "\n"
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The script that `to_json` told; fields may be left out. Raises TypeError for a field that is not one."""
+        """The script in the output of `to_json`; fields may be missing. Raises TypeError for an unknown field."""
         arguments = dict(value)
         if arguments.get("raw") is not None:
             arguments["raw"] = base64.b64decode(arguments["raw"])
         return cls(**arguments | {"statuses": tuple(arguments.get("statuses", ()))})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that are not as usual, `raw` in base64."""
+        """The fields that differ from `Script()`; `raw` in base64."""
         value = asdict(self)
         if self.raw is not None:
             value["raw"] = base64.b64encode(self.raw).decode()
@@ -69,6 +70,6 @@ class Script:
 
 
 def _same(script: Script, other: Script, name: str) -> bool:
-    # The type too: a usage of 1 or 0 is not the usual True, nor False.
+    # Compare types, too: a usage of 1 is not True, and 0 is not False.
     one, two = getattr(script, name), getattr(other, name)
     return type(one) is type(two) and one == two

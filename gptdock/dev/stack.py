@@ -1,6 +1,7 @@
-"""`gptdock dev`: everything in one process, on this machine, for somebody who wants to try it or works on a BFF.
+"""`gptdock dev`: GPTDock and all it needs in one process, to try it or to develop a backend against it.
 
-DynamoDB is moto's, in memory; OpenAI is the simulated one unless OPEN_AI_KEY is set. What the environment says counts.
+DynamoDB is moto's, in memory, unless AWS_ENDPOINT_URL_DYNAMODB is set; OpenAI is simulated unless OPEN_AI_KEY is set.
+The environment overrides the defaults here.
 """
 
 import json
@@ -28,7 +29,7 @@ NOBODYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 async def run(environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or Ctrl-C. Raises SettingsError."""
+    """Serve until SIGTERM or Ctrl-C; 0 if everything was settled, otherwise 1. Raises SettingsError."""
     stop = server.stop_on_signals()
     async with AsyncExitStack() as stack:
         given = DEFAULTS | dict(environ)
@@ -56,7 +57,7 @@ def _welcome(settings: Settings, port: int, *, simulated: bool, in_memory: bool)
     url, key = f"http://{host}:{port}", settings.pre_shared_key[0]
     upstream = "a simulated OpenAI, since OPEN_AI_KEY is empty" if simulated else settings.openai_base_url
     where = f"in the DynamoDB at {settings.aws_endpoint_url_dynamodb}."
-    quotas = f"Quotas live {'in memory: they are gone when it stops.' if in_memory else where}"
+    quotas = f"Quotas are kept {'in memory and lost when it stops.' if in_memory else where}"
     headers = f"-H 'Authorization: Bearer {key}'"
     asks = f"curl -sN {url}/v1/ask {headers} -H 'Content-Type: application/json' -d"
     question = {"question": "Who are you?", "user_id": "7", "client_id": "1234", "product_id": "demo"}

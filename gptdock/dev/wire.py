@@ -1,4 +1,4 @@
-"""OpenAI's wire format: events, whole answers, errors."""
+"""OpenAI's wire format: events, whole answers, errors (https://platform.openai.com/docs/api-reference/chat)."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _OTHER_ERROR = ("server_error", None, "The server had an error while processing 
 
 
 class Event(NamedTuple):
-    """What goes out at once, with the completion tokens and the usage in it."""
+    """The bytes of one server-sent event, and the completion tokens and the usage in it."""
 
     data: bytes
     tokens: int = 0
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A whole answer, before it is known how much of it gets out."""
+    """A whole answer, of which a script may send only a part. `usage` may be any JSON value."""
 
     id: str
     created: int
@@ -38,13 +38,13 @@ class Completion:
     line_ending: str = "\n"
 
     def to_json(self) -> bytes:
-        """The body of an answer that is not streamed."""
+        """The body of an answer that is not streamed, in UTF-8."""
         message = {"role": "assistant", "content": "".join(self.tokens), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
         return json.dumps(self._object("chat.completion", [choice], self.usage), ensure_ascii=False).encode()
 
     def events(self) -> Iterator[Event]:
-        """The body of a streamed answer."""
+        """The body of a streamed answer, event by event, `[DONE]` included."""
         yield self._delta({"role": "assistant", "content": "", "refusal": None})
         for token in self.tokens:
             yield self._delta({"content": token})._replace(tokens=1)
@@ -67,12 +67,12 @@ class Completion:
 
 
 def error_body(status: int, error: Any = None) -> bytes:
-    """The body of an answer with this status; without an `error`, what OpenAI would say."""
+    """The body of an answer with this error status; `error` defaults to what OpenAI would say."""
     return json.dumps({"error": _error(status) if error is None else error}).encode()
 
 
 def error_event(error: Any, line_ending: str) -> Event:
-    """An error in the middle of a stream."""
+    """An error as an event of a stream."""
     return _event(error_body(500, error).decode(), line_ending)
 
 

@@ -1,4 +1,4 @@
-"""A simulated OpenAI that says three words, and a session to ask it."""
+"""A simulated OpenAI whose answer is three words, and a session to ask it."""
 
 import aiohttp
 import pytest

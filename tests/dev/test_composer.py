@@ -1,4 +1,4 @@
-"""What the simulated OpenAI says, and how many tokens it counts."""
+"""The answers of the simulated OpenAI, and the tokens that it counts."""
 
 import pytest
 
@@ -64,7 +64,7 @@ async def test_a_usage_may_be_anything(server, session, usage):
     assert [record.usage for record in server.journal] == [usage, usage]
 
 
-async def test_a_usage_may_never_come(server, session):
+async def test_a_usage_may_be_left_out(server, session):
     server.script = three_words(usage=False)
 
     data, _ = await stream(server, session)
@@ -75,7 +75,7 @@ async def test_a_usage_may_never_come(server, session):
     assert [record.spent for record in server.journal] == [PROMPT_TOKENS + 3] * 2
 
 
-async def test_as_many_tokens_as_wanted_are_generated(server, session):
+async def test_an_answer_has_as_many_tokens_as_the_script_says(server, session):
     server.script = three_words(tokens=1000)
 
     data, _ = await stream(server, session)
@@ -84,7 +84,7 @@ async def test_as_many_tokens_as_wanted_are_generated(server, session):
     assert (server.journal[0].generated, server.journal[0].usage["completion_tokens"]) == (1000, 1000)
 
 
-async def test_an_answer_is_repeated_in_whole_words(server, session):
+async def test_an_answer_is_repeated_by_whole_tokens(server, session):
     server.script = three_words(tokens=4)
 
     async with ask(server, session) as response:

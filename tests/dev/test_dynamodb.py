@@ -1,4 +1,4 @@
-"""The DynamoDB of the local stack, asked by the client that production uses."""
+"""The DynamoDB of the local stack, called with the client that production uses."""
 
 import asyncio
 import sys
@@ -48,7 +48,7 @@ async def read_book(client, key=KEY):
 
 
 def commit(client, seen, needed, **more):
-    """A commit as `store` sends it: the lease replaced, `left` moved, if the lease is as seen and `left` suffices."""
+    """A commit as `store` sends it: replaces lease number `seen` and takes `needed` from `left`, if it suffices."""
     values = {":map": {"M": {"o": number(0), "n": number(8)}}, ":by": number(-needed)}
     return client.update_item(
         TableName="quota",
@@ -157,7 +157,7 @@ async def take_one(client):
 
 @pytest.fixture
 def restless_threads():
-    """Threads that swap so often that a race, where there is one, shows."""
+    """Makes Python switch threads so often that a race shows."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -165,15 +165,15 @@ def restless_threads():
 
 
 @pytest.mark.usefixtures("restless_threads")
-async def test_of_a_hundred_concurrent_takers_exactly_those_win_for_whom_there_is_something(client):
-    """With several threads in moto more than 30 win: this is why there is one."""
+async def test_conditional_writes_that_race_take_no_more_than_there_is(client):
+    """With several threads in moto more than 30 succeed, so there is one."""
     won = await asyncio.gather(*(take_one(client) for _ in range(100)))
 
     assert sum(won) == 30
     assert (await read_book(client))["left"] == number(0)
 
 
-async def test_two_servers_one_after_another_start_empty():
+async def test_a_server_starts_empty_after_another_one():
     async with serve_dynamodb() as url, connect(url) as client:
         await create_table(client)
 
@@ -183,7 +183,7 @@ async def test_two_servers_one_after_another_start_empty():
     assert tables["TableNames"] == []
 
 
-async def test_two_servers_at_once_and_two_regions_never_meet():
+async def test_servers_and_regions_share_no_tables():
     async with (
         serve_dynamodb() as url,
         serve_dynamodb() as other_url,

@@ -1,4 +1,4 @@
-"""The simulated OpenAI as a server: whom it answers, by which script, many at once, and from another process."""
+"""The simulated OpenAI as a server: keys, routes, queued scripts, many requests at once, control over HTTP."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.harness.simulated import KEY, PROMPT_TOKENS, QUESTION, ask, ask_strea
 KEY_LINE = "Authorization: Bearer sk-dummy"
 
 
-async def test_a_large_prompt_is_counted_beside_the_event_loop(session):
+async def test_a_large_prompt_is_counted_outside_the_event_loop(session):
     threads = set()
 
     def pieces(text):
@@ -29,7 +29,7 @@ async def test_a_large_prompt_is_counted_beside_the_event_loop(session):
 
 
 @pytest.mark.parametrize("key", [{}, {"Authorization": "Bearer "}, {"Authorization": "Basic eDp5"}])
-async def test_without_a_key_there_is_no_answer(server, session, key):
+async def test_a_request_without_a_key_is_a_401(server, session, key):
     async with ask(server, session, headers=key) as response:
         error = (await response.json())["error"]
 
@@ -39,7 +39,7 @@ async def test_without_a_key_there_is_no_answer(server, session, key):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"messages": []}', b'{"messages": ["hi"]}'])
-async def test_nonsense_is_a_400(server, session, body):
+async def test_a_malformed_body_is_a_400(server, session, body):
     async with session.post(f"{server.url}/chat/completions", data=body, headers=KEY) as response:
         error = (await response.json())["error"]
 
@@ -53,7 +53,7 @@ async def test_models_are_listed(server, session):
     assert "gpt-4o-mini" in [model["id"] for model in models["data"]]
 
 
-async def test_another_path_is_a_404_as_openai_tells_it(server, session):
+async def test_another_path_is_a_404_in_openai_s_words(server, session):
     async with session.post(f"{server.url}/embeddings", headers=KEY) as response:
         error = (await response.json())["error"]
 
@@ -71,7 +71,7 @@ async def test_an_error_status_comes_with_its_headers_and_openais_body(server, s
     assert (server.journal[0].status, server.journal[0].spent) == (429, 0)
 
 
-async def test_an_error_may_be_another_one(server, session):
+async def test_an_error_may_be_given(server, session):
     server.script = Script(status=429, error={"code": "insufficient_quota"})
 
     async with ask(server, session) as response:
@@ -87,7 +87,7 @@ async def test_a_redirect_is_sent(server, session):
         assert (response.status, response.headers["Location"]) == (307, "/elsewhere")
 
 
-async def test_statuses_are_used_up_one_a_request_before_all_is_well(server, session):
+async def test_statuses_are_used_up_one_a_request(server, session):
     server.script = Script(statuses=(503, 500))
 
     got = []
@@ -124,7 +124,7 @@ async def test_hundreds_of_streams_run_at_once(server):
 
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_peer_that_leaves_at_any_step_stops_the_generation(server, caplog, steps):
-    """At one of these steps it is a write, not the cancellation, that finds out first."""
+    """At one of these steps a write notices it first, not the cancellation."""
     server.script = Script(tokens=10_000)
     body = json.dumps({"messages": QUESTION, "stream": True})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{KEY_LINE}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -144,7 +144,7 @@ async def test_a_peer_that_leaves_at_any_step_stops_the_generation(server, caplo
     assert [entry for entry in caplog.records if entry.levelno >= logging.WARNING] == []
 
 
-async def test_a_server_that_stops_breaks_what_stalls(session):
+async def test_a_server_that_stops_breaks_stalled_answers_off(session):
     async with serve_openai(script=Script(stall_at=1)) as server, ask_stream(server, session) as response:
         await server.journal.sent(1)
 

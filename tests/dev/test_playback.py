@@ -1,4 +1,4 @@
-"""What a script makes of a body: where it is cut, what is sent in its place, in which pieces."""
+"""A script's bodies: cut anywhere, replaced by recorded bytes, sent in pieces."""
 
 import aiohttp
 import pytest
@@ -30,7 +30,7 @@ async def test_a_cut_stream_is_broken_before_its_event(server, session, cut):
 
 
 @pytest.mark.parametrize(("cut", "resets"), [("close", False), ("rst", True)])
-async def test_a_reset_is_another_fault_than_a_close(server, session, cut, resets):
+async def test_a_reset_and_a_close_are_different_faults(server, session, cut, resets):
     server.script = three_words(cut=cut)
 
     async with ask_stream(server, session) as response:
@@ -50,7 +50,7 @@ async def test_a_cut_may_come_after_the_finish_and_before_the_usage(server, sess
     assert (server.journal[0].generated, server.journal[0].usage) == (3, None)
 
 
-async def test_a_cut_without_a_place_comes_before_done(server, session):
+async def test_a_cut_without_cut_at_comes_before_done(server, session):
     server.script = three_words(cut="close")
 
     data, is_whole = await stream(server, session)
@@ -114,7 +114,7 @@ async def test_a_recorded_body_may_be_cut(server, session):
     assert (data, is_whole) == (RECORDED[:30], False)
 
 
-async def test_writes_may_be_of_a_byte_and_come_one_by_one(server, session):
+async def test_writes_may_be_of_one_byte_each(server, session):
     server.script = three_words(piece=1)
 
     async with ask_stream(server, session) as response:
@@ -126,7 +126,7 @@ async def test_writes_may_be_of_a_byte_and_come_one_by_one(server, session):
 
 
 @pytest.mark.parametrize("ending", ["\r", "\r\n"])
-async def test_lines_may_end_in_another_way(server, session, ending):
+async def test_lines_may_end_in_cr_or_crlf(server, session, ending):
     server.script = three_words(line_ending=ending)
 
     data, _ = await stream(server, session)
@@ -135,7 +135,7 @@ async def test_lines_may_end_in_another_way(server, session, ending):
     assert data.count(ending.encode()) == 14
 
 
-async def test_html_may_come_where_a_stream_was_asked(server, session):
+async def test_html_may_be_sent_instead_of_a_stream(server, session):
     server.script = Script(raw=b"<html>", content_type="text/html")
 
     async with ask_stream(server, session) as response:
@@ -144,7 +144,7 @@ async def test_html_may_come_where_a_stream_was_asked(server, session):
     assert (response.status, response.headers["Content-Type"], data) == (200, "text/html", b"<html>")
 
 
-async def test_html_may_come_with_an_error_status(server, session):
+async def test_html_may_be_sent_with_an_error_status(server, session):
     server.script = Script(status=502, raw=b"<html>", content_type="text/html")
 
     async with ask(server, session) as response:

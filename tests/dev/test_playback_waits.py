@@ -1,4 +1,4 @@
-"""Where a script makes an answer wait, and what becomes of a peer that leaves there."""
+"""A script's waits: answers that are held, stalled or slow, and peers that leave while they wait."""
 
 import asyncio
 
@@ -73,8 +73,8 @@ async def test_comments_drip_while_a_stream_stalls(server, session):
 
 
 @pytest.mark.parametrize("pace", ["head_seconds", "first_event_seconds", "token_seconds"])
-async def test_a_pace_keeps_the_answer_from_coming_at_once(server, session, pace):
-    """An hour in each place, so that a peer that leaves was certainly still waiting there."""
+async def test_a_pace_delays_the_answer(server, session, pace):
+    """An hour in each place, so that a peer that leaves is certainly still waiting there."""
     server.script = three_words(**{pace: 3600})
 
     asking = asyncio.create_task(stream(server, session))

@@ -1,4 +1,4 @@
-"""A script as JSON."""
+"""A script goes to another process as JSON and comes back the same."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The answers of the simulated OpenAI are in the format of the real one."""
+"""The simulated OpenAI answers in the format of the real one."""
 
 from tests.harness.simulated import PROMPT_TOKENS, RECORDED, ask, ask_stream, chunks, read_stream
 
@@ -36,7 +36,7 @@ async def test_a_stream_has_at_least_the_keys_of_a_recorded_one(server, session)
         assert theirs["choices"][0]["delta"].keys() <= ours["choices"][0]["delta"].keys()
 
 
-async def test_usage_is_streamed_only_to_who_asks(server, session):
+async def test_usage_is_streamed_only_if_asked_for(server, session):
     data = await read_stream(server, session, stream_options=None)
 
     assert b"usage" not in data

@@ -1,4 +1,4 @@
-"""How tests ask the simulated OpenAI, and read what it answers."""
+"""A client of the simulated OpenAI: asks it over HTTP, and reads its answers and its faults."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisco
 
 
 def three_words(**more):
+    """A script whose answer is three words, which are three tokens without a tokenizer; `more` are fields of it."""
     return Script(answer="one two three", **more)
 
 
@@ -29,7 +30,7 @@ def ask_stream(server, session, **more):
 
 
 async def read(response):
-    """What came, and whether the body ended as it should."""
+    """The bytes that came, and whether the body ended properly."""
     data = b""
     try:
         async for piece in response.content.iter_any():
