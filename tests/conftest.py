@@ -1,4 +1,4 @@
-"""What all tests share: real servers on loopback, one set a test."""
+"""Fixtures of all tests: real servers on loopback, started anew for each test."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ from tests.harness.processes import Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
 
-settings.register_profile("gptdock", deadline=None)  # a machine that runs tests is busy: no example has 200 ms
+settings.register_profile("gptdock", deadline=None)  # on a busy machine an example may exceed the default of 200 ms
 settings.load_profile("gptdock")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since tests wait for a fifth of their time."""
+    """The number of workers for `-n auto`: one more than cores, because tests wait for a fifth of their time."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -37,7 +37,7 @@ def tokens():
 
 @pytest.fixture
 def logging_as_it_was() -> Iterator[None]:
-    """Puts back what `telemetry.configure` changed."""
+    """Restores at the end what `telemetry.logs.configure` changes."""
     loggers = [logging.getLogger(name) for name in (None, "gptdock", "aiohttp.server")]
     before = [(each.level, list(each.handlers), list(each.filters)) for each in loggers]
     yield
@@ -50,9 +50,9 @@ def logging_as_it_was() -> Iterator[None]:
 def gptdock(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], logging_as_it_was: None
 ) -> Callable[..., Awaitable[Finished]]:
-    """Runs `gptdock` with these arguments in an environment, and gives what it left.
+    """Runs `gptdock` with an environment and arguments, and returns what it left.
 
-    It runs in a thread, since a process takes a second to start.
+    It runs in a thread, because a process takes a second to start.
     """
 
     async def finish(env: dict[str, str], *arguments: str) -> Finished:
@@ -68,7 +68,7 @@ def gptdock(
 
 @pytest.fixture
 async def dynamodb() -> AsyncIterator[str]:
-    """The URL of a DynamoDB with empty store: moto's, or another one that `make conformance` names."""
+    """The URL of a DynamoDB with our empty tables: moto's, or the one at CONFORMANCE_ENDPOINT (`make conformance`)."""
     other = os.environ.get("CONFORMANCE_ENDPOINT")
     if other:
         await make_tables_anew(other)
@@ -80,7 +80,7 @@ async def dynamodb() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def without_tables() -> AsyncIterator[str]:
-    """The URL of a DynamoDB that has no store."""
+    """The URL of a DynamoDB without tables."""
     async with serve_dynamodb() as url:
         yield url
 
@@ -101,21 +101,21 @@ async def store(dynamodb: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def proxy(dynamodb: str) -> AsyncIterator[Proxy]:
-    """What stands before DynamoDB and breaks calls."""
+    """A proxy in front of `dynamodb` that can break calls."""
     async with proxied(dynamodb) as proxy:
         yield proxy
 
 
 @pytest.fixture
 async def behind(proxy: Proxy, store: Store) -> AsyncIterator[Store]:
-    """A store whose calls go through the proxy."""
+    """A store whose calls go through `proxy`."""
     async with Store.connected(make_settings(proxy.url, NOBODY)) as behind:
         yield behind
 
 
 @pytest.fixture
 def serve(dynamodb: str, openai: SimulatedOpenAI) -> Callable[..., AbstractAsyncContextManager[Service]]:
-    """Starts GPTDock with changed settings: `async with serve(max_streams=2) as service`."""
+    """Runs GPTDock with changed settings: `async with serve(max_streams=2) as service`."""
 
     def start(**changes: object) -> AbstractAsyncContextManager[Service]:
         return running(make_settings(dynamodb, openai.url, **changes), openai)
@@ -125,6 +125,6 @@ def serve(dynamodb: str, openai: SimulatedOpenAI) -> Callable[..., AbstractAsync
 
 @pytest.fixture
 async def service(serve: Callable[..., AbstractAsyncContextManager[Service]]) -> AsyncIterator[Service]:
-    """GPTDock with the usual settings."""
+    """GPTDock with the settings of `make_settings`."""
     async with serve() as service:
         yield service

@@ -1,4 +1,4 @@
-"""The house plan: which package may import which, and what pure rooms never do."""
+"""The rules of the code's structure: who may import what, what pure rooms may do, how long files are."""
 
 import ast
 import re
@@ -18,9 +18,9 @@ PACKAGE = ROOT / "gptdock"
 FLOORS = ["__main__", "cli", "dev", "http", "admin upstream prompt", "ledger", "accounts settings", "telemetry"]
 FLOORS += ["errors aiohttp_private"]
 FLOOR = {package: floor for floor, line in enumerate(FLOORS) for package in line.split()}
-KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger")}  # what is charged is the business of neither
+KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger")}  # neither may know about charges
 
-# Who may import a library; any other room must do without it.
+# The rooms that may import a library.
 OWNERS = {
     "aiobotocore": "ledger.aws",
     "aiohttp": "aiohttp_private dev.* http.* upstream.client upstream.exchange upstream.refusals",
@@ -32,7 +32,7 @@ OWNERS = {
     "tiktoken": "prompt.tokens",
 }
 
-# A clock, a log, chance, and the process's environment: by the names under which they are used.
+# Clocks, logs, randomness, the environment, files: by the names under which they are used.
 IMPURE = re.compile(
     r"(time\.\w*time\w*|time\.monotonic\w*|time\.perf_counter\w*|time\.sleep"
     r"|datetime\.(now|today|utcnow)|date\.today|logging\..*|random\..*|secrets\..*|uuid\..*"
@@ -41,7 +41,7 @@ IMPURE = re.compile(
 
 
 def names() -> list[str]:
-    """All rooms, as `settings` or `http.relay`."""
+    """All modules of the package, as `settings` or `http.relay`."""
     paths = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
     return sorted(".".join(path.with_suffix("").parts) for path in paths)
 
@@ -51,7 +51,7 @@ def tree(room: str) -> ast.Module:
 
 
 def imports(module: ast.Module) -> Iterator[str]:
-    """Every module that is imported, wherever: `from a import b` as `a.b`, which may be a module too."""
+    """Every import in the module, also within functions; `from a import b` is `a.b`, because b may be a module."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -61,7 +61,7 @@ def imports(module: ast.Module) -> Iterator[str]:
 
 
 def rooms_imported(room: str) -> set[str]:
-    """The rooms of ours that this one imports."""
+    """The modules of gptdock that this one imports."""
     ours = {name.removeprefix("gptdock.") for name in imports(tree(room)) if name.startswith("gptdock.")}
     return {name if name in names() else name.rpartition(".")[0] for name in ours}
 
@@ -93,7 +93,7 @@ def test_imports_make_no_circle():
     TopologicalSorter({room: rooms_imported(room) for room in names()}).prepare()
 
 
-def test_a_package_is_only_a_folder():
+def test_an_init_has_only_a_docstring():
     inits = list(PACKAGE.rglob("__init__.py"))
 
     assert {path.parent.name for path in inits} - {"gptdock"} == {package(room) for room in names() if "." in room}
@@ -101,14 +101,14 @@ def test_a_package_is_only_a_folder():
 
 
 @pytest.mark.parametrize("room", names())
-def test_each_library_is_known_where_it_belongs(room):
+def test_each_library_is_imported_only_where_it_belongs(room):
     for name in imports(tree(room)):
         for library, owners in OWNERS.items():
             if f"{name}.".startswith(f"{library}."):
                 assert any(fnmatch(room, owner) for owner in owners.split()), f"{room} imports {name}"
 
 
-def test_what_decides_is_pure():
+def test_rooms_that_decide_are_pure():
     decide = {"settings", "accounts", "errors", "upstream.sse", "upstream.meter", "upstream.retry", "prompt.ask"}
     decide |= {"prompt.completions", "prompt.strict_json", "prompt.images", "admin.report_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "charges", "periods", "items")}
@@ -139,8 +139,8 @@ def test_no_file_is_long():
     assert {room: length for room, length in lengths.items() if length > 250} == {}
 
 
-def test_only_three_places_catch_everything():
-    """Where errors become answers, where settling must go on, and where botocore's parsers raise what they like."""
+def test_exceptions_of_any_kind_are_caught_in_three_places_only():
+    """Where errors become answers, where settling must go on, and where botocore may raise anything."""
     handlers = [
         room
         for room in names()
@@ -151,18 +151,18 @@ def test_only_three_places_catch_everything():
     assert handlers == ["http.middlewares", "ledger.aws", "ledger.book_loop"]
 
 
-def test_every_room_says_what_lives_in_it():
+def test_every_room_has_a_docstring():
     assert [room for room in names() if not ast.get_docstring(tree(room))] == []
 
 
-def test_nothing_else_lies_at_the_top():
+def test_the_top_level_has_only_known_names():
     visible = {name for name in top_level() if not name.startswith(".")}
 
     assert visible <= {"gptdock", "tests", "setup.cfg", "pyproject.toml", "supervisor", "Makefile", "README.md"}
 
 
 def top_level() -> set[str]:
-    """What git tracks; where the tree came without git, whatever no line of .gitignore names."""
+    """The names that git tracks; without git, those that .gitignore does not name."""
     if (ROOT / ".git").exists():
         command = ["git", "-c", "safe.directory=*", "ls-files", "--cached"]
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -77,16 +77,16 @@ def _account(parsed: argparse.Namespace) -> Account:
 
 
 async def _show(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.look(_account(parsed)), as_json=parsed.json)
+    _print_client(await clients.look(_account(parsed)), in_json=parsed.json)
 
 
 async def _set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
     overview = await clients.set_quota(_account(parsed), parsed.max_quota, parsed.operator)
-    _print_client(overview, as_json=parsed.json)
+    _print_client(overview, in_json=parsed.json)
 
 
 async def _reset(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.reset(_account(parsed), parsed.operator), as_json=parsed.json)
+    _print_client(await clients.reset(_account(parsed), parsed.operator), in_json=parsed.json)
 
 
 async def _list(clients: Clients, parsed: argparse.Namespace) -> None:
@@ -99,8 +99,8 @@ async def _list(clients: Clients, parsed: argparse.Namespace) -> None:
         table.row(*client.account, client.max_quota, client.created_at)
 
 
-def _print_client(overview: Overview, *, as_json: bool) -> None:
-    if as_json:
+def _print_client(overview: Overview, *, in_json: bool) -> None:
+    if in_json:
         print(json.dumps(overview.to_json()))
         return
     client, books = overview

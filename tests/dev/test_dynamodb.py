@@ -123,7 +123,7 @@ async def test_a_transaction_writes_nothing_when_its_condition_check_fails(clien
 
 
 async def test_a_batch_is_written_whole(client):
-    keys = [KEY | {"book": {"S": str(number)}} for number in range(25)]
+    keys = [KEY | {"book": {"S": str(index)}} for index in range(25)]
 
     answer = await client.batch_write_item(RequestItems={"quota": [{"PutRequest": {"Item": key}} for key in keys]})
 

@@ -18,9 +18,9 @@ KEY_LINE = "Authorization: Bearer sk-dummy"
 async def test_a_large_prompt_is_counted_outside_the_event_loop(session):
     threads = set()
 
-    def pieces(text):
+    def pieces(part):
         threads.add(threading.current_thread())
-        return [text]
+        return [part]
 
     async with serve_openai(pieces=pieces) as server:
         await read_stream(server, session, messages=[{"role": "user", "content": "a" * 10_000}])

@@ -1,4 +1,4 @@
-"""The changelog begins with what is not released yet, and knows the version of the package."""
+"""The changelog begins with *Unreleased*, and its latest release is the version of the package."""
 
 import re
 from configparser import ConfigParser

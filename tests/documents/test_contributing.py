@@ -1,4 +1,4 @@
-"""What the document for developers names is there."""
+"""The paths, recipes and modules in the documents exist, and the map is complete."""
 
 import re
 
@@ -18,7 +18,7 @@ def test_every_path_that_a_document_names_exists(document: Document):
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_the_part_of_the_tests_that_is_run_alone_exists():
+def test_every_part_of_the_tests_in_an_example_exists():
     parts = re.findall(r"\bT=\"?([\w./]+)", CONTRIBUTING.text + (ROOT / "Makefile").read_text())
 
     assert len(parts) > 2

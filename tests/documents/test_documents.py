@@ -1,4 +1,4 @@
-"""What holds for every document: its commands are run, its links lead somewhere, its targets exist."""
+"""For every document: its commands are run, its links lead somewhere, its make targets exist."""
 
 import re
 
@@ -12,7 +12,7 @@ TARGETS = set(re.findall(r"^([a-z]+):.* ## \S", (ROOT / "Makefile").read_text(),
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_every_marked_command_and_its_answer_are_read(document: Document):
+def test_every_marked_command_is_read_with_its_answer(document: Document):
     examples = document.examples()
 
     assert len(examples) == document.text.count("```sh test")
@@ -21,7 +21,7 @@ def test_every_marked_command_and_its_answer_are_read(document: Document):
     )
 
 
-def test_there_are_commands_and_answers_to_run():
+def test_documents_have_commands_and_answers_to_run():
     examples = [each for document in DOCUMENTS for each in document.examples()]
 
     assert len(examples) > 5
@@ -29,7 +29,7 @@ def test_there_are_commands_and_answers_to_run():
 
 
 def test_every_route_has_its_row():
-    """Those of operators in their guide, the others in the README."""
+    """Admin routes in the guide for operators, the others in the README."""
     for document, heading, routes in ((README, "## The API", app.ROUTES), (OPERATORS, "## Admin", app.ADMIN_ROUTES)):
         shown = {word.partition("?")[0] for row in document.table(heading) for word in words_in_backticks(row[0])}
         served = {f"{each.method} {each.path}" for each in routes if isinstance(each, web.RouteDef)}

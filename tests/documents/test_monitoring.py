@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana asks for nothing that a process does not export."""
+"""The alerts and the dashboard use only metrics, labels and values that a process exports."""
 
 import json
 import re
@@ -22,20 +22,20 @@ from tests.http.test_ops import free_port
 DASHBOARD = json.loads((ROOT / "supervisor/grafana.json").read_text())
 [GROUP] = yaml.safe_load((ROOT / "supervisor/alerts.yml").read_text())["groups"]
 Kind = TypeVar("Kind", bound=Expr)
-FROM_PROMETHEUS = {"job", "instance"}  # what it adds to all that it scrapes
+FROM_PROMETHEUS = {"job", "instance"}  # labels that Prometheus adds
 FROM_GRAFANA = {"$__rate_interval": "5m", "$max_streams": "1000"}
 OUTCOMES = {"ok", "refused", "cancelled", "complete", "caller_left", LedgerUnavailable.__name__}
 
 
 class Query(NamedTuple):
-    """An expression, and the text that shows labels of what it brings."""
+    """A PromQL expression, and the text that shows labels of its result."""
 
     expr: str
     text: str
 
 
 class Exported(NamedTuple):
-    """The labels of each sample, and the values that some labels may have."""
+    """The labels of each sample, and the possible values of some labels."""
 
     labels: dict[str, set[str]]
     values: dict[str, set[str]]
@@ -50,14 +50,14 @@ def alerts() -> list[Query]:
 
 
 def scrape() -> dict[str, Any]:
-    """What the guide for operators has Prometheus scrape."""
+    """The scrape config in the guide for operators."""
     [block] = re.findall(r"^```yaml\n(.*?)^```", OPERATORS.text, re.MULTILINE | re.DOTALL)
     configs: list[dict[str, Any]] = yaml.safe_load(block)["scrape_configs"]
     return configs[0]
 
 
 def codes(kind: type[APIError] = APIError) -> dict[str, int]:
-    """Every code of an error with its status."""
+    """The status of each error code."""
     below = [codes(each) for each in kind.__subclasses__()]
     ours: dict[str, int] = {kind.code: kind.status}
     return {code: status for each in (ours, *below) for code, status in each.items()}
@@ -65,7 +65,7 @@ def codes(kind: type[APIError] = APIError) -> dict[str, int]:
 
 @pytest.fixture
 async def exported(serve) -> Exported:
-    """By a service that answered a stream and a whole question, and refused one."""
+    """The metrics of a service that answered a stream and a whole question, and refused one."""
     port = free_port()
     async with serve(ops_port=port) as service:
         for fields in ({"stream": True}, {}, {"question": ""}):
@@ -88,7 +88,7 @@ def found(expr: Expr, kind: type[Kind]) -> list[Kind]:
 
 
 def parsed(query: Query) -> Expr:
-    """As Grafana would send it. Raises ValueError if it is no PromQL."""
+    """The expression as Grafana sends it. Raises ValueError if it is not PromQL."""
     text = query.expr
     for variable, value in FROM_GRAFANA.items():
         text = text.replace(variable, value)
@@ -96,7 +96,7 @@ def parsed(query: Query) -> Expr:
 
 
 def mistakes(query: Query, exported: Exported) -> list[str]:
-    """What in this query cannot be, as far as exported metrics tell."""
+    """The names and values in this query that are not exported, and wrong uses of histograms."""
     expr = parsed(query)
     return [*_in_selectors(expr, exported), *_in_groups(expr, query.text, exported), *_in_quantiles(expr)]
 
@@ -143,7 +143,7 @@ async def test_every_query_asks_for_what_is_exported(exported: Exported):
     assert {expr: each for expr, each in wrong.items() if each} == {}
 
 
-async def test_a_query_that_asks_for_anything_else_is_found(exported: Exported):
+async def test_a_query_for_what_is_not_exported_is_found(exported: Exported):
     right = Query('sum by (route) (rate(gptdock_requests_total{outcome="complete"}[5m]))', "{{route}}")
     lag = "histogram_quantile(0.99, sum by (le) (rate(gptdock_loop_lag_seconds_bucket[5m])))"
     slips = [
@@ -161,7 +161,7 @@ async def test_a_query_that_asks_for_anything_else_is_found(exported: Exported):
     assert [slip for slip in slips if not mistakes(slip, exported)] == []
 
 
-def test_what_other_programs_export_too_is_asked_of_this_job_only():
+def test_metrics_that_other_programs_export_too_are_limited_to_this_job():
     shared = [
         (selector.name, [str(each.value) for each in selector.matchers.matchers if each.name == "job"])
         for query in panels() + alerts()
@@ -180,35 +180,35 @@ def test_every_metric_of_ours_is_on_the_dashboard():
     assert [name for name in names if name not in text] == []
 
 
-def test_what_openai_failed_is_measured_against_what_it_answered_or_failed():
-    """Not against those who were refused before, of whom there may be many."""
+def test_failures_of_openai_are_compared_with_the_requests_that_it_saw():
+    """Requests that were refused before OpenAI was asked do not count; there may be many."""
     [query] = [each for each in alerts() if each.text.startswith("OpenAI fails")]
 
     failed, reached = (set(outcomes.split("|")) for outcomes in re.findall(r'outcome=~"([^"]*)"', query.expr))
     assert reached == failed | {"complete"}
 
 
-def test_a_call_that_fails_is_measured_against_those_that_do_the_same():
-    """Receipts alone may fail: among many commits that do not, they are few."""
+def test_failures_of_a_call_are_compared_with_calls_of_its_operation():
+    """If only the writes of receipts fail, they are few among all calls."""
     [query] = [each for each in alerts() if each.text.startswith("Quotas cannot")]
 
     groups = [set(each.modifier.labels) for each in found(parsed(query), AggregateExpr) if each.modifier]
     assert groups.count({"instance", "operation"}) == 2
 
 
-def test_every_5xx_is_among_the_refusals():
+def test_every_5xx_is_in_the_panel_of_refusals():
     [query] = [each for each in panels() if each.text.startswith("5xx")]
 
     [outcomes] = re.findall(r'outcome=~"([^"]*)"', query.expr)
     assert set(outcomes.split("|")) == {code for code, status in codes().items() if status >= 500} - {Unavailable.code}
 
 
-def test_every_panel_has_a_title_and_a_unit_and_is_in_nobody_s_way():
-    panels = DASHBOARD["panels"]
+def test_every_panel_has_a_title_a_unit_and_a_place_of_its_own():
+    shown = DASHBOARD["panels"]
 
-    assert len({each["title"] for each in panels}) == len({each["id"] for each in panels}) == len(panels)
-    assert len({(each["gridPos"]["x"], each["gridPos"]["y"]) for each in panels}) == len(panels)
-    assert all(each["fieldConfig"]["defaults"]["unit"] for each in panels)
+    assert len({each["title"] for each in shown}) == len({each["id"] for each in shown}) == len(shown)
+    assert len({(each["gridPos"]["x"], each["gridPos"]["y"]) for each in shown}) == len(shown)
+    assert all(each["fieldConfig"]["defaults"]["unit"] for each in shown)
 
 
 def test_every_alert_waits_and_says_what_it_means_and_what_to_do():
@@ -218,7 +218,7 @@ def test_every_alert_waits_and_says_what_it_means_and_what_to_do():
         assert len(rule["annotations"]["summary"]) < len(rule["annotations"]["description"])
 
 
-def test_the_dashboard_knows_how_many_answers_may_be_open():
+def test_the_dashboard_has_the_default_of_max_streams():
     shown = {each["name"]: each["query"] for each in DASHBOARD["templating"]["list"]}
 
     assert shown["max_streams"] == str(Settings.from_env(environment()).max_streams)

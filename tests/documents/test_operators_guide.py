@@ -1,4 +1,4 @@
-"""What the guide for operators says is so: its commands run, its tables name what the code has, and all of it."""
+"""The guide for operators is right: its commands work, and its tables match the code."""
 
 import ast
 import logging
@@ -22,7 +22,7 @@ SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
 
 
 async def test_the_guide_s_commands_answer_as_it_shows(tmp_path):
-    """In its order, since each sees what those before it did; a client has asked before."""
+    """In order, because each depends on those before it, and after a client's first question."""
     question, _, info, *_ = README.examples()
 
     async with dev(tmp_path) as lines, aiohttp.ClientSession() as session:
@@ -44,20 +44,20 @@ async def test_every_command_is_in_the_guide(tmp_path):
     assert [words_in_backticks(row[0])[0] for row in OPERATORS.table("## Commands")] == listed.split(",")
 
 
-def test_the_log_messages_of_the_guide_are_logged():
+def test_every_log_message_of_the_guide_is_logged():
     messages = [message for row in OPERATORS.table("### Logs") for message in words_in_backticks(row[0])]
 
     assert len(messages) > 8
     assert [each for each in messages if not any(f'"{each}"' in source for source in sources())] == []
 
 
-def test_the_alerts_are_all_in_the_guide():
+def test_every_alert_is_in_the_guide():
     shipped = re.findall(r"^ +- alert: (\w+)$", (ROOT / "supervisor/alerts.yml").read_text(), re.MULTILINE)
 
     assert [words_in_backticks(row[0]) for row in OPERATORS.table("### Alerts")] == [[name] for name in shipped]
 
 
-def test_the_actions_on_dynamodb_are_those_that_the_code_uses():
+def test_the_permissions_in_the_guide_are_those_that_the_code_needs():
     shown = {action for row in OPERATORS.table("   The credentials need") for action in words_in_backticks(row[1])}
 
     constants = {node.value for tree in store() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -72,7 +72,7 @@ def store() -> list[ast.Module]:
 
 
 @pytest.mark.parametrize("path", [".env.example", *(f"supervisor/{name}" for name in SHIPPED)])
-def test_the_files_that_the_guide_names_are_there(path):
+def test_every_shipped_file_is_named_in_the_guide_and_exists(path):
     assert path in OPERATORS.text
     assert (ROOT / path).is_file()
 

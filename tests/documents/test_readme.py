@@ -1,4 +1,4 @@
-"""What the README says is so: its commands run, its answers are real, its tables are complete."""
+"""The README is right: its commands work, its answers are real, its tables are complete."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ from tests.harness.service import sse_data
 MOST_WORDS = 2_500  # as `wc -w` counts, code included: ten minutes
 
 
-async def test_make_run_prints_what_the_readme_shows_and_all_of_it_works(tmp_path):
-    """The first three commands of the README are those that are printed."""
+async def test_make_run_prints_the_readme_s_commands_and_they_work(tmp_path):
+    """The first three commands of the README are those that `make run` prints."""
     assert recipe("run") == [".venv/bin/gptdock dev"]
 
     async with dev(tmp_path) as lines, aiohttp.ClientSession() as session:
@@ -54,7 +54,7 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert recipe("test") == [".venv/bin/pytest -n auto --dist worksteal $(T)"]
 
 
-def test_the_settings_are_all_in_the_readme_with_their_defaults():
+def test_every_setting_is_in_the_readme_with_its_default():
     shown = {words_in_backticks(name)[0]: default.strip("`") for name, default, _ in README.table("## Settings")}
 
     assert shown == {each.name.upper(): written_default(each) for each in fields(Settings)}
@@ -71,7 +71,7 @@ def written_default(field: Any) -> str:
     return str(default) if default or default == 0 else ""
 
 
-def test_the_errors_are_all_in_the_readme():
+def test_every_error_is_in_the_readme():
     rows = README.table("### Errors")
 
     shown = {(int(status), words_in_backticks(code)[0]) for status, code, *_ in rows}

@@ -1,4 +1,4 @@
-"""As much of curl as the documents use: a machine that runs the tests may have none."""
+"""The part of curl that the documents' commands use: a machine that runs the tests may not have curl."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ import aiohttp
 
 from tests.harness.service import sse_data
 
-ADDRESS = "http://127.0.0.1:5001"  # where the documents' commands ask
-ERROR = re.compile(r'^(data: )?{"error"', re.MULTILINE)  # in an answer, whole or streamed
+ADDRESS = "http://127.0.0.1:5001"  # the address in the documents' commands
+ERROR = re.compile(r'^(data: )?{"error"', re.MULTILINE)  # matches an error in an answer, whole or streamed
 
 
 def _parser() -> ArgumentParser:
@@ -28,7 +28,7 @@ def _parser() -> ArgumentParser:
 
 
 async def ask(session: aiohttp.ClientSession, command: str) -> str:
-    """The body that this command line brings."""
+    """The body of the answer to this command line; raises ArgumentError for an option that is not supported."""
     name, *arguments = shlex.split(command)
     assert name == "curl"
     parsed: Namespace = _parser().parse_args(arguments)
@@ -40,7 +40,7 @@ async def ask(session: aiohttp.ClientSession, command: str) -> str:
 
 
 async def once_settled(session: aiohttp.ClientSession, command: str) -> str:
-    """What /v1/client/info answers when no question is open: an answer is settled a moment after it was sent."""
+    """The answer of a /v1/client/info command once nothing is held: an answer is settled a moment after it was sent."""
     async with asyncio.timeout(10):
         while json.loads(body := await ask(session, command))["quota_held"]:
             pass
@@ -48,16 +48,16 @@ async def once_settled(session: aiohttp.ClientSession, command: str) -> str:
 
 
 def shape(value: Any) -> Any:
-    """The names and the kinds of values in JSON, without the values."""
+    """The JSON with each value replaced by its type, to compare answers whose values differ."""
     if isinstance(value, Mapping):
         return {name: shape(each) for name, each in value.items()}
     return [shape(each) for each in value] if isinstance(value, list) else type(value)
 
 
 def shapes(body: str) -> list[Any]:
-    """The shapes of an answer: one, the names of its columns, or those of a stream's events without repetition."""
+    """The shapes of an answer: of JSON one, of CSV its column names, of a stream those of its events, each once."""
     if not body.startswith(("data: ", "{")):
-        return body.splitlines()[:1]  # of CSV, its head
+        return body.splitlines()[:1]  # CSV
     if not body.startswith("data: "):
         return [shape(json.loads(body))]
     seen = [data if data == b"[DONE]" else shape(json.loads(data)) for data in sse_data(body.encode())]

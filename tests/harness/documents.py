@@ -1,4 +1,4 @@
-"""The documents that people read, as the tests read them: their commands, answers, programs, tables and links."""
+"""Reads the Markdown documents: their tested commands with answers, programs, tables, headings and links."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 
 class Example(NamedTuple):
-    """A command that a document marks as tested, and the answer that it shows, if any."""
+    """A command marked `sh test`, and the answer that the document shows, `""` if none."""
 
     command: str
     answer: str
 
 
 class Document:
-    """A Markdown file, named by its path from the root of the repository."""
+    """A Markdown file; `path` is relative to the root of the repository."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -29,16 +29,16 @@ class Document:
         return self.path
 
     def examples(self) -> list[Example]:
-        """What stands in blocks marked `sh test`, each with the block of JSON or text that follows at once."""
+        """The commands in blocks marked `sh test`, each with the block of JSON or text that follows immediately."""
         block = r"^```sh test\n(.*)\n```\n(?:```(?:json|text)\n((?s:.*?))\n```)?"
         return [Example(match[1], match[2] or "") for match in re.finditer(block, self.text, re.MULTILINE)]
 
     def programs(self, language: str) -> list[str]:
-        """All blocks marked `<language> test`."""
+        """The text of all blocks marked `<language> test`."""
         return re.findall(rf"^```{language} test\n((?s:.*?))^```$", self.text, re.MULTILINE)
 
     def table(self, heading: str) -> list[list[str]]:
-        """The cells of the first table below a line that starts with `heading`, without the table's own head."""
+        """The rows, as cells, of the first table below a line that starts with `heading`, without its header."""
         lines = self.text[self.text.index(f"\n{heading}") :].splitlines()
         start = next(number for number, line in enumerate(lines) if line.strip().startswith("|"))
         rows = []
@@ -53,12 +53,12 @@ class Document:
         return [line.removeprefix("## ").replace("`", "") for line in self._headings() if line.startswith("## ")]
 
     def contents(self) -> list[str]:
-        """What the table of contents names: the first paragraph that begins with a link within the document."""
+        """The titles in the table of contents: the first paragraph that begins with a link within the document."""
         match = re.search(r"^\[[^]]*\]\(#(?s:.*?)\n\n", self.text, re.MULTILINE)
         return re.findall(r"\[(.*?)\]\(#", match[0]) if match else []
 
     def anchors(self) -> set[str]:
-        """The names that GitHub gives to the headings, for links."""
+        """The anchors that GitHub makes from the headings."""
         titles = [line.strip("# ").lower() for line in self._headings()]
         return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles}
 
@@ -82,24 +82,24 @@ DOCUMENTS = [README, OPERATORS, CLIENTS, CONTRIBUTING, CHANGELOG]
 
 
 def programs(language: str) -> list[str]:
-    """All programs in this language that a document marks as tested."""
+    """The programs in this language marked as tested, of all documents, in their order."""
     return [program for document in DOCUMENTS for program in document.programs(language)]
 
 
 def words_in_backticks(text: str) -> list[str]:
-    """Each word of the text that is marked as code."""
+    """All that the text marks as code."""
     return re.findall(r"`([^`]*)`", text)
 
 
 def recipe(target: str) -> list[str]:
-    """The commands of a target in the Makefile."""
+    """The command lines of a target in the Makefile."""
     match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert match, target
     return match[1].strip("\n\t").split("\n\t")
 
 
 def told(error: type[APIError] = APIError) -> set[type[APIError]]:
-    """Every error that a caller may be told."""
+    """Every class of error that a caller may get."""
     kinds = {error}.union(*(told(kind) for kind in error.__subclasses__()))
     return kinds - {errors.Unavailable}
 

@@ -1,4 +1,7 @@
-"""Bytes to GPTDock as they are, upstreams of a few bytes, and what must hold after every fault."""
+"""Raw TCP on both sides of GPTDock, for tests of faults: callers that send any bytes, upstreams that answer any bytes.
+
+Also: reading an error answer as a `Fault`, and `check_nothing_is_left`, which holds after every fault.
+"""
 
 import asyncio
 import json
@@ -16,12 +19,12 @@ from gptdock.dev.script import Script
 from gptdock.ledger.book import Book
 from tests.harness.service import KEY, QUESTION, Service
 
-PATIENCE_SECONDS = 5.0  # half of what aiohttp would wait where a test waits for us to be quick
+PATIENCE_SECONDS = 5.0  # half of aiohttp's own timeout, so that a test cannot pass because of that
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
 class Fault(NamedTuple):
-    """An error as the caller sees it."""
+    """An error answer as the caller sees it: its status, and `code` and `param` of its body."""
 
     status: int
     code: str
@@ -30,28 +33,26 @@ class Fault(NamedTuple):
 
 @dataclass
 class Connection:
-    """A connection to GPTDock that sends what it is told to."""
+    """A TCP connection to GPTDock. Each read raises TimeoutError after PATIENCE_SECONDS."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     def send(self, data: bytes) -> None:
-        """Send these bytes, at once."""
         self.writer.write(data)
 
     def hang_up(self, *, reset: bool) -> None:
-        """Close the connection, by a FIN if all that came was read; or by a reset."""
+        """Close the connection by a reset, or by a FIN; of that the kernel makes a reset if unread bytes are left."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
         self.writer.transport.abort()
 
     async def line(self) -> bytes:
-        """The next line that comes."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self.reader.readline()
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (names in lower case) and body of the answer that comes next."""
+        """Read the next answer: status, headers with names in lower case, body."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             status_line, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
@@ -59,11 +60,11 @@ class Connection:
             return int(status_line.split()[1]), headers, body
 
     async def fault(self) -> Fault:
-        """The error that comes next; its form is checked."""
+        """Read the next answer as an error; fails if its form is not that of our errors."""
         return read_fault(*await self.answer())
 
     async def rest(self) -> bytes:
-        """All that comes until GPTDock closes the connection, which it must do soon."""
+        """All bytes until GPTDock closes the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self.reader.read()
 
@@ -87,24 +88,24 @@ async def connect(service: Service) -> AsyncIterator[Connection]:
 
 
 async def deaf_caller(service: Service, **fields: Any) -> socket.socket:
-    """A caller who asks and then does not read, with little room for what comes."""
+    """A caller that asks and then does not read; its receive buffer is small."""
     sock = await deaf_connection(service)
     await asyncio.get_running_loop().sock_sendall(sock, request("POST", "/v1/ask", AUTHORIZED, question(**fields)))
     return sock
 
 
 async def deaf_connection(service: Service) -> socket.socket:
-    """A connection of somebody who does not read, with little room for what comes."""
+    """A connection that is not read; its receive buffer is small."""
     sock, loop = socket.socket(), asyncio.get_running_loop()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # over loopback it would take megabytes, at 64 KB each
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # otherwise the kernel buffers for it
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # with loopback's 64 KB segments it buffers megabytes
     sock.setblocking(False)
     await loop.sock_connect(sock, address(service))
     return sock
 
 
 def request(method: str, path: str, headers: Mapping[str, str] = AUTHORIZED, body: bytes | None = None) -> bytes:
-    """A request as bytes; its length is told if it has a body."""
+    """A request as bytes, with a Content-Length if it has a body."""
     lines = [f"{method} {path} HTTP/1.1", "Host: gptdock", *(f"{name}: {value}" for name, value in headers.items())]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -112,18 +113,18 @@ def request(method: str, path: str, headers: Mapping[str, str] = AUTHORIZED, bod
 
 
 def question(**fields: Any) -> bytes:
-    """The body of the usual question, with these fields over it."""
+    """The JSON of QUESTION with these fields replaced or added."""
     return json.dumps(QUESTION | fields).encode()
 
 
 async def fault_of(response: aiohttp.ClientResponse) -> Fault:
-    """The error that was answered; its form is checked."""
+    """This answer as an error; fails if its form is not that of our errors."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return read_fault(response.status, headers, await response.read())
 
 
 def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
-    """The error in an answer, whose form is the one that OpenAI clients read."""
+    """The error in an answer; fails if its form is not the one that OpenAI's clients read."""
     content = json.loads(body)
     assert headers["content-type"].startswith("application/json")
     assert content.keys() == {"error", "request_id"}
@@ -134,7 +135,7 @@ def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
 
 async def check_nothing_is_left(service: Service, used: int) -> None:
-    """So much is charged, nothing is held, no upstream answer is open, and the next question is answered."""
+    """Fails unless `used` is charged, nothing is held, no upstream answer is open, and a new question is answered."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         await service.openai.journal.ended(len(service.openai.journal))
     info = await service.info()
@@ -147,7 +148,7 @@ async def check_nothing_is_left(service: Service, used: int) -> None:
 
 
 async def start_drain(service: Service) -> None:
-    """Tell the service to stop, and wait until it drains: an idle connection is closed then."""
+    """Tell the service to stop, and wait until it drains, which an idle connection shows by being closed."""
     async with connect(service) as idle:
         idle.send(request("GET", "/v1/health"))
         await idle.answer()
@@ -156,7 +157,7 @@ async def start_drain(service: Service) -> None:
 
 
 async def final_book(service: Service, account: Account = Account("c1", "p1")) -> Book:  # noqa: B008
-    """The client's book once the service has stopped."""
+    """Wait until the service has stopped, and return the client's book."""
     await service.served
     book = await service.store.read(account, "all")
     assert book is not None
@@ -167,7 +168,7 @@ async def final_book(service: Service, account: Account = Account("c1", "p1")) -
 async def raw_upstream(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """The base URL of an upstream that treats each connection like `serve`; all are closed at the end."""
+    """Run an upstream that calls `serve` for each connection, and closes all at the end; yields its base URL."""
     writers = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -186,19 +187,19 @@ async def raw_upstream(
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Head and body of the request that comes next."""
+    """Read the next request: its head and its body, which must have a Content-Length."""
     head = await reader.readuntil(b"\r\n\r\n")
     [length] = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     return head, await reader.readexactly(int(length.partition(b":")[2]))
 
 
 def bound_socket() -> socket.socket:
-    """A socket that keeps a port for itself, on which nobody listens."""
+    """A socket bound to a free port and not listening, so connections to it are refused."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     return sock
 
 
 def url_of(sock: socket.socket) -> str:
-    """The base URL of an upstream at this socket."""
+    """The base URL of an upstream on this socket's port."""
     return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""GPTDock as people run it: the real command, in a process of its own, with nothing of whoever runs the tests."""
+"""The real `gptdock` command in its own process, with only the environment that a test gives it."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from tests.harness.service import KEY
 
 GPTDOCK = str(Path(sys.executable).parent / "gptdock")
-PATIENCE_SECONDS = 60  # for what a process does at once, on a machine that is busy
+PATIENCE_SECONDS = 60  # for anything that a process does at once, on a busy machine
 SECRETS = {"OPEN_AI_KEY": "sk-upstream-secret", "PRE_SHARED_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "aws-secret"}
 
 
 class Finished(NamedTuple):
-    """What a process left."""
+    """Exit code, stdout and stderr of a process that ended."""
 
     code: int
     out: str
@@ -30,13 +30,13 @@ class Finished(NamedTuple):
 
 @dataclass
 class Running:
-    """A process that was started to serve; whoever started it ends it."""
+    """A serving process, ended by what started it. Waits raise TimeoutError after PATIENCE_SECONDS."""
 
     url: str
     process: Process
 
     async def logged(self, message: str) -> dict[str, Any]:
-        """Wait for the log line with this message, past whatever comes before it."""
+        """Wait for the next log line with this message, and return it; lines before it are dropped."""
         assert self.process.stderr
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for line in self.process.stderr:
@@ -46,11 +46,11 @@ class Running:
         raise AssertionError(f"ended without having logged {message!r}")
 
     def terminate(self) -> None:
-        """Tell it to stop, as supervisor does."""
+        """Send SIGTERM, as supervisor does."""
         self.process.send_signal(signal.SIGTERM)
 
     async def ended(self) -> int:
-        """Its exit code, once it ended by itself."""
+        """Wait until it ends by itself; return its exit code."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.process.communicate()
         assert self.process.returncode is not None
@@ -60,7 +60,7 @@ class Running:
 def environment(
     dynamodb: str = "http://127.0.0.1:1", openai: str = "http://127.0.0.1:1/v1", **more: str
 ) -> dict[str, str]:
-    """What `gptdock serve` needs; both addresses lead nowhere unless given. An empty value is an unset one."""
+    """An environment for `gptdock`, changed by `more`. Nothing listens on the default addresses."""
     needed = {"AWS_ACCESS_KEY_ID": "test", "AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "OPENAI_BASE_URL": openai}
     return SECRETS | needed | more
 
@@ -72,7 +72,7 @@ async def run(
     command: tuple[str, ...] = (GPTDOCK,),
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Finished:
-    """Run `gptdock`, or another command, with these arguments until it ends."""
+    """Run `gptdock`, or another command, until it ends. Kills it and raises TimeoutError after `patience_seconds`."""
     process = await _start((*command, *arguments), cwd, env)
     try:
         async with asyncio.timeout(patience_seconds):
@@ -85,7 +85,7 @@ async def run(
 
 @asynccontextmanager
 async def starting(cwd: Path, env: Mapping[str, str], command: tuple[str, ...] = (GPTDOCK,)) -> AsyncIterator[Running]:
-    """`gptdock serve --fd` on a socket of ours, as soon as there is a process."""
+    """Start `gptdock serve --fd` on a free port; yields without waiting until it serves, and kills it at the end."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url, fd = f"http://127.0.0.1:{sock.getsockname()[1]}", sock.fileno()
         process = await _start((*command, "serve", "--fd", str(fd)), cwd, env, fd)
@@ -97,7 +97,7 @@ async def starting(cwd: Path, env: Mapping[str, str], command: tuple[str, ...] =
 
 @asynccontextmanager
 async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
-    """`gptdock serve --fd` on a socket of ours, as soon as it serves."""
+    """Start `gptdock serve --fd` on a free port; yields once it serves, and kills it at the end."""
     async with starting(cwd, env) as running:
         await running.logged("serving")
         yield running
@@ -105,7 +105,7 @@ async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def dev(folder: Path, **settings: str) -> AsyncIterator[list[str]]:
-    """What `make run` runs, on a free port: the lines that it prints, up to the last command."""
+    """Run `gptdock dev` on a free port; yields the lines that it prints, up to the last of its three commands."""
     env = {"PORT": "0"} | settings
     process = await asyncio.create_subprocess_exec(GPTDOCK, "dev", cwd=folder, env=env, stdout=PIPE, stderr=PIPE)
     try:
@@ -129,7 +129,7 @@ async def _until_the_last_command(process: Process) -> AsyncIterator[str]:
 
 
 async def end(process: Process) -> None:
-    """See to it that the process is gone."""
+    """Kill the process if it still runs, and wait for its end."""
     if process.returncode is None:
         process.kill()
     await process.communicate()

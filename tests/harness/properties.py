@@ -1,4 +1,7 @@
-"""What holds for any bytes: hypothesis and the fuzzer (`tests.long.fuzz`) look for some for which it does not."""
+"""Properties that hold for any bytes; hypothesis and the fuzzer (`tests.long.fuzz`) search for counterexamples.
+
+A property raises AssertionError for an input that breaks it.
+"""
 
 import itertools
 import json
@@ -16,7 +19,7 @@ from tests.harness import references
 
 
 def cut(stream: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
-    """Pieces of these sizes, and the rest."""
+    """The stream in pieces of these sizes, and the rest as the last one."""
     start = 0
     for size in sizes:
         yield stream[start : start + size]
@@ -25,13 +28,13 @@ def cut(stream: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 
 
 def split(stream: bytes, sizes: Iterable[int] = ()) -> list[Event]:
-    """The events of a stream that comes in pieces."""
+    """The events of a stream that arrives in pieces of these sizes."""
     splitter = EventSplitter()
     return [event for data in cut(stream, sizes) for event in splitter.feed(data)]
 
 
 def datas(events: Iterable[Event]) -> list[bytes]:
-    """The data of those events that have some."""
+    """The data of all events that have any."""
     return [event.data for event in events if event.data is not None]
 
 
@@ -39,7 +42,7 @@ def datas(events: Iterable[Event]) -> list[bytes]:
 
 
 def splits_as_specified(stream: bytes, sizes: list[int]) -> None:
-    """Cut anywhere, a stream is read as the specification says, and no byte is lost, made up or moved."""
+    """However a stream is cut, its events are those of the specification, and `raw` keeps every byte in its order."""
     splitter = EventSplitter()
 
     events = [event for data in cut(stream, sizes) for event in splitter.feed(data)]
@@ -52,7 +55,7 @@ def splits_as_specified(stream: bytes, sizes: list[int]) -> None:
 
 
 def limits_what_is_pending(stream: bytes, sizes: list[int], limit: int) -> None:
-    """A splitter with a limit hands out the same events, until more than the limit is pending."""
+    """A splitter with a limit yields the same events, and raises EventTooLarge once more than the limit is pending."""
     splitter, free = EventSplitter(limit), EventSplitter()
     fed = given = 0
     for data in cut(stream, sizes):
@@ -72,7 +75,7 @@ def limits_what_is_pending(stream: bytes, sizes: list[int], limit: int) -> None:
 
 
 def admits_what_the_contract_allows(body: bytes) -> None:
-    """A body becomes what the contract makes of it, or a 400 that names the first wrong field, and nothing else."""
+    """A body becomes the same request as in the reference, or a 400 that names the first wrong field."""
     got = _admitted(body)
 
     if isinstance(got, ChatRequest):
@@ -81,7 +84,7 @@ def admits_what_the_contract_allows(body: bytes) -> None:
     else:
         assert (got.status, got.code, bool(str(got))) == (400, "invalid_request", True)
         assert got.param
-    with suppress(RecursionError):  # too deep for the reference; how deep json goes is not the same in every Python
+    with suppress(RecursionError):  # too deep for the reference; json's limit depends on the version of Python
         assert references.request(body) == (got if isinstance(got, ChatRequest) else got.param)
 
 
@@ -107,7 +110,7 @@ def _becomes_a_prompt(request: ChatRequest, budget: int) -> None:
 
 
 def meters_without_fail(stream: bytes, sizes: list[int], *, show_usage: bool) -> None:
-    """However a stream comes and whenever its text is asked for, it is metered alike; any object may be an answer."""
+    """A stream is metered alike however it is cut and whenever its text is read; any JSON object may be an answer."""
     events = datas(split(stream, sizes))
     states = [_state_after(events, show_usage, ask_early) for ask_early in (False, True)]
 
@@ -160,7 +163,7 @@ def _is_done(data: bytes) -> bool:
 
 
 def _is_deep(data: bytes) -> bool:
-    # Near its limit, what json can read depends on how deep the frame is in which it is asked.
+    # Near json's recursion limit, the result depends on the depth of the calling frame.
     return data.count(b"[") + data.count(b"{") > 500
 
 

@@ -1,4 +1,4 @@
-"""Stands between GPTDock and DynamoDB, counts the calls, and breaks those that a test tells it to."""
+"""A proxy between GPTDock and DynamoDB that counts calls, and breaks those that a test chooses."""
 
 import asyncio
 import json
@@ -11,10 +11,14 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
-# lose: apply it, but drop the answer; mute: apply it, but never answer; late: drop the request and apply it when
-# `release` is called; hole: neither apply it nor answer; break: close the connection without applying it; pass: do it
-# no harm, so that a later call of the operation meets what comes next. The others are refusals that say nothing about
-# the book.
+# What happens to a call:
+#   lose   it is applied, and the connection closed without an answer
+#   mute   it is applied and never answered
+#   late   the connection is closed, and the call applied when `release` is called
+#   hole   it is neither applied nor answered
+#   break  the connection is closed, and the call not applied
+#   pass   it is forwarded; the next call of the operation gets the next fault
+# The others are answers of DynamoDB that refuse the call for a reason other than its conditions.
 Fault = Literal["lose", "mute", "late", "hole", "break", "pass", "throttle", "conflict", "internal", "expired"]
 
 REFUSALS: dict[str, tuple[int, str]] = {
@@ -27,7 +31,10 @@ REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass
 class Proxy:
-    """`faults` are for the next calls of an operation, one each; `always` for every call, before them."""
+    """`faults` are for the next calls of an operation, one each; `always`, if set, is for every call instead.
+
+    `url` is its address; `calls` counts calls by operation; `struck` is set when a call has been broken.
+    """
 
     upstream: str
     session: aiohttp.ClientSession
@@ -40,17 +47,17 @@ class Proxy:
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def strike(self, *faults: Fault, operation: str = "UpdateItem") -> None:
-        """Break the next calls of this operation, in this order."""
+        """Break the next calls of this operation, one by each fault; clears `struck`."""
         self.faults.setdefault(operation, deque()).extend(faults)
         self.struck.clear()
 
     async def release(self) -> list[int]:
-        """Let what is late arrive now; the status of each."""
+        """Apply all late calls now; returns the status of each."""
         late, self._late = self._late, []
         return [(await self._forward(*request)).status for request in late]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One call."""
+        """Count the call, then break or forward it."""
         body, operation = await request.read(), request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         self.calls[operation] += 1
         sent = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
@@ -88,7 +95,7 @@ def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 @asynccontextmanager
 async def proxied(upstream: str) -> AsyncIterator[Proxy]:
-    """A proxy before the DynamoDB at `upstream`."""
+    """Run a proxy in front of the DynamoDB at `upstream`."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         proxy = Proxy(upstream, session)
         runner = web.ServerRunner(web.Server(proxy.handle, access_log=None), shutdown_timeout=1)

@@ -1,4 +1,4 @@
-"""What the specifications say, slowly and by the letter, to compare the code with."""
+"""Slow and literal implementations of the specifications, to compare the code with."""
 
 import json
 import math
@@ -18,7 +18,7 @@ LITERALS = {"true": True, "false": False, "null": None}
 
 
 def dispatched(stream: bytes) -> list[bytes]:
-    """The data of each event of a stream (WHATWG HTML, 9.2.6)."""
+    """The data of each event of a stream, by WHATWG HTML, section 9.2.6."""
     stream = stream.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events, buffer = [], b""
     for line in stream.split(b"\n")[:-1]:
@@ -32,11 +32,11 @@ def dispatched(stream: bytes) -> list[bytes]:
 
 
 def strict_json(body: bytes) -> Any:
-    """The value in `body` by RFC 8259, finite and without duplicate keys; raises ValueError, or RecursionError."""
+    """The value in `body` by RFC 8259; no infinite numbers, no duplicate keys. Raises ValueError, RecursionError."""
     tokens = ["", *TOKEN.findall(body.decode("utf-8"))[::-1]]
     value = _value(tokens)
     if tokens != [""]:
-        raise ValueError("more than a value")
+        raise ValueError("text after the value")
     return value
 
 
@@ -47,7 +47,7 @@ def _value(tokens: list[str]) -> Any:
     if token == "{":
         pairs = list(_items(tokens, "}", _pair))
         if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("a key is there twice")
+            raise ValueError("duplicate key")
         return dict(pairs)
     return LITERALS[token] if token in LITERALS else _scalar(token)
 
@@ -59,7 +59,7 @@ def _items(tokens: list[str], end: str, item: Callable[[list[str]], Any]) -> Ite
     while True:
         yield item(tokens)
         if tokens[-1] not in (end, ","):
-            raise ValueError("neither a comma nor an end")
+            raise ValueError("expected a comma or the end")
         if tokens.pop() == end:
             return
 
@@ -67,7 +67,7 @@ def _items(tokens: list[str], end: str, item: Callable[[list[str]], Any]) -> Ite
 def _pair(tokens: list[str]) -> tuple[str, Any]:
     name = _value(tokens)
     if not isinstance(name, str) or tokens[-1] != ":":
-        raise ValueError("no key")
+        raise ValueError("expected a key")
     tokens.pop()
     return name, _value(tokens)
 
@@ -76,16 +76,16 @@ def _scalar(token: str) -> Any:
     if re.fullmatch(STRING, token):
         return json.loads(token)
     if not re.fullmatch(NUMBER, token):
-        raise ValueError("no value")
+        raise ValueError("expected a value")
     if re.fullmatch(r"-?[0-9]+", token):
         return int(token)
     if not math.isfinite(float(token)):
-        raise ValueError("beyond a float")
+        raise ValueError("number out of range")
     return float(token)
 
 
 def request(body: bytes) -> ChatRequest | str:
-    """The request in `body`, or the first `param` that is wrong (DESIGN: HTTP contract)."""
+    """The request in `body`, or the first `param` that is wrong, by the README's table of `POST /v1/ask`."""
     try:
         fields = strict_json(body)
     except ValueError:

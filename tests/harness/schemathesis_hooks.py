@@ -1,4 +1,4 @@
-"""What schemathesis is told beside the contract: how to make what JSON Schema cannot say, and what is no failure.
+"""What schemathesis needs besides the OpenAPI document: data that JSON Schema cannot describe, and accepted failures.
 
 tests/harness/schemathesis.toml names this file; schemathesis loads it in a process of its own.
 """
@@ -16,12 +16,12 @@ from gptdock.http.admin_routes import to_cursor
 
 
 def texts(last: str) -> st.SearchStrategy[str]:
-    """Ids of characters up to this one: JSON Schema counts characters, not bytes."""
+    """Ids of characters up to `last`, at most MOST_ID_BYTES long in UTF-8; JSON Schema counts characters, not bytes."""
     letters = st.characters(max_codepoint=ord(last), exclude_categories=["Cc", "Cs"])
     return st.text(letters, min_size=1, max_size=MOST_ID_BYTES).filter(lambda text: len(text.encode()) <= MOST_ID_BYTES)
 
 
-# Mostly short of U+0100, since all others are thrown away where they are for a header.
+# Mostly below U+0100: schemathesis discards other characters where the id is a header.
 ids = st.sampled_from("ÿÿÿÿÿÿÿ\U0010ffff").flatmap(texts)
 schemathesis.openapi.format("id", ids)
 schemathesis.openapi.format("cursor", st.builds(Account, ids, ids).map(to_cursor))
@@ -29,13 +29,13 @@ schemathesis.openapi.format("cursor", st.builds(Account, ids, ids).map(to_cursor
 
 @schemathesis.hook
 def map_headers(context: HookContext, headers: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Have them sent in UTF-8: what sends them knows only Latin-1, and OpenAPI has no word for it."""
+    """Send headers in UTF-8: the HTTP library encodes them in Latin-1, and OpenAPI cannot say otherwise."""
     return headers and {name: value.encode().decode("latin-1") for name, value in headers.items()}
 
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Write integers as such: to JSON Schema 7.0 is one, too."""
+    """Send 7.0 as 7: JSON Schema counts both as integers, the contract does not."""
     if isinstance(body, dict):
         return {name: map_body(context, value) for name, value in body.items()}
     if isinstance(body, list):
@@ -45,13 +45,13 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """Without a key it is 403 here, where schemathesis insists on 401; `ignored_auth` sees that nobody passes."""
+    """Accept 403 without a key, where schemathesis requires 401; its check `ignored_auth` sees that none passes."""
     is_about_the_key = isinstance(failure, MissingHeaderNotRejected) and failure.header_name == "Authorization"
     return not (is_about_the_key and response.status_code == 403)
 
 
 @schemathesis.check
 def a_stream_is_whole(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """The simulated OpenAI does not break off here, so no stream may."""
+    """Every stream ends with `[DONE]`, because the simulated OpenAI does not break off in this test."""
     if response.headers["content-type"][0].startswith("text/event-stream"):
         assert response.content.endswith(b"\n\ndata: [DONE]\n\n")

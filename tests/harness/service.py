@@ -1,4 +1,4 @@
-"""The whole service for tests: GPTDock on a real socket, a simulated OpenAI and moto's DynamoDB, all over HTTP."""
+"""The whole service in the test's process: GPTDock, a simulated OpenAI and moto's DynamoDB, all over HTTP."""
 
 import asyncio
 import copy
@@ -23,14 +23,14 @@ from gptdock.settings import Settings
 
 KEY = "test-key"
 ADMIN_KEY = "test-admin-key"
-NOBODY = "http://127.0.0.1:1/v1"  # an upstream that is never called
+NOBODY = "http://127.0.0.1:1/v1"  # an upstream for tests that never call it: nothing listens there
 QUESTION = {"question": "Who are you?", "user_id": "u7", "client_id": "c1", "product_id": "p1"}
 _made = Tables()
 
 
 @dataclass
 class Service:
-    """A running GPTDock, with what it talks to."""
+    """A running GPTDock, its upstream, and a store on its tables. `session` sends the key with each request."""
 
     url: str
     app: web.Application
@@ -45,17 +45,17 @@ class Service:
         return self.app[LEDGER]
 
     def ask(self, **fields: Any):
-        """POST /v1/ask with the usual question, and these fields over it; to be used with `async with`."""
+        """POST /v1/ask with QUESTION, these fields replaced or added; use it with `async with`."""
         return self.session.post(f"{self.url}/v1/ask", json=QUESTION | fields)
 
     def admin(self, method: str, path: str, *, json: Any = None, **query: str):
-        """A request with the admin key, about the usual client unless the query says else; for `async with`."""
+        """A request to `/v1/admin/<path>` with the admin key, by default about client c1; use it with `async with`."""
         params = {"client_id": "c1", "product_id": "p1"} | query
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         return self.session.request(method, f"{self.url}/v1/admin/{path}", params=params, json=json, headers=headers)
 
     async def info(self, client_id: str = "c1", product_id: str = "p1") -> dict[str, Any]:
-        """What /v1/client/info tells, once everything is settled."""
+        """The JSON of /v1/client/info, once everything is settled."""
         await self.ledger.settled()
         query = {"client_id": client_id, "product_id": product_id}
         async with self.session.get(f"{self.url}/v1/client/info", params=query) as response:
@@ -63,19 +63,19 @@ class Service:
             return content
 
     async def used(self) -> int:
-        """Tokens that the usual client was charged, once everything is settled; 0 if it is new."""
+        """The tokens charged to client c1 in this period, once everything is settled; 0 if it is new."""
         await self.ledger.settled()
         book = await self.store.read(Account("c1", "p1"), self.ledger.period())
         return book.used if book else 0
 
     async def receipts(self, client_id: str = "c1", product_id: str = "p1") -> list[dict[str, Any]]:
-        """The receipts in `usage`, by time, once everything is settled; numbers as int."""
+        """The receipts in the table `usage`, oldest first, once everything is settled; numbers as int."""
         await self.ledger.settled()
         return await read_receipts(self.store, Account(client_id, product_id))
 
 
 async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
-    """All receipts of one client that are put, by time."""
+    """The receipts of one client in the table `usage`, oldest first; numbers as int."""
     answer = await store._client.query(
         TableName=store._usage,
         KeyConditionExpression="account = :a",
@@ -89,7 +89,7 @@ async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def serve_tables() -> AsyncIterator[str]:
-    """A DynamoDB with our tables: made by a first call, copied from it by all others, which takes a hundredth."""
+    """Run a DynamoDB with our empty tables; yields its URL. Only the first call creates them; later ones copy them."""
     if not _made:
         async with serve_dynamodb(tables=_made) as url, Store.connected(make_settings(url, NOBODY)) as store:
             await store.create_tables()
@@ -98,7 +98,7 @@ async def serve_tables() -> AsyncIterator[str]:
 
 
 async def make_tables_anew(endpoint: str) -> None:
-    """Have our tables, and these empty, in a DynamoDB that other tests used before."""
+    """Delete all tables of a DynamoDB that earlier tests used, and create ours."""
     async with Store.connected(make_settings(endpoint, NOBODY)) as store:
         for name in (await store._client.list_tables())["TableNames"]:
             await store._client.delete_table(TableName=name)
@@ -106,7 +106,7 @@ async def make_tables_anew(endpoint: str) -> None:
 
 
 def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
-    """Settings for a test, quick where production is patient."""
+    """Settings for a test, with short waits; `changes` are settings in lower case."""
     environ = {
         "OPEN_AI_KEY": "sk-upstream-secret",
         "OPENAI_BASE_URL": openai,
@@ -123,9 +123,9 @@ def make_settings(dynamodb: str, openai: str, **changes: object) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY) -> AsyncIterator[Service]:
-    """GPTDock serves on a free port, and drains at the end; whatever it left unsettled is an error.
+    """Run GPTDock on a free port, and drain it at the end. Fails if something is then unsettled.
 
-    The tables must be there.
+    The tables must exist.
     """
     async with Store.connected(settings) as store:
         app, sock, stop, ready = application.create(settings), _free_socket(), asyncio.Event(), asyncio.Event()
@@ -142,7 +142,7 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
         finally:
             stop.set()
             settled = await served
-            web_app._cached_build_middleware.cache_clear()  # it would keep a thousand applications alive
+            web_app._cached_build_middleware.cache_clear()  # it keeps up to 1024 applications alive
         assert settled, "not everything was settled"
 
 
@@ -151,5 +151,5 @@ def _free_socket() -> socket.socket:
 
 
 def sse_data(body: bytes) -> list[bytes]:
-    """The data of each event of a stream that ends its lines with LF, as OpenAI does."""
+    """The data of each event of a stream whose lines end with LF, as OpenAI's do."""
     return [event.removeprefix(b"data: ") for event in body.split(b"\n\n") if event]

@@ -1,4 +1,4 @@
-"""A real supervisord with the configuration that is shipped in `supervisor/`."""
+"""Runs a real supervisord with the configuration in `supervisor/gptdock.conf`."""
 
 import asyncio
 import os
@@ -24,14 +24,14 @@ WORKERS = ["gptdock:gptdock_0", "gptdock:gptdock_1"]
 
 
 def shipped() -> RawConfigParser:
-    """The shipped configuration as supervisor reads it."""
+    """`supervisor/gptdock.conf`, parsed as supervisor does."""
     parser = RawConfigParser(inline_comment_prefixes=(";",))
     parser.read(ROOT / "supervisor/gptdock.conf")
     return parser
 
 
 class Supervisor:
-    """A supervisord with the shipped configuration; what belongs to the machine is replaced."""
+    """A supervisord with the shipped configuration, except for its user, port, paths and log files."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -46,7 +46,7 @@ class Supervisor:
             program["environment"].replace("/opt/gptdock", str(folder)).replace("910", free_ops_ports())
         )
         program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
-        # What Debian's own /etc/supervisor/supervisord.conf has around what it includes.
+        # The sections of Debian's /etc/supervisor/supervisord.conf, which includes the shipped file.
         parser["supervisord"].update(
             {"logfile": str(folder / "log"), "pidfile": str(folder / "pid"), "nodaemon": "true"}
         )
@@ -60,7 +60,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Supervisor"]:
-        """Both processes run; at the end supervisord is told to stop, and does."""
+        """Run supervisord; yields once both processes run, and stops it at the end."""
         self._process = await asyncio.create_subprocess_exec(
             BIN / "supervisord", "-c", self._config, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=_path()
         )
@@ -73,7 +73,7 @@ class Supervisor:
             assert self._process.returncode == 0
 
     async def logged(self, pattern: str, times: int = 1) -> list[str]:
-        """Wait until supervisord has logged so many lines with this pattern; the last group of each."""
+        """Wait until `times` lines of supervisord's log match; returns the last group of each, or the whole match."""
         assert self._process.stdout
         found: list[str] = []
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -85,7 +85,7 @@ class Supervisor:
         return found
 
     async def control(self, *arguments: str) -> str:
-        """What `supervisorctl` answers."""
+        """Run `supervisorctl`; returns its output."""
         process = await asyncio.create_subprocess_exec(
             BIN / "supervisorctl", "-c", self._config, *arguments, stdout=PIPE, stderr=STDOUT, env=_path()
         )
@@ -93,23 +93,23 @@ class Supervisor:
         return out.decode()
 
     async def ask(self, key: str = KEY) -> None:
-        """Demand over a connection of its own, and be answered."""
+        """Ask over a new connection; fails unless the answer is whole."""
         async with aiohttp.ClientSession() as session, self.open(session, key) as response:
             assert response.status == 200
             assert sse_data(await response.read())[-1] == b"[DONE]"
 
     def open(self, session: aiohttp.ClientSession, key: str = KEY):
-        """A streamed answer; to be used with `async with`."""
+        """Ask for a streamed answer; use it with `async with`."""
         headers = {"Authorization": f"Bearer {key}"}
         return session.post(f"{self.url}/v1/ask", json=QUESTION | {"stream": True}, headers=headers)
 
 
 @asynccontextmanager
 async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) -> AsyncIterator[Supervisor]:
-    """The shipped configuration, with an environment file as on a VM, and tables made by the command."""
+    """Run supervisord as on a VM: with settings in `.env`, after `gptdock tables`."""
     env_file = folder / ".env"
     env_file.touch(mode=0o600)
-    values = environment(dynamodb, openai, RESERVE_TIMEOUT="20", **settings)  # machines that run tests are busy
+    values = environment(dynamodb, openai, RESERVE_TIMEOUT="20", **settings)  # a machine that runs tests is busy
     env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     assert (await run("tables", cwd=folder, env={})).code == 0
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -119,9 +119,9 @@ async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) 
 
 
 def free_ops_ports() -> str:
-    """The first digits of two ports, which end in 0 and 1, on which nobody listens."""
+    """The first digits of two free ports, of which one ends in 0 and the other in 1."""
     while True:
-        digits = str(random.randint(1100, 3199))  # below the ports that connections are given
+        digits = str(random.randint(1100, 3199))  # below the range of ephemeral ports
         first, second = (("127.0.0.1", int(f"{digits}{last}")) for last in (0, 1))
         with suppress(OSError), socket.create_server(first), socket.create_server(second):
             return digits

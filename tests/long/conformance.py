@@ -1,4 +1,7 @@
-"""Runs the cases that talk to DynamoDB against ministack, which is strict where moto is not: `make conformance`."""
+"""Runs the tests that call DynamoDB against ministack, which is stricter than moto: `make conformance`.
+
+The argument is the path of the `ministack` command.
+"""
 
 import os
 import socket
@@ -22,7 +25,7 @@ CASES = (
 
 
 def main(ministack: str) -> int:
-    """Start it, run the cases, end it; pytest's exit code."""
+    """Start ministack, run the tests on it, end it; returns pytest's exit code."""
     environ = dict(os.environ) | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": PORT, "SERVICES": "dynamodb"}
     server = subprocess.Popen([ministack], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -1,7 +1,6 @@
-"""The programs of the documents, each run as it stands: `make examples` for those in JavaScript.
+"""Runs the documents' programs unchanged: `make examples` those in JavaScript, the test suite those in Python.
 
-The suite runs those in Python. Those in JavaScript need node, npm and its registry, which not everybody has who runs
-the tests; so they are run by hand, through the same claims.
+JavaScript needs node, npm and a network, which the suite must not need. Both go through the same CLAIMS.
 """
 
 import asyncio
@@ -32,14 +31,14 @@ data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}
 
 
 class Place:
-    """Where a program runs, and how: `command` begins its command line, `suffix` ends the name of its file."""
+    """Runs programs: writes one to a file with this suffix in `folder`, and runs `command` with the file's path."""
 
     def __init__(self, folder: Path, suffix: str, *command: str) -> None:
         self._folder, self._suffix, self._command = folder, suffix, command
 
     @asynccontextmanager
     async def running(self, program: str, url: str) -> AsyncIterator[Process]:
-        """The program in a process, told to ask at `url`."""
+        """Run the program with GPTDOCK_URL set to `url`; yields its process, and kills it at the end."""
         file = self._folder / f"program{self._suffix}"
         file.write_text(program)
         env = {"PATH": os.environ["PATH"], "GPTDOCK_URL": url}
@@ -50,13 +49,13 @@ class Place:
             await end(process)
 
     async def run(self, program: str, url: str) -> Finished:
-        """What the program left."""
+        """Run the program until it ends."""
         async with self.running(program, url) as process:
             return await finished(process)
 
 
 async def finished(process: Process) -> Finished:
-    """What the process left, once it ended by itself."""
+    """Wait until the process ends by itself."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         out, err = await process.communicate()
     assert process.returncode is not None
@@ -65,7 +64,7 @@ async def finished(process: Process) -> Finished:
 
 @asynccontextmanager
 async def served(openai: SimulatedOpenAI, **settings: object) -> AsyncIterator[Service]:
-    """GPTDock with the key of `make run`, in front of this simulated OpenAI."""
+    """Run GPTDock with the key of `make run`, in front of this simulated OpenAI."""
     async with (
         serve_tables() as dynamodb,
         running(make_settings(dynamodb, openai.url, pre_shared_key=KEY, **settings), openai, key=KEY) as service,
@@ -74,8 +73,8 @@ async def served(openai: SimulatedOpenAI, **settings: object) -> AsyncIterator[S
 
 
 async def shows_the_whole_answer(place: Place, program: str, openai: SimulatedOpenAI) -> None:
-    """Also after a refusal that asks to be tried again."""
-    refusal = Script(status=429, headers={"x-should-retry": "false"})  # or GPTDock itself would try again
+    """Also if the first attempt is refused with 429."""
+    refusal = Script(status=429, headers={"x-should-retry": "false"})  # so that the program retries, not GPTDock
     openai.next(refusal, Script(answer=ANSWER))
     async with served(openai) as service:
         left = await place.run(program, service.url)
@@ -85,7 +84,7 @@ async def shows_the_whole_answer(place: Place, program: str, openai: SimulatedOp
 
 
 async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: SimulatedOpenAI) -> None:
-    """OpenAI is not asked."""
+    """And OpenAI is not asked."""
     async with served(openai, default_token_quota=5) as service:
         left = await place.run(program, service.url)
 
@@ -94,7 +93,7 @@ async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: Si
 
 
 async def tells_that_an_answer_is_not_whole(place: Place, program: str, openai: SimulatedOpenAI) -> None:
-    """What came by then is shown."""
+    """And what came before is shown."""
     openai.next(Script(tokens=20, cut="close", cut_at=9))
     async with served(openai) as service:
         left = await place.run(program, service.url)
@@ -118,7 +117,7 @@ async def stops_openai_when_its_user_leaves(place: Place, program: str, openai: 
 
 
 async def charged(service: Service) -> int:
-    """What the client of the programs was charged, once nothing is held."""
+    """The tokens charged to the programs' client, once nothing is held."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (info := await service.info("1234", "demo"))["quota_held"]:
             continue
@@ -126,7 +125,7 @@ async def charged(service: Service) -> int:
 
 
 async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: str) -> None:
-    """Without `[DONE]` it is none, whoever stood between and ended it."""
+    """A proxy may end a broken stream properly: without `[DONE]` it is not whole."""
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         await read_request(reader)

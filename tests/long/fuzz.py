@@ -1,6 +1,6 @@
-"""Looks for bytes that break a property, led by coverage: `make fuzz`.
+"""Searches for bytes that break a property of `tests/harness/properties.py`, guided by coverage: `make fuzz`.
 
-A target's input that was found is run again by `.venv/bin/python -m tests.long.fuzz sse FILE`.
+To run an input again that was found for the target `sse`: `.venv/bin/python -m tests.long.fuzz sse FILE`.
 """
 
 import json
@@ -16,7 +16,7 @@ DATA = Path(__file__).parents[1] / "data"
 TARGETS = ("sse", "chat", "meter")
 BOUNDS = ["-max_len=16384", "-timeout=5", "-rss_limit_mb=512", "-print_final_stats=1"]
 QUESTION = {"question": "Why?", "user_id": "u", "client_id": 7, "product_id": "p", "stream": True}
-# What is not found by chance: libFuzzer puts these words into its inputs.
+# Words that are not found by chance; libFuzzer inserts them into its inputs.
 WORDS = [b"\xef\xbb\xbf", b"\r\n\r\n", b"\n\n", b"data: ", b"[DONE]", b"null", b"1e999", rb"\ud83d", rb"\u0000"]
 WORDS += [b'{"choices":[{"delta":{"content":"x"}}]}', b'"usage":{"total_tokens":7}', b'"error":{"message":"x"}']
 NAMES = [*QUESTION, "history", "role", "user", "content", "choices", "delta", "message", "refusal", "reasoning"]
@@ -25,7 +25,10 @@ WORDS += [*(f'"{name}":'.encode() for name in NAMES), b'"user"', b"[[[[[[[[", b"
 
 
 def check(target: str, data: bytes) -> None:
-    """Raises if `data` breaks a property. Its first byte says how many sizes of pieces follow before the stream."""
+    """Raises AssertionError if `data` breaks a property of the target.
+
+    The first byte, modulo 8, says how many sizes of pieces follow before the stream.
+    """
     from tests.harness import properties
 
     head = data[0] if data else 0
@@ -40,7 +43,7 @@ def check(target: str, data: bytes) -> None:
 
 
 def seeds(target: str) -> Iterator[bytes]:
-    """Inputs from what OpenAI once answered."""
+    """Inputs made from recorded answers of OpenAI."""
     stream = (DATA / "ask_stream.sse").read_bytes()
     answer = json.loads((DATA / "ask_response.json").read_bytes())
     if target == "chat":
@@ -54,8 +57,8 @@ def seeds(target: str) -> Iterator[bytes]:
         yield b"\x83\x07\x01\x40" + part.replace(b"\n", b"\r\n") + b"\r\n\r\n"
 
 
-def hunt(target: str, seconds: int, folder: Path) -> tuple[str, int, str]:
-    """What one target's fuzzer did in `seconds`: inputs, crashes, MiB at the peak. The input of a crash is kept."""
+def fuzz(target: str, seconds: int, folder: Path) -> tuple[str, int, str]:
+    """Fuzz one target for `seconds`; returns inputs, crashes, peak memory in MiB. The input of a crash is kept."""
     corpus, words, found = folder / target, folder / "words", f"{tempfile.gettempdir()}/gptdock-fuzz-{target}-"
     corpus.mkdir()
     words.write_text("".join('"' + "".join(map(r"\x{:02x}".format, word)) + '"\n' for word in WORDS))
@@ -73,21 +76,21 @@ def hunt(target: str, seconds: int, folder: Path) -> tuple[str, int, str]:
 
 
 def main(seconds: int) -> int:
-    """Hunt in every target for its part of `seconds`; 1 if one crashed."""
+    """Fuzz every target for its part of `seconds`; returns 1 if one crashed."""
     crashed = False
     with tempfile.TemporaryDirectory(prefix="gptdock-fuzz-") as folder:
         for target in TARGETS:
-            inputs, crashes, peak = hunt(target, math.ceil(seconds / len(TARGETS)), Path(folder))
+            inputs, crashes, peak = fuzz(target, math.ceil(seconds / len(TARGETS)), Path(folder))
             print(f"{target}: {inputs} inputs, {crashes} crashes, {peak} MiB at the peak", flush=True)
             crashed = crashed or crashes > 0
     return int(crashed)
 
 
 def guided(target: str, arguments: list[str]) -> None:
-    """libFuzzer, in this process, which it ends."""
+    """Run libFuzzer with these arguments; it ends this process."""
     import atheris
 
-    with atheris.instrument_imports(include=["gptdock"]):  # only what the properties import: pure rooms
+    with atheris.instrument_imports(include=["gptdock"]):  # the properties import only pure modules
         from tests.harness import properties  # noqa: F401
     atheris.Setup([sys.argv[0], *arguments], lambda data: check(target, data))
     atheris.Fuzz()

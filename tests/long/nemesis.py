@@ -1,7 +1,8 @@
-"""A seeded enemy of real GPTDock processes: lost and late answers of DynamoDB, black holes, kill -9, SIGSTOP, callers
-that leave. An observer reads the books all the while; at the end they are held against what OpenAI generated.
+"""Runs real GPTDock processes through seeds of lost and late answers of DynamoDB, black holes, kill -9, SIGSTOP, and
+callers that leave. An observer reads the books all the time; at the end they are compared with what OpenAI generated.
 
-Seeds run one after the other on the same processes, each with a client of its own; all leases are awaited at the end.
+Seeds run one after the other on the same processes, each with its own client. At the end all leases must end.
+`python -m tests.long.nemesis 0 500` runs 500 seeds, from 0, and prints a Report.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from tests.long.nemesis_report import Report, judge
 from tests.long.nemesis_worker import Worker
 
 PROCESSES = 3
-TOKEN_SECONDS = 0.02  # 50 tokens a second: a quarter of what a will allows for
+TOKEN_SECONDS = 0.02  # 50 tokens a second; a will allows for 200
 SETTINGS = {
     "PROGRESS_SECONDS": "0.5",
     "LEASE_SECONDS": "2",
@@ -41,13 +42,13 @@ SETTINGS = {
     "MAX_COMPLETION_TOKENS": "120",
     "LOG_LEVEL": "ERROR",
 }
-QUIET_SECONDS = 60.0  # for all leases to end
+QUIET_SECONDS = 60.0  # within which all leases must end
 MISHAPS = ("faults", "faults", "hole", "kill", "stop", "leave")
 
 
 @dataclass
 class Nemesis:
-    """The battlefield."""
+    """The processes and what they talk to; `strike` runs one seed."""
 
     workers: list[Worker]
     session: aiohttp.ClientSession
@@ -58,7 +59,7 @@ class Nemesis:
     clients: dict[str, tuple[int, str]] = field(default_factory=dict)  # quota and mishap of each
 
     async def strike(self, seed: int) -> None:
-        """One episode."""
+        """Run one seed: twelve callers of one client, and one mishap."""
         rng = random.Random(seed)
         mishap, client = MISHAPS[seed % len(MISHAPS)], f"seed-{seed}"
         quota = rng.choice([300, 1_000, 5_000])
@@ -85,7 +86,7 @@ class Nemesis:
         with suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(patience), self.session.post(f"{worker.url}/v1/ask", json=body) as response:
                 if leaves and luck > 0.8:
-                    await asyncio.sleep(0.8 * luck)  # does not read, and then leaves
+                    await asyncio.sleep(0.8 * luck)  # it does not read, then leaves
                 else:
                     await response.read()
 
@@ -114,13 +115,13 @@ class Nemesis:
             worker.send(signal.SIGCONT)
 
     async def _recovered(self, client: str) -> None:
-        """Wait until every process has settled what it could not while it was cut off: all of them live."""
+        """Wait until every process has settled what it could not settle while DynamoDB was out of reach."""
         async with asyncio.timeout(QUIET_SECONDS):
             while _lags(await self._read(client)):
                 continue
 
     async def _read(self, client: str) -> Book:
-        """The book, however busy this machine is: our own reads have deadlines, too."""
+        """Read the book, again after a timeout: the machine may be too busy for the store's deadlines."""
         while True:
             with suppress(LedgerUnavailable):
                 book = await self.store.read(Account(client, "p"), "all")
@@ -128,7 +129,7 @@ class Nemesis:
                 return book
 
     async def _observe(self, client: str) -> None:
-        """Read the book every 50 ms: its numbers always add up, and no hold takes `left` below 0."""
+        """Read the book every 50 ms: its numbers add up, and no hold takes `left` below 0."""
         while True:
             book = await self._read(client)
             if book.left + book.held + book.used != book.max or (book.left < 0 and self.clients[client][1] != "stop"):
@@ -136,7 +137,7 @@ class Nemesis:
             await asyncio.sleep(0.05)
 
     async def settle(self) -> None:
-        """Wait until nothing is held any more, then hold every book against the journal."""
+        """Wait until nothing is held, then compare every book with the journal."""
         findings: list[Finding] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(QUIET_SECONDS):
@@ -169,7 +170,7 @@ def _sweeper(store: Store) -> Sweeper:
 
 @asynccontextmanager
 async def battlefield() -> AsyncIterator[Nemesis]:
-    """Processes, DynamoDB behind a proxy, and OpenAI."""
+    """Run PROCESSES processes, DynamoDB behind a proxy, and a simulated OpenAI."""
     tokens = Tokens("gpt-4o-mini")
     script = Script(token_seconds=TOKEN_SECONDS, tokens=40)
     async with AsyncExitStack() as stack:
@@ -208,7 +209,7 @@ async def battlefield() -> AsyncIterator[Nemesis]:
 
 
 async def fight(seeds: Iterable[int]) -> Report:
-    """Run all seeds, and report."""
+    """Run all seeds, then settle and judge."""
     async with battlefield() as nemesis:
         for seed in seeds:
             await nemesis.strike(seed)

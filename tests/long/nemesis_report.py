@@ -1,4 +1,4 @@
-"""What a run of the nemesis is judged by: each book against what OpenAI generated for its client."""
+"""The result of a run of the nemesis: compares each book with what OpenAI generated for its client."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
 
 @dataclass
 class Report:
-    """What happened, and how the books stand to it; tokens, over all clients."""
+    """What happened, and how the books compare; tokens over all clients. `failures` is empty if all promises held."""
 
     requests: int = 0
     kills: int = 0
@@ -34,9 +34,9 @@ def judge(
     client = finding.account.client_id
     generated, charged = sum(record.spent for record in records), finding.book.used
     lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
-    in_flight = sum(record.aborted for record in records)  # the token on its way when the caller left
+    in_flight = sum(record.aborted for record in records)  # one token may be in flight when the caller leaves
     over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
-    swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent
+    swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent twice
     report.generated, report.charged = report.generated + generated, report.charged + charged
     report.by_wills += max(0, charged - generated) if mishap == "kill" else 0
     report.overspend, report.undercharge = max(report.overspend, 0 if swept else over), max(report.undercharge, under)
@@ -47,5 +47,5 @@ def judge(
 
 
 def _unseen(records: list[Record]) -> int:
-    """What may be charged for answers that broke off before any text could be seen: at most their hold."""
+    """The most that may be charged for answers that broke off before their text was seen: their holds."""
     return sum(record.prompt_tokens + 128 for record in records if not record.completed)

@@ -9,7 +9,7 @@ import aiohttp
 
 
 class Worker:
-    """One `gptdock serve` process on a socket that outlives it, so that it can be started again."""
+    """One `gptdock serve` process. Its socket outlives it, so that it can be started again on the same port."""
 
     def __init__(self, environ: dict[str, str]) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -17,7 +17,7 @@ class Worker:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     async def start(self, session: aiohttp.ClientSession) -> None:
-        """Start it, and wait until it answers."""
+        """Start the process, and wait until it answers."""
         fd = self._socket.fileno()
         command = (sys.executable, "-m", "gptdock", "serve", "--fd", str(fd))
         self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
@@ -25,11 +25,11 @@ class Worker:
             assert response.status == 200
 
     async def end(self, number: signal.Signals) -> int:
+        """Send the signal, wait for the end, and return the exit code."""
         self._process.send_signal(number)
         return await self._process.wait()
 
     def close(self) -> None:
-        """Let go of the socket."""
         self._socket.close()
 
     def send(self, number: signal.Signals) -> None:

@@ -1,6 +1,6 @@
-"""A rolling restart under load: callers go on asking while the processes restart, with the operators' own lines.
+"""A rolling restart under load: callers ask while the processes restart by the commands of the guide for operators.
 
-`python -m tests.long.restart 50 30`: so many callers, for so many seconds, in which all restarts are done.
+`python -m tests.long.restart 50 30`: 50 callers, for at least 30 seconds.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from tests.harness.processes import run
 from tests.harness.service import KEY, QUESTION, sse_data
 from tests.harness.supervisord import WORKERS, Supervisor, supervised
 
-CLIENTS = 5  # who share the callers among them, so that processes write to the same books
-PACE = Script(tokens=30, first_event_seconds=0.2, token_seconds=0.04)  # 1.4 seconds an answer
+CLIENTS = 5  # fewer than callers, so that both processes write to the same books
+PACE = Script(tokens=30, first_event_seconds=0.2, token_seconds=0.04)  # 1.4 seconds per answer
 
 
 @dataclass
 class Report:
-    """What the callers saw, and how the books stand to it; tokens, over all clients."""
+    """What the callers saw, and how the books compare; tokens over all clients."""
 
     requests: int = 0
-    retries: int = 0  # of those that met the end of a connection that was kept
+    retries: int = 0  # after the end of a kept connection
     restarted: int = 0
     failures: list[str] = field(default_factory=list)
     generated: int = 0
@@ -43,13 +43,13 @@ class Report:
 
 
 class ConnectionEnded(Exception):
-    """A kept connection ended before this question's head came, or is about to: the question may be repeated."""
+    """A kept connection ended, or will, before the answer's headers came: the question may be repeated."""
 
 
 class Caller:
-    """Asks one streamed question after the other, each over a new connection, or all over one that it keeps.
+    """Asks one streamed question after the other, each over a new connection or, if it `keeps`, all over one.
 
-    One who keeps it repeats a question once, on a new one, if the old one is closed or says `draining`.
+    If a kept connection is closed or answers `draining`, the question is repeated once, over a new connection.
     """
 
     def __init__(self, number: int, supervisor: Supervisor, report: Report, *, keeps: bool) -> None:
@@ -57,7 +57,7 @@ class Caller:
         self._url, self._report, self._keeps = f"{supervisor.url}/v1/ask", report, keeps
 
     async def call(self, enough: asyncio.Event) -> None:
-        """Demand until it is enough."""
+        """Ask until `enough` is set; failures go to the report."""
         async with self._session(keeps=self._keeps) as session:
             while not enough.is_set():
                 self._report.requests += 1
@@ -106,13 +106,13 @@ class Caller:
 
 
 def restarts() -> list[list[str]]:
-    """What the guide for operators gives to supervisorctl to upgrade without a lost request."""
+    """The arguments of each `supervisorctl restart` in the guide for operators."""
     lines = re.findall(r"^sudo supervisorctl (restart .*)$", OPERATORS.text, re.MULTILINE)
     return [shlex.split(line) for line in lines]
 
 
 async def restart_under_load(supervisor: Supervisor, callers: int, seconds: float = 0) -> Report:
-    """All restarts, while so many callers ask, and for so many seconds at least; then stop, so that all is settled."""
+    """Do all restarts while `callers` ask for `seconds` or longer; then stop the processes, so that all is settled."""
     report, enough = Report(), asyncio.Event()
     calls = [Caller(number, supervisor, report, keeps=number % 2 == 0).call(enough) for number in range(callers)]
     asked = asyncio.gather(*calls)
@@ -130,7 +130,7 @@ async def restart_under_load(supervisor: Supervisor, callers: int, seconds: floa
 
 
 async def read_books(folder: Path, openai: SimulatedOpenAI, report: Report) -> None:
-    """Hold what `gptdock audit` prints against what OpenAI generated."""
+    """Add to the report what `gptdock audit` prints and what OpenAI generated."""
     finished = await run("audit", cwd=folder, env={})
     for line in finished.out.splitlines()[1:]:
         *_, held, used, _, drift = line.split()

@@ -1,8 +1,8 @@
-"""Callers that stop reading beside good ones: what they cost GPTDock's memory, and what the good ones notice.
+"""Measures what callers that stop reading cost: GPTDock's memory, and delays in the answers of good callers.
 
-`python -m tests.long.stalled 500 50`: so many stalled callers beside so many good ones, who are measured alone first.
-The upstream, the stalled and the good have processes of their own, so that GPTDock's process does nothing but its work.
-They ask slowly, and are answered slowly, or the good ones would notice that others ask at all: that is no stalling.
+`python -m tests.long.stalled 500 50`: 500 stalled callers and 50 good ones, which are measured alone first. The
+upstream, the stalled and the good callers have their own processes, so that GPTDock's process does nothing else. The
+stalled callers start slowly and are answered slowly, so that their load itself does not delay the good ones.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ EVENTS_PER_SECOND = 20
 GOOD_SECONDS = 85
 ALONE_SECONDS = 10.0
 AFTER_SECONDS = 5.0
-ASKING_SECONDS = 20.0  # in which the stalled ones ask, one after the other
-WRITE_TIMEOUT = 25  # longer than that, so that all are stalled at the same time for a while
+ASKING_SECONDS = 20.0  # in which the stalled callers ask, one after the other
+WRITE_TIMEOUT = 25  # longer than ASKING_SECONDS, so that all are stalled at the same time for a while
 PHASES = ("alone", "while the others ask", "while they stall, until all are cut", "after")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
@@ -41,7 +41,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def _upstream() -> None:
-    """Answers the stalled ones without end, with 64 KB/s until nobody takes it; the good ones 20 events a second."""
+    """Answers stalled callers without end, with 64 KB/s until writes block, good ones with 20 events a second."""
     application = web.Application()
     application.router.add_post("/v1/chat/completions", _complete)
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
@@ -57,7 +57,7 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if asked == "stalled":
         while True:
-            # OpenAI pads events, too. It is not text, which GPTDock would keep until it is counted.
+            # OpenAI pads events, too. Padding is not text, which GPTDock would keep until it is counted.
             await response.write(_event({"choices": [_choice("a")], "obfuscation": "x" * 32_000}))
             await asyncio.sleep(0.5)
     await _pace(response)
@@ -89,7 +89,7 @@ def _body(client_id: str) -> dict[str, object]:
 
 
 async def _good(url: str, count: int) -> None:
-    """Tell when all are streaming; at the end the moment and the gap of each event, and how many answers were whole."""
+    """Print a line when all are streaming; at the end print the number of whole answers, time and gap of each event."""
     gaps: list[tuple[float, float]] = []
     begun = asyncio.Semaphore(0)
 
@@ -113,15 +113,15 @@ async def _good(url: str, count: int) -> None:
 
 
 def _stalled(url: str, count: int) -> None:
-    """Demand, and read nothing ever; tell when all asked, and then how long the answers lasted until they were cut."""
+    """Ask and never read; print a line when all have asked, and at the end how long each connection lasted."""
     body = json.dumps(_body("stalled")).encode()
     head = f"POST /v1/ask HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     host, port = url.removeprefix("http://").split(":")
     cuts, asked = select.poll(), {}
     for _ in range(count):
         sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read for it
-        # As over a network. Over loopback, segments of 64 KB make the kernel take megabytes for a caller.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # otherwise the kernel buffers for it
+        # As over a network. With loopback's 64 KB segments the kernel buffers megabytes for a caller.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
         sock.connect((host, int(port)))
         sock.sendall(head.encode() + body)

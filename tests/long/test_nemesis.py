@@ -1,4 +1,4 @@
-"""Real processes under a seeded enemy: at the end every book is right. `make nemesis` takes longer."""
+"""A short run of the nemesis: every book is right at the end. `make nemesis` runs more seeds."""
 
 from tests.long.nemesis import fight
 

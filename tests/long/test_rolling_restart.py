@@ -1,4 +1,4 @@
-"""One process after the other restarts, with the lines of the guide for operators: no caller notices.
+"""A rolling restart by the commands of the guide for operators: no caller notices it.
 
 `make restart` does it with more callers, for longer.
 """

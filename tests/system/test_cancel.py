@@ -1,4 +1,4 @@
-"""A request that is cancelled at its first, its second, ... its last await: the books balance after each."""
+"""A request is cancelled at its first, second, ... last await: the books balance after each."""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -20,7 +20,7 @@ MOST_AWAITS = 60
 
 
 class Cancelling:
-    """Awaits a coroutine and cancels the task when it waits for the `at`-th time; if `again`, at each later one too."""
+    """Awaits a coroutine; cancels the task at its `at`-th wait and, if `again`, at each later one. Counts `waits`."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], at: int, *, again: bool) -> None:
         self.waits = 0
@@ -37,7 +37,7 @@ class Cancelling:
                 return stop.value
             self.waits += 1
             if self.waits == self._at or (self._again and self.waits > self._at):
-                task.cancel()  # before the future is handed on, so that the task waits for it and is cancelled in it
+                task.cancel()  # before the future is yielded, so that the task is cancelled while it waits for it
             try:
                 step, argument = self._coroutine.send, (yield waited_for)
             except BaseException as exc:
@@ -46,7 +46,7 @@ class Cancelling:
 
 @pytest.fixture
 def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Cancels the handler of the next question as `at` and `again` say; `waits` tells how often it waited."""
+    """Cancels the handler of the next question by `at` and `again`; `cancelling` is then its Cancelling."""
     plan: dict[str, Any] = {"at": 0, "again": False}
     drain = middlewares.drain_middleware
 
@@ -63,7 +63,7 @@ def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 async def ask(service: Service, *, stream: bool) -> bytes:
-    """What comes of a question, until the connection breaks if it does."""
+    """The body of an answer, as far as it came before the connection broke."""
     body = b""
     with suppress(aiohttp.ClientError):
         async with service.ask(stream=stream) as response:
@@ -73,18 +73,18 @@ async def ask(service: Service, *, stream: bool) -> bytes:
 
 
 def check_charge(record: Record | None, used: int, shown: bytes) -> None:
-    """What the upstream generated is charged: exactly where its usage came, else for all that was received."""
+    """The upstream's number is charged exactly if it came, otherwise at least what was received."""
     if record is None:
         assert used == 0
     elif record.completed:
         assert used == record.spent
     else:
-        assert used >= record.spent - 1  # one token may be on its way
-        assert used >= record.prompt_tokens + shown.count(b'"content":') - 1  # the role comes with an empty one
+        assert used >= record.spent - 1  # one token may be in flight
+        assert used >= record.prompt_tokens + shown.count(b'"content":') - 1  # the role's event has an empty content
 
 
 async def balances(service: Service, cancel: dict[str, Any], at: int, *, stream: bool, again: bool) -> bool:
-    """Demand, be cancelled at this await, and hold the books against the upstream; whether there was such an await."""
+    """Ask, be cancelled at wait `at`, and compare the books with the upstream; False if there was no such wait."""
     before, journal = await service.used(), service.openai.journal
     asked = len(journal)
     service.openai.script = Script(tokens=4, token_seconds=0.002, piece=50)
@@ -102,7 +102,7 @@ async def balances(service: Service, cancel: dict[str, Any], at: int, *, stream:
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again_and_again"])
-async def test_the_books_balance_wherever_a_stream_is_cancelled(cancel, service: Service, again: bool):
+async def test_books_balance_wherever_a_stream_is_cancelled(cancel, service: Service, again: bool):
     await ask(service, stream=True)
 
     reached = [at for at in range(1, MOST_AWAITS) if await balances(service, cancel, at, stream=True, again=again)]
@@ -112,12 +112,12 @@ async def test_the_books_balance_wherever_a_stream_is_cancelled(cancel, service:
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again_and_again"])
-async def test_the_books_balance_wherever_a_whole_answer_is_cancelled(cancel, serve, again: bool):
+async def test_books_balance_wherever_a_whole_answer_is_cancelled(cancel, serve, again: bool):
     async with serve() as service:
         await ask(service, stream=False)
     reached = 0
     while reached < MOST_AWAITS:
-        async with serve() as service:  # anew, so that it has to connect
+        async with serve() as service:  # a new service, so that it has to connect to the upstream
             if not await balances(service, cancel, reached + 1, stream=False, again=again):
                 break
         reached += 1

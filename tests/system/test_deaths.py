@@ -1,6 +1,6 @@
-"""A real process is killed at each step of a request: what the caller sees, and what its client is charged.
+"""A real process is killed at each step of a request: what the caller sees, and what the client is charged.
 
-`nemesis` kills at random moments; here each step is awaited, so that none is missed.
+`tests/long/nemesis.py` kills at random moments; here each step is awaited, so that none is missed.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def process(tmp_path, proxy: Proxy, store: Store, openai: SimulatedOpenAI)
 
 
 @pytest.mark.parametrize(("fault", "held"), [("hole", False), ("mute", True)])
-async def test_killed_while_it_waits_for_the_hold(
+async def test_a_process_killed_at_the_hold_charges_only_what_was_held(
     process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI, fault: Fault, held: bool
 ):
     proxy.strike(fault)
@@ -54,13 +54,13 @@ async def test_killed_while_it_waits_for_the_hold(
 
     assert openai.requests == 0
     finding = await _end(store)
-    # The hold may be in the book: then nobody knows that the upstream was not asked.
+    # If the hold is in the book, nothing shows that the upstream was not asked.
     assert (finding.book.used > 0) == held
     assert finding.book.used <= ALLOWANCE + 100  # the prompt has fewer than 100 tokens
 
 
 @both_ways
-async def test_killed_before_the_upstream_has_answered(
+async def test_a_process_killed_before_the_upstream_answers_charges_the_prompt(
     process: Running, store: Store, openai: SimulatedOpenAI, stream: bool
 ):
     openai.script = Script(stall_at=BEFORE_HEAD)
@@ -73,7 +73,9 @@ async def test_killed_before_the_upstream_has_answered(
     assert record.prompt_tokens <= finding.book.used <= record.prompt_tokens + 8 + 1000
 
 
-async def test_killed_in_the_middle_of_a_stream(process: Running, store: Store, openai: SimulatedOpenAI):
+async def test_a_process_killed_in_a_stream_charges_what_was_generated(
+    process: Running, store: Store, openai: SimulatedOpenAI
+):
     openai.script = Script(tokens=40, stall_at=20)
 
     async with _opened(process) as response:
@@ -88,7 +90,7 @@ async def test_killed_in_the_middle_of_a_stream(process: Running, store: Store, 
     await openai.journal.left()  # the upstream's connection is closed, too
 
 
-async def test_killed_after_done_and_before_the_settle(
+async def test_a_process_killed_before_the_settle_charges_what_was_generated(
     process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=40, hold_at=20)
@@ -105,7 +107,7 @@ async def test_killed_after_done_and_before_the_settle(
     assert openai.journal[0].spent <= finding.book.used <= openai.journal[0].spent + ALLOWANCE
 
 
-async def test_killed_when_the_settle_is_in_the_book_and_not_yet_known(
+async def test_a_process_killed_before_its_settle_is_answered_charges_exactly(
     process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=40, hold_at=20)
@@ -122,7 +124,7 @@ async def test_killed_when_the_settle_is_in_the_book_and_not_yet_known(
 
 
 @both_ways
-async def test_killed_between_the_settle_and_its_receipt(
+async def test_a_process_killed_between_settle_and_receipt_charges_exactly(
     process: Running, proxy: Proxy, store: Store, openai: SimulatedOpenAI, stream: bool
 ):
     proxy.strike("hole", operation="BatchWriteItem")
@@ -149,7 +151,7 @@ async def _opened(process: Running, stream: bool = True) -> AsyncIterator[aiohtt
 
 @asynccontextmanager
 async def _asking(process: Running, stream: bool = True) -> AsyncIterator[None]:
-    """A caller waits meanwhile; at the end its connection is reset, without an answer."""
+    """A caller asks while the context is open; at the end its connection must break without an answer."""
 
     async def ask() -> None:
         async with _opened(process, stream):
@@ -174,7 +176,7 @@ async def _until(store: Store, happened: Callable[[Book], int]) -> None:
 
 
 async def _end(store: Store) -> Finding:
-    """The book once every lease was swept and then removed, by an auditor to whom it is late: nothing is left."""
+    """Audit with a clock ahead, so that all leases are swept and then removed; fails unless the book then balances."""
     for later in (LEASE_SECONDS + 20, 2 * 3600):
         now = time.time() + later
         sweeper = Sweeper(store, "auditor", partial(float, now), grace=10, retain=3600)

@@ -1,4 +1,4 @@
-"""Clients that others wrote for OpenAI, told nothing but a base URL, a key and who asks."""
+"""Clients written for OpenAI work with no more than a base URL, a key and the headers that name the client."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ ASKED: dict[str, Any] = {
 
 
 def openai_s(service: Service, **options: Any) -> AsyncOpenAI:
-    """The client of the package `openai`, to be used with `async with`."""
+    """A client of the package `openai`, with changed options; use it with `async with`."""
     told: dict[str, Any] = {"base_url": f"{service.url}/v1", "api_key": KEY, "default_headers": WHO}
     return AsyncOpenAI(**told | options)
 
@@ -84,7 +84,7 @@ async def test_openai_s_client_lists_the_models(client: AsyncOpenAI):
     assert [model.id async for model in client.models.list()] == ["gpt-4o-mini"]
 
 
-async def test_openai_s_client_does_not_try_again_without_quota(serve):
+async def test_openai_s_client_does_not_retry_without_quota(serve):
     async with (
         serve(default_token_quota=5) as service,
         openai_s(service) as client,
@@ -97,7 +97,7 @@ async def test_openai_s_client_does_not_try_again_without_quota(serve):
         assert service.openai.requests == 0
 
 
-async def test_openai_s_client_does_not_try_again_what_was_charged(service: Service):
+async def test_openai_s_client_does_not_retry_what_was_charged(service: Service):
     service.openai.script = Script(tokens=20, cut="close")
     async with openai_s(service, max_retries=2) as client:
         with pytest.raises(openai.InternalServerError) as raised:
@@ -150,7 +150,7 @@ async def test_openai_s_client_raises_when_a_stream_is_cut(service: Service, cli
     assert raised.value.code == "upstream_error"
 
 
-async def test_openai_s_client_tries_again_while_this_process_has_no_room(serve):
+async def test_openai_s_client_retries_while_the_process_is_overloaded(serve):
     refused = asyncio.Event()
 
     async def note(response: httpx2.Response) -> None:

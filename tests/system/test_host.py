@@ -1,4 +1,4 @@
-"""A host that runs short: of file descriptors, of disk for logs."""
+"""The host runs out of file descriptors, or of disk for logs."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.harness.service import KEY, QUESTION, sse_data
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
-async def test_without_file_descriptors_it_waits_and_goes_on_when_there_are_some(
+async def test_a_process_without_file_descriptors_waits_for_some(
     tmp_path: Path, dynamodb: str, store: Store, openai: SimulatedOpenAI
 ):
     async with serving(tmp_path, environment(dynamodb, openai.url)) as running:
@@ -48,12 +48,12 @@ async def test_without_file_descriptors_it_waits_and_goes_on_when_there_are_some
 
 
 def full_disk() -> BinaryIO:
-    """A file to which nothing can be written."""
+    """A file to which every write fails with ENOSPC."""
     return open("/dev/full", "wb")
 
 
 async def line(running: Running) -> dict[str, str]:
-    """What it logs next."""
+    """The next line of its log."""
     assert running.process.stderr
     async with asyncio.timeout(PATIENCE_SECONDS):
         record: dict[str, str] = json.loads(await running.process.stderr.readline())
@@ -61,14 +61,14 @@ async def line(running: Running) -> dict[str, str]:
 
 
 async def ask(url: str) -> None:
-    """Demand over a connection of its own, and be answered."""
+    """Ask over a new connection; fails unless the answer is whole."""
     asked = QUESTION | {"stream": True}
     async with aiohttp.ClientSession(headers=HEADERS) as session, session.post(f"{url}/v1/ask", json=asked) as response:
         assert response.status == 200
         assert sse_data(await response.read())[-1] == b"[DONE]"
 
 
-async def test_a_disk_that_is_full_for_logs_stops_no_answer(
+async def test_a_full_disk_for_logs_stops_no_answer(
     tmp_path: Path, dynamodb: str, store: Store, openai: SimulatedOpenAI
 ):
     with socket.create_server(("127.0.0.1", 0)) as sock, full_disk() as full:
@@ -81,7 +81,7 @@ async def test_a_disk_that_is_full_for_logs_stops_no_answer(
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*(ask(url) for _ in range(20)))
             process.terminate()
-            assert await process.wait() in (0, 120)  # 120 is Python's own: stderr cannot be flushed
+            assert await process.wait() in (0, 120)  # Python exits with 120 if stderr cannot be flushed
     finally:
         await end(process)
     book = await store.read(Account("c1", "p1"), "all")

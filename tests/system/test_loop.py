@@ -1,8 +1,8 @@
-"""The event loop is never blocked, whatever text comes: another caller's next word would wait for it.
+"""No input blocks the event loop, because the words of all other answers would wait.
 
-Measured is the CPU time of the loop's thread between two of its turns. 50 ms are allowed; 12 ms is the most that was
-seen of a report, 8 ms of all else. What else the machine does can only add to it, and by chance, so of three tries one
-is enough: what really blocks does so each time.
+Each test measures the CPU time of the loop's thread between two of its turns, and allows 50 ms. The most that was
+measured is 12 ms for a report and 8 ms for anything else. Other work on the machine can only add to it, and by chance,
+so one of three attempts must pass: what blocks the loop does so in each of them.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from tests.harness.hostile import AUTHORIZED, connect, question, raw_upstream, r
 from tests.harness.service import NOBODY, make_settings, running
 
 MOST_SECONDS = 0.05
-TRIES = 3
+ATTEMPTS = 3
 PATIENCE_SECONDS = 60
 USED = 7
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 WHOLE = b'{"choices": [], "usage": {"total_tokens": %d}}' % USED
 SPACIOUS = {"max_body_bytes": 4_000_000, "max_prompt_tokens": 2_000_000, "default_token_quota": 10**9}
-# aiohttp warns of bodies over 1 MiB that are sent at once; that it takes no time is what is claimed here.
+# aiohttp warns that sending a body over 1 MiB at once may block; these tests measure that it does not.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
 
 class Turns:
-    """The longest that the loop's thread has worked without a turn for others."""
+    """Measures the longest CPU time between two turns of the loop."""
 
     worst_seconds = 0.0
 
@@ -47,7 +47,7 @@ class Turns:
 @asynccontextmanager
 async def watched() -> AsyncIterator[Turns]:
     gc.collect()
-    gc.freeze()  # as `gptdock serve` does: moto's heap is none of its
+    gc.freeze()  # as `gptdock serve` does; moto's objects are not part of it
     turns = Turns()
     task = asyncio.create_task(turns.watch())
     try:
@@ -59,9 +59,9 @@ async def watched() -> AsyncIterator[Turns]:
 
 
 async def blocks_nobody(work: Callable[[], Awaitable[None]]) -> int:
-    """Fails if this blocks the loop each time; how often it was done."""
+    """Do the work until it does not block the loop; returns the number of attempts, fails after ATTEMPTS."""
     worst = []
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         async with watched() as turns:
             await work()
         worst.append(turns.worst_seconds)
@@ -116,7 +116,7 @@ async def test_a_body_of_many_small_things_blocks_nobody(dynamodb, openai, path)
 
 @pytest.mark.parametrize("content_type", ["a/b;" + ";" * 8000, "a/b;" + "(" * 8000, "a/b" + "; a=b" * 1600])
 async def test_a_content_type_blocks_nobody(dynamodb, openai, content_type):
-    others = count()  # each time another, since aiohttp remembers those that it has read
+    others = count()  # a new one each time, because aiohttp caches parsed content types
     async with running(make_settings(dynamodb, NOBODY), openai) as service:
 
         async def ask():
@@ -128,7 +128,7 @@ async def test_a_content_type_blocks_nobody(dynamodb, openai, content_type):
         await blocks_nobody(ask)
 
 
-async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dynamodb, openai):
+async def test_a_megabyte_of_answer_that_is_counted_blocks_nobody(dynamodb, openai):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b" word" * 100)
 
     async def answer(reader, writer):
@@ -156,11 +156,11 @@ async def test_an_answer_of_a_megabyte_that_is_charged_by_count_blocks_nobody(dy
 
 
 @pytest.mark.parametrize("write", [as_json, as_csv])
-async def test_a_report_by_user_blocks_nobody_however_many_they_are(write):
+async def test_a_report_of_many_users_blocks_nobody(write):
     async def receipts():
         for number in range(100_000):
             if number % 500 == 0:
-                await asyncio.sleep(0)  # a page came
+                await asyncio.sleep(0)  # as after a page from DynamoDB
             user = f"u{number * 7919 % 100_000}"
             yield "all", Receipt("2026-11-23", number % 977, 0, 0, user, "m", "upstream", "complete", "p")
 

@@ -1,4 +1,4 @@
-"""What one caller or one answer can make the process keep: its peak, as the kernel counted it."""
+"""How much memory one caller or one answer can make the process use: its peak, as counted by the kernel."""
 
 import asyncio
 from contextlib import suppress
@@ -33,7 +33,7 @@ async def test_a_body_over_the_cap_takes_no_memory(tmp_path: Path, dynamodb: str
 
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request("POST", "/v1/ask", AUTHORIZED | headers))
-        with suppress(ConnectionError):  # it is closed long before
+        with suppress(ConnectionError):  # GPTDock closes the connection early
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for _ in range(64 * MIB // 0x10000):
                     writer.write(piece)
@@ -44,7 +44,7 @@ async def test_a_body_over_the_cap_takes_no_memory(tmp_path: Path, dynamodb: str
         assert peak(running) - before < 4 * MIB
 
 
-async def test_a_million_tiny_events_are_passed_on_and_not_kept(tmp_path: Path, dynamodb: str, store: Store):
+async def test_a_million_tiny_events_are_relayed_and_not_kept(tmp_path: Path, dynamodb: str, store: Store):
     async def answer(reader, writer):
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -70,11 +70,11 @@ async def test_a_million_tiny_events_are_passed_on_and_not_kept(tmp_path: Path, 
     book = await store.read(Account("c1", "p1"), "all")
     assert book
     assert (lines, book.used) == (2 * (EVENTS + 1), 7)  # the last is [DONE]
-    assert grown < 16 * MIB  # of 46 that came
+    assert grown < 16 * MIB  # 46 MiB came
 
 
 def peak(running: Running) -> int:
-    """The most memory that the process ever had, in bytes."""
+    """The peak of the process's resident memory, in bytes."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 

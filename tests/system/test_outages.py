@@ -1,4 +1,4 @@
-"""DynamoDB fails, at the hold and at the settle, as the callers of the whole service see it and the books show it."""
+"""DynamoDB fails at the hold or at the settle: what callers see, and what the books show."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,14 +35,14 @@ async def service(proxy: Proxy, store: Store, openai: SimulatedOpenAI) -> AsyncI
 
 @pytest.fixture
 async def impatient(service: Service, proxy: Proxy, openai: SimulatedOpenAI) -> AsyncIterator[Service]:
-    """Another process, in which a hold may take a second."""
+    """Another GPTDock, with RESERVE_TIMEOUT=1."""
     async with running(make_settings(proxy.url, openai.url, reserve_timeout=1), openai) as impatient:
         yield impatient
         proxy.always = None
 
 
 @every_fault
-async def test_a_hold_that_is_not_taken_is_a_503_and_never_reaches_the_upstream(
+async def test_a_hold_that_fails_is_a_503_and_the_upstream_is_not_asked(
     service: Service, impatient: Service, proxy: Proxy, fault: Fault
 ):
     proxy.always = fault
@@ -59,9 +59,7 @@ async def test_a_hold_that_is_not_taken_is_a_503_and_never_reaches_the_upstream(
 
 
 @every_fault
-async def test_a_stream_is_unharmed_by_a_settle_that_is_not_taken_and_is_charged_exactly(
-    service: Service, proxy: Proxy, fault: Fault
-):
+async def test_a_stream_whose_settle_fails_is_whole_and_charged_exactly(service: Service, proxy: Proxy, fault: Fault):
     service.openai.script = Script(tokens=20, hold_at=3)
     async with service.ask(stream=True) as response:
         await service.openai.journal.sent(3)
@@ -79,7 +77,7 @@ async def test_a_stream_is_unharmed_by_a_settle_that_is_not_taken_and_is_charged
 
 
 @every_fault
-async def test_a_client_s_first_question_outlives_a_fault_of_the_book_s_making(
+async def test_a_first_question_survives_a_fault_while_its_book_is_created(
     proxy: Proxy, openai: SimulatedOpenAI, fault: Fault
 ):
     async with running(make_settings(proxy.url, openai.url), openai) as service:
@@ -92,9 +90,7 @@ async def test_a_client_s_first_question_outlives_a_fault_of_the_book_s_making(
 
 
 @both_ways
-async def test_who_hangs_up_while_waiting_for_the_hold_never_reaches_the_upstream(
-    service: Service, proxy: Proxy, stream: bool
-):
+async def test_a_caller_that_leaves_during_the_hold_is_not_charged(service: Service, proxy: Proxy, stream: bool):
     proxy.strike("mute")
     asking = asyncio.create_task(_status(service, stream=stream))
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -109,7 +105,7 @@ async def test_who_hangs_up_while_waiting_for_the_hold_never_reaches_the_upstrea
     await check_nothing_is_left(service, 0)
 
 
-async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it_fits(service: Service, store: Store):
+async def test_a_quota_lowered_below_what_is_held_refuses_until_it_fits(service: Service, store: Store):
     service.openai.script = Script(hold_at=3)
     async with service.ask(stream=True) as response:
         await service.openai.journal.sent(3)
@@ -124,7 +120,7 @@ async def test_a_quota_that_is_lowered_below_what_is_held_admits_nobody_until_it
 
     spent = service.openai.journal[0].spent
     assert ((await service.info())["max_quota"], spent < 200 - 16) == (200, True)
-    await check_nothing_is_left(service, spent)  # what is left is enough for a short answer, and then no more
+    await check_nothing_is_left(service, spent)  # 200 - spent is enough for one short answer and no more
     assert await _status(service) == 402
     assert await store.change(ACCOUNT, "all", verbs.set_max(200, 400, RECEIPT._replace(key="raised")))
     assert await _status(service) == 200
@@ -137,6 +133,6 @@ async def _status(service: Service, **fields: Any) -> int:
 
 
 async def _recover(proxy: Proxy) -> None:
-    """DynamoDB is back, and what was late arrives now."""
+    """Stop the fault, and apply late calls."""
     proxy.always = None
     await proxy.release()

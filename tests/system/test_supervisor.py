@@ -1,4 +1,4 @@
-"""What is shipped in `supervisor/`, under a real supervisord: two processes behind one socket, for ever."""
+"""The files in `supervisor/`, under a real supervisord: two processes on one socket, restarted when they end."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.harness.supervisord import PROGRAM, ROOT, WORKERS, Supervisor, shippe
 
 @contextmanager
 def stopped(pid: int):
-    """A process that does nothing meanwhile, so that whatever is answered is answered by others."""
+    """Pause a process while the context is open, so that only others can answer."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -37,7 +37,7 @@ def stopped(pid: int):
 
 @pytest.fixture
 async def supervisor(tmp_path: Path, dynamodb: str, openai: SimulatedOpenAI) -> AsyncIterator[Supervisor]:
-    """The shipped configuration, quick to drain."""
+    """The shipped configuration, with a short drain."""
     async with supervised(
         tmp_path, dynamodb, openai.url, DRAIN_SECONDS="2", DEFAULT_TOKEN_QUOTA="1000000000"
     ) as supervisor:
@@ -54,7 +54,7 @@ async def test_both_processes_serve_and_a_killed_one_comes_back(supervisor: Supe
         os.kill(first, signal.SIGKILL)
         await supervisor.logged("exited: gptdock_0 .terminated by SIGKILL; not expected")
         [third] = await supervisor.logged(r"spawned: 'gptdock_0' with pid (\d+)")
-        await supervisor.ask()  # only the one that stands in for it
+        await supervisor.ask()  # only the new process
 
     assert int(third) not in (first, second)
     await supervisor.logged("success: gptdock_0 entered RUNNING state")
@@ -76,7 +76,7 @@ async def test_a_stop_drains(supervisor: Supervisor, openai: SimulatedOpenAI):
     assert {idle, busy} == {"gptdock_0", "gptdock_1"}
 
 
-async def test_keys_are_rotated_by_rolling_restarts_and_no_request_is_lost(
+async def test_a_rotation_of_keys_by_rolling_restarts_loses_no_request(
     supervisor: Supervisor, tmp_path: Path, store: Store, openai: SimulatedOpenAI
 ):
     openai.script = Script(tokens=5)
@@ -103,7 +103,7 @@ async def test_keys_are_rotated_by_rolling_restarts_and_no_request_is_lost(
 
 @asynccontextmanager
 async def callers(supervisor: Supervisor, key: str) -> AsyncIterator[list[float]]:
-    """Three who ask one question after the other meanwhile; each must be answered. The list has when."""
+    """Three callers ask one question after the other while the context is open; yields the times of their answers."""
     answered: list[float] = []
     over = asyncio.Event()
 
@@ -128,20 +128,20 @@ def test_supervisor_waits_longer_than_a_drain_takes():
     assert wait_seconds > drain_seconds + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS
 
 
-def test_every_stream_finds_its_two_descriptors():
+def test_file_descriptors_suffice_for_all_streams():
     streams = Settings.from_env(environment()).max_streams
 
     assert shipped().getint("supervisord", "minfds") > 2 * streams + 1000
 
 
-def test_no_secret_is_in_the_configuration():
+def test_the_configuration_has_no_secrets():
     names = [pair.partition("=")[0] for pair in shipped()[PROGRAM]["environment"].split(",")]
 
     assert names == ["HOME", "OPS_PORT"]
 
 
 def locked() -> dict[str, str]:
-    """The packages of the lock with their versions; every line is one, a hash of one, or a comment."""
+    """The packages in `supervisor/requirements.txt` with their versions, if all their hashes are well-formed."""
     text = (ROOT / "supervisor/requirements.txt").read_text()
     return dict(
         re.findall(r"^([a-z0-9-]+)==(\S+) \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.MULTILINE)
@@ -158,7 +158,7 @@ def test_the_lock_satisfies_what_the_package_requires():
     assert all(each.specifier.contains(versions[each.name]) for each in required)
 
 
-def test_every_package_of_the_lock_has_hashes_and_none_has_a_place():
+def test_every_package_of_the_lock_has_hashes_and_no_url():
     text = (ROOT / "supervisor/requirements.txt").read_text()
 
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "--hash=sha256:"))]
