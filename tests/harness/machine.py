@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
             self._close()
 
     def _come_to_rest(self) -> None:
-        """From here without faults: all is answered, renewed, ended, and the rest swept by somebody new."""
+        """Without faults from here on: all is answered, renewed and ended, and a new process sweeps the rest."""
         for process in self.living():
             process.is_paused = False
         self._answer_all()

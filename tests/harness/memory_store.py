@@ -1,7 +1,7 @@
-"""A store of values in memory, where every write waits as a call until somebody decides what becomes of it.
+"""A store of values in memory, where every write is a call that waits until a test decides what becomes of it.
 
-A call is applied, then answered or its answer lost; or dropped; or late: it may be applied at any later time, or never.
-Reads are answered at once. What was applied is remembered in `Tables.applied`.
+A call is applied, and then answered or its answer is lost; or it is dropped; or it is late: it may be applied at any
+later time, or never. Reads are answered at once. `Tables.applied` has what was applied.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Sent(NamedTuple):
 
 @dataclass(eq=False)
 class Call:
-    """One write on its way; `what` is done at most once."""
+    """One write under way; `what` is done at most once."""
 
     store: "MemoryStore"
     what: Callable[[], Any]
@@ -45,7 +45,7 @@ class Call:
     done: list[Any] = field(default_factory=list)
 
     def apply(self) -> None:
-        """It reaches the tables; nobody knows yet."""
+        """It reaches the tables; its sender does not know yet."""
         if not self.done:
             self.done.append(self.what())
 
@@ -56,14 +56,14 @@ class Call:
             self.answer.set_result(self.done[0])
 
     def fail(self) -> None:
-        """Whoever sent it hears nothing of what became of it."""
+        """Its sender does not learn what became of it."""
         if not self.answer.done():
             self.answer.set_exception(LedgerUnavailable())
 
 
 @dataclass
 class Tables:
-    """What all processes share: both tables, and the calls that are on their way to them."""
+    """What all processes share: both tables, and the calls that are under way to them."""
 
     accounts: dict[Account, int] = field(default_factory=dict)
     books: dict[Key, Book] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Tables:
     applied: list[Applied] = field(default_factory=list)
 
     def decide(self, call: Call, fate: str) -> None:
-        """Let it be `answered`; `applied`, and answered later; `lost` (applied, not answered); `dropped`; or `late`."""
+        """`fate`: `answered`, `applied` (and answered later), `lost` (applied, not answered), `dropped` or `late`."""
         if fate == "applied":
             return call.apply()
         self.calls.remove(call)
@@ -114,9 +114,9 @@ class Tables:
         self.applied.append(Applied(key, write, before, self.books[key]))
         return Result(True, self.books[key])
 
-    def open(self, key: Key, seen: int | None, default_max: int) -> None:
+    def open(self, key: Key, standing: int | None, default_max: int) -> None:
         """One transaction: the account as it was read, the book absent."""
-        if self.accounts.get(key[0]) == seen and key not in self.books:
+        if self.accounts.get(key[0]) == standing and key not in self.books:
             most = self.accounts.setdefault(key[0], default_max)
             self.books[key] = Book(most, most, 0)
 
@@ -146,8 +146,8 @@ class MemoryStore:
         return self.tables.accounts.get(account)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
-        seen = await self.read_max(account)
-        await self._call(lambda: self.tables.open((account, period), seen, default_max))
+        standing = await self.read_max(account)
+        await self._call(lambda: self.tables.open((account, period), standing, default_max))
 
     async def put_receipts(self, receipts: Sequence[tuple[Account, str, Receipt]]) -> None:
         await self._call(lambda: self.tables.put(receipts))

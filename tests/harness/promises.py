@@ -1,4 +1,4 @@
-"""What must hold in a `world`, at every step and at rest; and ways to search for a step after which it does not."""
+"""What must hold in a `world`, at every step and at rest; and searches for a step after which it does not."""
 
 import random
 from collections import deque
@@ -12,7 +12,7 @@ Path = tuple[Any, ...]  # (the path before, the last label)
 
 
 def wrong(world: World) -> str:
-    """The first broken promise, or nothing."""
+    """The first broken promise, or an empty text."""
     book = world.book
     if world.bad:
         return world.bad
@@ -55,7 +55,7 @@ def _unput(process: Process) -> bool:
 
 
 def calm(world: World) -> tuple[str, list[str]]:
-    """From here without faults all ends well: the broken promise, if any, and the way there."""
+    """Bring the world to rest without faults: the broken promise, if any, with the steps that led there."""
     path: list[str] = []
     world = world._replace(faults={})
     for _ in range(400):
@@ -73,7 +73,7 @@ def calm(world: World) -> tuple[str, list[str]]:
 
 
 def search(first: World, most: int, calm_every: int = 50) -> tuple[str, list[str], bool]:
-    """Breadth first: the broken promise with a shortest trace; else whether the world was searched exhaustively."""
+    """Breadth first: the broken promise with a shortest trace, and whether the world was searched exhaustively."""
     seen = {repr(first)}
     todo: deque[tuple[World, Path]] = deque([(first, ())])
     while todo:

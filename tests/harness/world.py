@@ -1,8 +1,9 @@
-"""A world for the real `state` and `quota`: processes, a store that loses and delays, an operator, a clock.
+"""A world for the real `lease_state` and `verbs`: processes, a store that loses and delays, an operator, a clock.
 
-Everything is a value; an action maps a World to a World. A write that is not answered becomes a ghost: it may arrive at
-any later time, or never. A process that takes no step while the clock runs is paused; one that generates meanwhile is
-cut off. `wrong` names the first broken promise. Faults are counted budgets, by kind.
+Everything is a value; an action (see `actions`) maps a World to a World. A write that is not answered becomes a
+ghost: it may arrive at any later time, or never. A process that takes no step while the clock runs is paused; one
+that generates in that time is cut off. `promises.wrong` names the first broken promise. Faults are counted budgets,
+by kind.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,9 @@ from gptdock.ledger.book import Book, Change, Demand, Receipt, Write
 from gptdock.ledger.lease_state import LeaseState
 
 ALLOWANCE = 1  # tokens that a will adds
-SECONDS = 1  # that a lease lasts, and a swept one is kept: both end at the next tick
+SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
 NOTHING: Mapping[Any, Any] = {}
-# Conditions of the store; without one it is broken.
+# Conditions of the store, which a test can take out.
 GUARDS = frozenset({"expected_number", "needed", "fence", "receipt"})
 
 
@@ -49,7 +50,7 @@ class World(NamedTuple):
 
 
 def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> World:
-    """Processes with what their requests want, (full, least) each, on one book."""
+    """A world of one book, where `wants` has a row for each process: the demands of its requests, as (full, least)."""
     processes = tuple(
         Process(LeaseState(f"P{p}"), tuple(Demand(*want) for want in row), (0,) * len(row))
         for p, row in enumerate(wants)
@@ -68,7 +69,7 @@ def verb(write: Write) -> str:
 
 # -- the store --------------------------------------------------------------------------------------------------------
 def holds(book: Book, write: Write, guards: frozenset[str] = GUARDS) -> bool:
-    """The condition of a write, as `items.update` says it to DynamoDB."""
+    """Whether the book meets the condition of the write, as `items.update` expresses it for DynamoDB."""
     lease = book.leases.get(write.process)
     if write.expected_number is None:
         fenced = write.lease is not None and book.fence >= write.lease.expires_at and "fence" in guards

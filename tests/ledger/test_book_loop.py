@@ -32,7 +32,7 @@ async def test_lost_answers_charge_once(start: Start, store: Store, proxy: Proxy
 
 
 async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(start: Start, store: Store, proxy: Proxy):
-    """Shut out, it can no longer hold tokens for nobody."""
+    """Once it is shut out, it can no longer hold tokens for a request that was denied."""
     async with start(reserve_timeout=10) as ledger, start() as other:
         await spend(ledger, 1)
         async with other.hold(claim(880)):

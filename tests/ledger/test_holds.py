@@ -66,12 +66,14 @@ async def test_usage_above_the_hold_is_charged(start: Start, store: Store):
 
 
 async def test_only_the_first_end_of_a_hold_counts(start: Start, store: Store):
+    before = TOKENS_CHARGED.labels("upstream")._value.get()
     async with start() as ledger:
         hold = await spend(ledger, 42)
         hold.settle(charge(99), "complete")
         hold.release()
 
         assert await numbers(ledger, store) == (958, 0, 42, 42)
+    assert TOKENS_CHARGED.labels("upstream")._value.get() - before == 42
 
 
 async def test_requests_that_come_at_once_are_admitted_as_far_as_they_fit(start: Start, store: Store, proxy: Proxy):

@@ -1,8 +1,8 @@
 """The real ledgers of several processes on one store, driven by a machine that decides what becomes of every call.
 
-A process here is a `Ledger` as it is, with its loops, outbox and sweeper. Only the store is `memory_store`, and time is
-the machine's: nothing waits for real. After each step the promises are checked; each example is brought to rest at its
-end, and what was charged is compared with what was generated. Faults are counted budgets, by kind.
+A process here is a real `Ledger`, with its loops, outbox and sweeper. Only the store is `memory_store`, and time is
+the machine's: nothing really waits. Here is what can happen; tests/harness has the machine, and what must hold. Faults
+are counted budgets, by kind.
 """
 
 import logging
@@ -147,12 +147,12 @@ class Schedules(Machine):
         self.wait(RENEWAL)
 
     @happens("expiry", when=lambda self: self.tables.books, process=ANY, key=ANY)
-    def leases_expire_and_somebody_looks(self, process, key):
+    def leases_expire_and_a_process_looks(self, process, key):
         self.wait(EXPIRY)
         self.look(process, key)
 
     @happens("retention", when=lambda self: self.tables.books, process=ANY, key=ANY)
-    def retention_ends_and_somebody_looks(self, process, key):
+    def retention_ends_and_a_process_looks(self, process, key):
         self.wait(RETENTION)
         self.look(process, key)
 

@@ -1,4 +1,4 @@
-"""The real `state` and `quota`, searched for a schedule that breaks a promise; each rule, taken out, is missed."""
+"""The real `lease_state` and `verbs`, searched for a schedule that breaks a promise, with each rule and without it."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -126,7 +126,7 @@ async def test_a_clock_that_jumps_changes_no_charge_and_ends_no_lease_sooner(
         async with ledger.hold(claim()) as hold:
             clock.now += jump
             async with asyncio.timeout(10):
-                while (await _lease(ledger, period)).number < 3:  # it was renewed meanwhile
+                while (await _lease(ledger, period)).number < 3:  # until it was renewed
                     continue
             lease = await _lease(ledger, period)
             await other.read(ACCOUNT, period)
