@@ -3,7 +3,6 @@
 DynamoDB is the only state, and all that processes share. Nothing is kept on a disk, and no cache decides: what a
 process remembers of a book only saves it refused writes. The tests after "Test:" fail without the rule above them.
 
-
 1. What is stored
 =================
 A **book** has the numbers of one client, product and period: `max`, `left`, `used`. Each process that serves the
@@ -32,7 +31,6 @@ Books are created on first use, and never reset: a new period is a new item. Dyn
 400 days after its end; those of the period `all` stay, since they must sum to `used` for ever.
     Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays
 
-
 2. Why a lease for each process, and not a hold for each request
 ================================================================
 A hold for each request costs 39 bytes of the item while it is open, and DynamoDB bills and throttles each write by the
@@ -40,7 +38,6 @@ size of the whole item (one unit for each KB, 1,000 units a second for one item)
 requests a second. With one lease for each process the item stays near 1 KB, and all requests of a client that wait in
 a process go into one write: measured with 64 callers of one client, 0.10 UpdateItem a request, and an item of 246
 bytes. The write has a number, so a repeated one is recognized. A call costs CPU, too (1.1 to 1.7 ms by aiobotocore).
-
 
 3. The verbs
 ============
@@ -80,8 +77,7 @@ tests of conditions run on values; the first test below compares these with Dyna
     test_without_a_condition_of_the_store_a_promise_breaks[needed],
     test_without_a_condition_of_the_store_a_promise_breaks[fence],
     test_without_a_condition_of_the_store_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
-    test_two_resets_that_read_the_same_do_not_give_it_back_twice, test_a_book_that_many_open_at_once_is_opened_once
-
+    test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once
 
 4. The rules of a process
 =========================
@@ -132,7 +128,7 @@ process ever wrote.
 swept lease is kept for LEASE_RETAIN_SECONDS, and an empty one until it expires, since its process may have a write
 under way.
     Test: test_a_commit_sweeps_what_a_killed_process_held, test_a_killed_process_is_charged_by_its_will,
-    test_an_audit_sweeps_what_a_lost_process_holds, test_a_lease_ends_only_after_its_grace,
+    test_an_audit_sweeps_the_leases_of_lost_processes, test_a_lease_ends_only_after_its_grace,
     test_a_process_leaves_its_own_lease_alone_when_it_expired, test_without_a_rule_a_promise_breaks[empty_leases_go]
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
@@ -165,7 +161,6 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 anew.
     Test: test_a_forgotten_book_is_taken_up_again
 
-
 5. What holds, and when
 =======================
     always, with delays          left + used + held = max; no hold takes `left` below 0; receipts sum to `used`;
@@ -180,7 +175,6 @@ anew.
 
     Test: test_no_schedule_breaks_a_promise, test_small_worlds_keep_their_promises_in_every_schedule,
     test_no_schedule_of_calls_and_faults_breaks_a_promise, test_no_seed_makes_a_book_wrong
-
 
 6. What a request is charged
 ============================
@@ -199,11 +193,10 @@ anew.
                                                         charged as above
 
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
-    test_what_the_upstream_reports_is_charged_even_nothing_or_more_than_was_held,
+    test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
-    test_who_leaves_after_the_first_words_pays_for_what_was_thought_before_them,
-    test_who_leaves_before_the_upstream_s_head_pays_the_prompt_and_what_may_have_come
-
+    test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
+    test_a_caller_who_leaves_before_the_head_pays_prompt_and_what_may_have_come
 
 7. What is not covered
 ======================
@@ -226,7 +219,6 @@ anew.
 - Two processes with one id (of 48 random bits) would block each other; both would log `commit failed`.
 - The searches are of small worlds and random walks, not a proof. They have one book, no periods, and a store without
   size limits.
-
 
 8. Glossary
 ===========
