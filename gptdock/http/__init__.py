@@ -46,10 +46,11 @@ Drain, on SIGTERM or SIGINT
    request, which is served [a_fresh_connection_has_its_first_request_served_and_is_closed,
    a_fresh_connection_that_stays_silent_is_closed_soon].
 3. Open completions go on for DRAIN_SECONDS (30) [a_short_stream_ends_whole_and_is_charged_exactly]. What is open then
-   is cut: a stream gets an error event, a whole answer 503 [a_long_stream_is_cut_with_an_error_event_and_counted].
-4. They have CUT_SECONDS (3) to reach slow callers [a_caller_who_reads_slowly_is_told_that_its_stream_is_cut]. Then the
-   handlers that still write are cancelled [callers_who_do_not_read_cannot_stop_the_drain], and CANCEL_SECONDS (1) later
-   no connection is waited for.
+   is cut: a whole answer is 503, a stream ends with an error event, for a slow reader too
+   [a_long_stream_is_cut_with_an_error_event_and_counted, a_caller_who_reads_slowly_is_told_that_its_stream_is_cut].
+4. Answers that are still written then have CUT_SECONDS (3) more. Handlers that are not done by then are cancelled
+   [a_whole_answer_that_is_not_read_is_cancelled_and_settled], and CANCEL_SECONDS (1) later no connection is waited for
+   [a_caller_who_does_not_read_other_answers_cannot_stop_the_drain].
 5. Every settlement is awaited, SETTLE_SECONDS (10) at most. What is unsettled then is logged; its lease expires and
    another process sweeps it [a_drain_tells_that_something_could_not_be_settled].
 6. The connections, the upstream's and DynamoDB's clients are closed, last the operations port. The exit code is 0 if

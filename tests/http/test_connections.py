@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.http import server
 from gptdock.http.app_keys import CONNECTIONS
 from tests.harness.hostile import (
     AUTHORIZED,
@@ -103,6 +104,18 @@ async def test_a_caller_who_does_not_read_other_answers_is_cut_too(serve):
                 assert await service.served
                 with pytest.raises(ConnectionResetError):  # the kernel keeps nothing for it
                     await _read_all(deaf)
+
+
+async def test_a_caller_who_does_not_read_other_answers_cannot_stop_the_drain(serve, monkeypatch):
+    monkeypatch.setattr(server, "CUT_SECONDS", 0.1)
+    monkeypatch.setattr(server, "CANCEL_SECONDS", 0.1)
+    async with serve(write_timeout=600, drain_seconds=0.1) as service:
+        with await deaf_connection(service) as deaf:
+            await _fill(service, deaf)
+            service.stop.set()
+
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await service.served
 
 
 async def _read_all(deaf: socket.socket) -> None:
