@@ -33,7 +33,7 @@ The relay of an answer
   [a_cut_stream_ends_with_an_error_and_without_done].
 - aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
-  [tests/system/test_cancel.py: the_books_balance_wherever_a_stream_is_cancelled].
+  [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].
 
 Drain, on SIGTERM or SIGINT
 1. At once, `/ready` answers 503 [a_process_is_ready_until_it_drains], and on a connection that had a request before,

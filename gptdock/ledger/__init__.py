@@ -136,7 +136,7 @@ same content. They leave the lease by a later commit. Whoever sweeps or removes 
 at most 32; a charge that finds no room waits for the next commit, and holds what it costs until then.
     Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
     test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
-    test_killed_between_the_settle_and_its_receipt
+    test_a_process_killed_between_settle_and_receipt_charges_exactly
 
 **Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
 each open request what was surely used by now (prompt and text so far), plus 200 tokens for each of PROGRESS_SECONDS,
@@ -154,7 +154,7 @@ same: money spent is money charged.
 **A hold ends once**: the first end counts, and no cancellation undoes it. A request that leaves while its hold is in
 flight gives the hold back as soon as its outcome is known. It settles in the period in which it was taken.
     Test: test_only_the_first_end_of_a_hold_counts, test_a_hold_that_ended_is_not_counted_later,
-    test_a_caller_who_leaves_while_waiting_holds_nothing, test_the_books_balance_wherever_a_stream_is_cancelled,
+    test_a_caller_who_leaves_while_waiting_holds_nothing, test_books_balance_wherever_a_stream_is_cancelled,
     test_a_hold_settles_in_the_period_that_it_was_taken_in
 
 **A process may forget a book** in which nothing is open. Its next commit is then refused once, and learns its lease
