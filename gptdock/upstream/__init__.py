@@ -1,1 +1,63 @@
-"""OpenAI, or a compatible service: requests to it, what came of them, and its events."""
+"""OpenAI, or a compatible service: how a request is sent, what it may have generated, and what its answer says.
+
+A request has a body and an `Exchange`. It is sent in at most three attempts: `client` sends them, `retry` decides
+whether there is another, `refusals` says what a failed one means. `sse` splits the answer into events, and `meter`
+reads them. What is charged is decided in `gptdock.ledger.charges`; this package finds out what that depends on. Each
+rule is followed by tests that fail without it.
+
+**Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
+attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for
+each further event. A comment is not an event. A whole answer, of which nothing can be seen before its end, has only
+REQUEST_TIMEOUT, which bounds streams, too (`gptdock.http.gate`). aiohttp's own limits, 300 s for a request and 100
+connections, are off: MAX_STREAMS bounds the connections.
+    Test: test_a_connection_that_is_not_accepted_ends_at_the_deadline,
+    test_an_upstream_that_sends_no_head_is_left_at_the_deadline,
+    test_an_upstream_that_sends_no_event_is_left_at_the_deadline,
+    test_the_first_event_may_take_longer_than_any_later_one,
+    test_a_stalled_stream_ends_with_an_error_also_if_comments_drip,
+    test_a_whole_answer_has_the_request_s_deadline_only, test_more_streams_than_the_default_pool_of_aiohttp_run_at_once
+
+**Retries.** An attempt is retried if its connection was refused, or was reset or closed before the response headers,
+or if its status is 429, 500, 502, 503 or 504; `x-should-retry` overrules the status. There is a pause before: what
+`Retry-After` asks for, or a random time of up to 0.5 s and then 1 s. A `Retry-After` of more than 5 s is not waited
+for. Never retried are a connection that timed out, an unknown host, a failed TLS handshake, anything but HTTP, a
+redirect, and an account without credit: another attempt would end like the first.
+
+Nothing is retried after the headers of a response with status 200, let alone after its first byte was relayed: an
+answer has begun, and a second one would be paid for as well. For the same reason a caller is told not to repeat a
+request that is charged (`x-should-retry: false`). A budget of the process bounds retries: each takes one of 50 tokens,
+each request gives back a tenth. So an upstream that stays down gets a tenth more load, and not three times as much.
+    Test: test_a_refused_connection_is_attempted_three_times, test_a_passing_fault_is_attempted_three_times,
+    test_an_unknown_host_is_attempted_once, test_a_failed_tls_handshake_is_attempted_once,
+    test_a_lasting_refusal_is_attempted_once, test_the_header_x_should_retry_decides,
+    test_an_upstream_account_without_credit_is_attempted_once, test_a_pause_lasts_five_seconds_at_most,
+    test_a_head_without_a_body_has_broken_off, test_a_lasting_failure_does_not_triple_the_load,
+    test_an_answer_with_a_false_length_is_counted_and_not_asked_for_again
+
+**What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
+upstream refused: by a status, another content type, an error as the first event, or a body that cannot be an answer.
+But an attempt that broke off after it was sent may have generated, even if a retry then answers: without a usage from
+the last attempt, the request is charged by count.
+
+`Exchange.seconds` is how long attempts that may have generated were under way. It is charged, as tokens per second,
+where tokens cannot be seen: before a whole answer, and before the first text of a model that may think. Every model
+may, except for those known to write at once.
+    Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
+    test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
+    test_a_connection_closed_before_the_head_is_attempted_thrice_and_charged_once,
+    test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
+
+**When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
+nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
+came and it is JSON. After malformed chunks aiohttp closes the connection without telling the reader of the body, so
+the connection is watched.
+    Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
+    test_a_whole_answer_that_is_not_json_is_counted
+
+**What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it; an
+explicit 0 can be believed. Without one it keeps the events as bytes and folds them into text every 64 KiB, so that an
+answer that is cut can be counted. All bytes of an event that it cannot understand count as text: a charge that is too
+high is better than an answer for free.
+    Test: test_a_usage_that_cannot_be_believed_is_marked_and_not_used, test_usage_is_stale_once_more_text_came,
+    test_an_event_that_cannot_be_understood_counts_as_text, test_folding_keeps_the_text_and_bounds_the_memory
+"""
