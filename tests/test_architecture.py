@@ -13,6 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gptdock"
+TESTS = ROOT / "tests"
+
+# Test files that may be longer than MOST_LINES, because they are one table of cases: each with its reason.
+LONG_TABLES: dict[str, str] = {}
+MOST_LINES = 250
+MOST_NAME = 79  # characters of a test's name
 
 # A package imports from lines below its own, never from one on the same line.
 FLOORS = ["__main__", "cli", "dev", "http", "admin upstream prompt", "ledger", "accounts settings", "telemetry"]
@@ -136,7 +142,15 @@ def test_pure_rooms_neither_wait_nor_log_nor_read_a_clock(room):
 def test_no_file_is_long():
     lengths = {room: len((PACKAGE / f"{room.replace('.', '/')}.py").read_text().splitlines()) for room in names()}
 
-    assert {room: length for room, length in lengths.items() if length > 250} == {}
+    assert {room: length for room, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_test_has_a_long_name_and_no_test_file_is_long_but_tables_of_cases():
+    texts = {str(path.relative_to(TESTS)): path.read_text() for path in TESTS.rglob("*.py")}
+    claims = [name for text in texts.values() for name in re.findall(r"def (test_\w+)", text)]
+
+    assert [name for name in claims if len(name) > MOST_NAME] == []
+    assert {name for name, text in texts.items() if len(text.splitlines()) > MOST_LINES} == set(LONG_TABLES)
 
 
 def test_exceptions_of_any_kind_are_caught_in_three_places_only():
