@@ -52,7 +52,7 @@ def identity_given_once(values: Sequence[str], param: str) -> str:
 
 
 def utf8_size(text: str) -> int | None:
-    """Bytes of `text` in UTF-8; None if it contains a lone surrogate."""
+    """Bytes of `text` in UTF-8; None if it contains an unpaired surrogate."""
     try:
         return len(text.encode("utf-8"))
     except UnicodeEncodeError:

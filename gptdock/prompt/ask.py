@@ -149,5 +149,5 @@ def _text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"{param} must be a string.", param=param)
     if "\0" in value or utf8_size(value) is None:
-        raise InvalidRequest(f"{param} must not contain NUL or a lone surrogate.", param=param)
+        raise InvalidRequest(f"{param} must not contain NUL or an unpaired surrogate.", param=param)
     return value

@@ -185,7 +185,7 @@ def _utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise InvalidRequest("The body must not contain a lone surrogate.", param="body") from exc
+        raise InvalidRequest("The body must not contain an unpaired surrogate.", param="body") from exc
     return text
 
 
