@@ -159,7 +159,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 
 **A process may forget a book** in which nothing is open. Its next commit is then refused once, and learns its lease
 anew.
-    Test: test_a_forgotten_book_is_taken_up_again
+    Test: test_a_forgotten_book_is_taken_up_again, test_a_book_with_an_open_hold_is_not_forgotten
 
 5. What holds, and when
 =======================

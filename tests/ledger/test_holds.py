@@ -1,6 +1,7 @@
 """Holds against moto's DynamoDB: what fits, and what each end of a hold costs."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -129,6 +130,18 @@ async def test_a_forgotten_book_is_taken_up_again(start: Start, store: Store):
         await spend(ledger, 2)
 
         assert await numbers(ledger, store) == (997, 0, 3, 3)
+
+
+async def test_a_book_with_an_open_hold_is_not_forgotten(start: Start, store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(holds, "MOST_BOOKS", 1)
+    async with start() as ledger:
+        async with ledger.hold(claim()) as hold:
+            async with ledger.hold(replace(claim(), account=Account("c2", "p1"))):
+                pass
+            await spend(ledger, 5)
+            hold.settle(charge(42), "complete")
+
+        assert await numbers(ledger, store) == (953, 0, 47, 47)
 
 
 async def test_an_unknown_client_is_not_found(start: Start):
