@@ -77,7 +77,8 @@ tests of conditions run on values; the first test below compares these with Dyna
     test_without_a_condition_of_the_store_a_promise_breaks[needed],
     test_without_a_condition_of_the_store_a_promise_breaks[fence],
     test_without_a_condition_of_the_store_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
-    test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once
+    test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once,
+    test_a_book_is_not_created_from_a_quota_that_was_changed
 
 4. The rules of a process
 =========================
@@ -102,7 +103,8 @@ call.
 **Not answered: the same commit again**, until it is answered. It may have been applied, or may be at any later time,
 so it is neither changed nor given up. The client of DynamoDB repeats nothing by itself: it could not tell whether the
 first had won.
-    Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable
+    Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable,
+    test_an_answer_that_cannot_be_understood_stops_no_settle
 
 **Refused for lack of tokens after an attempt was lost: replaced.** The lost attempt may still arrive and take tokens
 for requests that were denied. A commit without new holds replaces it, and is sent until answered; only then is a

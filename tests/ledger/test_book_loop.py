@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import backoff
+from gptdock.ledger import aws, backoff, items
 from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
@@ -93,6 +93,22 @@ async def test_a_settle_outlives_an_outage(start: Start, store: Store, proxy: Pr
             hold.settle(charge(42), "complete")
         await proxy.struck.wait()
         proxy.always = None
+
+        assert await numbers(ledger, store) == (958, 0, 42, 42)
+
+
+async def test_an_answer_that_cannot_be_understood_stops_no_settle(start: Start, store: Store, caplog):
+    """Here it shows a book without a maximum."""
+    update = partial(aws.call, store._client, "update_item", TableName="gptdock_quota")
+    update = partial(update, Key=items.book_key(ACCOUNT, "all"), ExpressionAttributeNames={"#max": "max"})
+    async with start() as ledger:
+        async with ledger.hold(claim()) as hold:
+            await update(UpdateExpression="REMOVE #max")
+            hold.settle(charge(42), "complete")
+            async with asyncio.timeout(10):
+                while "commit failed" not in caplog.messages:
+                    await store.ping()
+            await update(UpdateExpression="SET #max = :max", ExpressionAttributeValues={":max": items.number(1000)})
 
         assert await numbers(ledger, store) == (958, 0, 42, 42)
 

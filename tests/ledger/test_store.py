@@ -7,6 +7,7 @@ from aiohttp import web
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Result, Store
 from tests.harness.proxy import Proxy
@@ -61,6 +62,18 @@ async def test_a_new_period_starts_from_the_standing_quota(store: Store):
     book = await store.read(ACCOUNT, "2026-12")
     assert book
     assert book.max == 100
+
+
+async def test_a_book_is_not_created_from_a_quota_that_was_changed(store: Store, behind: Store, proxy: Proxy):
+    await store.open_book(ACCOUNT, "2026-11", 100, "now")
+    proxy.strike("late", operation="TransactWriteItems")
+    with pytest.raises(LedgerUnavailable):
+        await behind.open_book(ACCOUNT, "2026-12", 100, "now")
+
+    assert await store.change(ACCOUNT, "2026-11", verbs.set_max(100, 40, RECEIPT))
+
+    assert await proxy.release() == [400]
+    assert await store.read(ACCOUNT, "2026-12") is None
 
 
 async def test_an_opened_book_is_not_opened_again(store: Store):
