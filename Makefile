@@ -1,7 +1,7 @@
 # People and CI use the same targets, which need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis restart stalled conformance contract fuzz examples
+.PHONY: help install run test check format nemesis restart stalled bench conformance contract fuzz examples
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -28,6 +28,9 @@ restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for
 
 stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 50 good ones
 	.venv/bin/python -m tests.long.stalled 500 50
+
+bench: .venv/test.installed ## Measure what GPTDock costs beside a bare relay: ROWS=json,event RUNS=3 COMPARE=REV
+	.venv/bin/python -m tests.long.bench $(if $(ROWS),--rows $(ROWS)) $(if $(RUNS),--runs $(RUNS)) $(if $(COMPARE),--compare $(COMPARE)) $(if $(JSON),--json $(JSON))
 
 conformance: .venv/test.installed .venv/ministack/bin/ministack ## Run the DynamoDB tests on a second implementation
 	.venv/bin/python -m tests.long.conformance .venv/ministack/bin/ministack
