@@ -40,7 +40,10 @@ def logging_as_it_was() -> Iterator[None]:
     """Restores at the end what `telemetry.logs.configure` changes."""
     loggers = [logging.getLogger(name) for name in (None, "gptdock", "aiohttp.server")]
     before = [(each.level, list(each.handlers), list(each.filters)) for each in loggers]
+    optimized = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+    switches = {name: getattr(logging, name) for name in optimized}
     yield
+    vars(logging).update(switches)
     for each, (level, handlers, filters) in zip(loggers, before, strict=True):
         each.setLevel(level)
         each.handlers, each.filters = handlers, filters

@@ -54,7 +54,7 @@ def _session() -> AioSession:
 
 async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, Any]:
     """What one operation answers. Raises Refused, LedgerUnavailable."""
-    with metrics.timed(metrics.DYNAMODB, operation) as timer:
+    with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
             async with _translated(CALL_SECONDS):
                 answer: Mapping[str, Any] = await getattr(client, operation)(**parameters)

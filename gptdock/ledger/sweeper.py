@@ -74,7 +74,7 @@ class Sweeper:
         write = verbs.sweep(process, lease, self.now, self._retain_seconds)
         answer = await self._store.send(account, period, write)
         if answer.applied:
-            metrics.TOKENS_CHARGED.labels("lost").inc(lease.will)
+            metrics.of(metrics.TOKENS_CHARGED, "lost").inc(lease.will)
             who = {**account.named(), "period": period, "process_id": process}
             log.warning("lease swept", extra={**who, "held": lease.held, "charged": lease.will})
         book = answer.book or book

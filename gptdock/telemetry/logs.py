@@ -5,6 +5,7 @@ secrets: libraries log nothing below INFO, where botocore writes whole requests,
 because that of a parser fault quotes the request's headers with the key.
 """
 
+import functools
 import json
 import logging
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ from typing import Any, Literal, TextIO
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+_FIELDS_OF_A_RECORD = len(vars(logging.makeLogRecord({})))
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -26,6 +28,9 @@ def configure(level: str, form: Literal["json", "text"], stream: TextIO | None =
     root.addHandler(handler)
     root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     logging.getLogger("gptdock").setLevel(level)
+    # "Optimization" in Python's logging HOWTO: where a line was logged, and by which thread and process, is not shown.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # On the logger, not on our handler, so that no other handler sees the details either.
     logging.getLogger("aiohttp.server").addFilter(_without_details)
 
@@ -36,14 +41,17 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line: time, level, logger, message, and the error, request id and extra fields if there are any."""
         shown = {
-            "time": _time(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
             shown["error"] = self.formatException(record.exc_info)
-        return json.dumps(shown | {name: _plain(value) for name, value in _extra(record).items() if name not in shown})
+        for name, value in _extra(record).items():
+            if name not in shown:
+                shown[name] = value if type(value) in _PLAIN else _plain(value)
+        return _encode(shown)
 
 
 class TextFormatter(logging.Formatter):
@@ -61,13 +69,24 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Lose the line: a full disk must not fail a request."""
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})  # what JSON has as it is
+_encode = json.JSONEncoder().encode  # json.dumps would make an encoder for each line
+
+
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _time(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, UTC)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    ours = {"request_id": request_id.get()} if request_id.get() else {}
-    return ours | {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
+    fields, ours = vars(record), {"request_id": request_id.get()} if request_id.get() else {}
+    if len(fields) <= _FIELDS_OF_A_RECORD:  # as most records, it has no fields of its own
+        return ours
+    return ours | {name: value for name, value in fields.items() if name not in STANDARD_FIELDS}
 
 
 def _plain(value: Any) -> Any:

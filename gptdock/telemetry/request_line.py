@@ -23,7 +23,7 @@ class RequestLog:
 
     def note(self, **fields: object) -> None:
         """Add these fields; a later value replaces an earlier one."""
-        self._fields |= fields
+        self._fields.update(fields)
 
     def first_event(self) -> float:
         """Note that the first event of the answer is sent; returns the seconds since the request began."""
@@ -46,7 +46,7 @@ class RequestLog:
         self._unfinished -= 1
         if not self._unfinished:
             log.log(self._level, "request ended", extra=self._fields)
-            metrics.REQUESTS.labels(self._fields["route"], self._fields["outcome"]).inc()
+            metrics.of(metrics.REQUESTS, str(self._fields["route"]), str(self._fields["outcome"])).inc()
 
 
 _current: ContextVar[RequestLog] = ContextVar("request_log")

@@ -143,7 +143,7 @@ class Upstream:
         self._budget.first_try()
         retries = 0
         while True:
-            with metrics.timed(metrics.UPSTREAM) as timer:
+            with metrics.Timed(metrics.UPSTREAM) as timer:
                 outcome = await self._try(body, exchange)
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
             if isinstance(outcome, aiohttp.ClientResponse):
