@@ -12,6 +12,7 @@ from hypothesis import settings
 from gptdock import __main__
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.ledger import aws
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from tests.harness.processes import Finished
@@ -93,6 +94,13 @@ async def openai(tokens: Tokens) -> AsyncIterator[SimulatedOpenAI]:
     """A simulated OpenAI that answers at once."""
     async with serve_openai(pieces=tokens.pieces) as server:
         yield server
+
+
+@pytest.fixture(params=["dynamo", "aiobotocore"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every store that is connected from now on call DynamoDB in one way, then in the other."""
+    if request.param == "aiobotocore":
+        monkeypatch.setattr(aws, "_special", lambda _endpoint: "a test")
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """Calls DynamoDB for `store`: the only room that knows aiobotocore.
 
+aiobotocore takes 0.6 ms and more of CPU for a call. So the calls that requests wait for go through `dynamo`, with the
+credentials, the region and the endpoint that aiobotocore found. All others, and all where a proxy or an endpoint asks
+for more than `dynamo` can, go through aiobotocore.
+
 Every call ends within CALL_SECONDS. Whatever is not a clear answer raises LedgerUnavailable: the call may have been
 applied, or may still be. botocore never repeats a call by itself: it could not tell whether the first had won. A
 refusal is a clear answer, and raises Refused.
@@ -7,31 +11,51 @@ refusal is a clear answer, and raises Refused.
 
 import asyncio
 import functools
+import logging
+import os
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import ClientError
+from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.utils import get_environ_proxies
 
 from gptdock.errors import LedgerUnavailable
+from gptdock.ledger.dynamo import OPERATIONS, Dynamo
+from gptdock.ledger.http_client import CONNECT_SECONDS, CONNECTIONS, READ_SECONDS, HTTPClient, Server
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
 
-CALL_SECONDS = 4.0  # connect 1 s + read 2 s, and what waiting for a pooled connection may add
+CALL_SECONDS = 4.0  # CONNECT_SECONDS + READ_SECONDS, and what waiting for a pooled connection may add
 _NOT_APPLIED = {"ConditionalCheckFailed", "TransactionConflict", "None"}
+
+log = logging.getLogger(__name__)
 
 Refused = ClientError  # as `call` lets it pass: only where DynamoDB surely did nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The ways to one DynamoDB."""
+
+    aiobotocore: Any
+    dynamo: Dynamo | None
+
+
 @asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[Any]:
-    """aiobotocore's client, for the life of the process."""
+async def connect(settings: Settings) -> AsyncIterator[Client]:
+    """A client for the life of the process."""
     config = AioConfig(
-        connect_timeout=1,
-        read_timeout=2,
-        max_pool_connections=64,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
         parameter_validation=False,
         retries={"total_max_attempts": 1},
     )
@@ -43,8 +67,57 @@ async def connect(settings: Settings) -> AsyncIterator[Any]:
         aws_secret_access_key=settings.aws_secret_access_key or None,
         aws_session_token=settings.aws_session_token or None,
         config=config,
-    ) as client:
-        yield client
+    ) as aiobotocore:
+        dynamo = await _dynamo(aiobotocore.meta.endpoint_url, aiobotocore.meta.region_name, settings)
+        try:
+            yield Client(aiobotocore, dynamo)
+        finally:
+            if dynamo:
+                await dynamo.close()
+
+
+async def _dynamo(endpoint: str, region: str, settings: Settings) -> Dynamo | None:
+    """The thin client, as aiobotocore's is configured; None, with a line in the log, where it would not do the same."""
+    credentials = await _credentials(settings)
+    try:
+        why_not = "no credentials" if credentials is None else _special(endpoint)
+        tls = await asyncio.to_thread(_tls) if urlsplit(endpoint).scheme == "https" else None
+        server = Server.at(endpoint, tls)
+    except (
+        OSError,
+        ValueError,
+    ) as exc:  # no CA bundle where AWS_CA_BUNDLE says: each of aiobotocore's calls will say so
+        why_not = type(exc).__name__
+    if why_not:
+        log.info("DynamoDB is called through aiobotocore", extra={"why": why_not})
+        return None
+    return Dynamo(HTTPClient(server), region, credentials.get_frozen_credentials)
+
+
+async def _credentials(settings: Settings) -> Any:
+    """What create_client uses: those of the settings, or else the session's own, which it refreshes."""
+    if settings.aws_access_key_id:
+        token = settings.aws_session_token or None
+        return AioCredentials(settings.aws_access_key_id, settings.aws_secret_access_key, token)
+    return await _session().get_credentials()
+
+
+def _special(endpoint: str) -> str:
+    """What about the way to this endpoint is more than `dynamo` knows; empty if nothing is."""
+    parts = urlsplit(endpoint)
+    if parts.scheme in get_environ_proxies(endpoint):
+        return "a proxy"
+    plain = parts.scheme in ("http", "https") and not parts.path.strip("/") and not parts.query and not parts.username
+    return "" if plain else "an endpoint that is more than a host"
+
+
+def _tls() -> ssl.SSLContext:
+    """A context as botocore makes it, with the same certificates."""
+    bundle = _session().get_config_variable("ca_bundle")
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    context.load_verify_locations(get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE", True)))
+    return context
 
 
 @functools.cache
@@ -52,19 +125,21 @@ def _session() -> AioSession:
     return get_session()  # one for the process: for each, botocore parses megabytes of JSON anew
 
 
-async def call(client: Any, operation: str, **parameters: Any) -> Mapping[str, Any]:
+async def call(client: Client, operation: str, **parameters: Any) -> Mapping[str, Any]:
     """What one operation answers. Raises Refused, LedgerUnavailable."""
     with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
             async with _translated(CALL_SECONDS):
-                answer: Mapping[str, Any] = await getattr(client, operation)(**parameters)
+                if client.dynamo and operation in OPERATIONS:
+                    return await client.dynamo.call(operation, parameters)
+                answer: Mapping[str, Any] = await getattr(client.aiobotocore, operation)(**parameters)
                 return answer
         except Refused:
             timer.outcome = "refused"
             raise
 
 
-async def pages(client: Any, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:
+async def pages(client: Client, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:
     """The items of a query or a scan, consistently read, page by page."""
     while True:
         answer = await call(client, operation, ConsistentRead=True, **parameters)
@@ -75,7 +150,7 @@ async def pages(client: Any, operation: str, **parameters: Any) -> AsyncIterator
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-async def create_table(client: Any, name: str, hash_key: str, range_key: str) -> None:
+async def create_table(client: Client, name: str, hash_key: str, range_key: str) -> None:
     """Create this table and wait until it exists; an existing one stays as it is."""
     keys = ((hash_key, "HASH"), (range_key, "RANGE"))
     try:
@@ -90,7 +165,7 @@ async def create_table(client: Any, name: str, hash_key: str, range_key: str) ->
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
         )
         async with _translated(seconds=300):
-            await client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+            await client.aiobotocore.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
 
 
 @asynccontextmanager
@@ -112,6 +187,8 @@ def _code(exc: ClientError) -> str:
 
 
 def _is_refusal(exc: ClientError) -> bool:
+    if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400:
+        return False
     code = _code(exc)
     if code == "TransactionCanceledException":
         reasons = exc.response.get("CancellationReasons", [])

@@ -4,6 +4,7 @@ Names are always placeholders, since some are reserved words. Conditions compare
 DynamoDB disagree on arithmetic in conditions, SET with three operands, equality of maps, and overlapping paths.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -51,8 +52,11 @@ def to_client(item: Mapping[str, Any]) -> Client:
     return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"])
 
 
-def to_book(item: Mapping[str, Any]) -> Book:
-    leases = {name.removeprefix(_LEASE): _to_lease(value["M"]) for name, value in item.items() if name[:2] == _LEASE}
+def to_book(item: Mapping[str, Any], applied: Write | None = None) -> Book:
+    """The book that an item holds; the lease that `applied` has just written is known and not read again."""
+    known = {applied.process: applied.lease} if applied and applied.lease else {}
+    names = [name.removeprefix(_LEASE) for name in item if name.startswith(_LEASE)]
+    leases = {name: known.get(name) or _to_lease(item[_LEASE + name]["M"]) for name in names}
     fence = int(item["f"]["N"]) if "f" in item else -1
     return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases)
 
@@ -151,7 +155,7 @@ def receipts_expire_at(period: str) -> int | None:
 
 
 def _from_lease(lease: Lease) -> Item:
-    receipts = [{"S": json.dumps(receipt, separators=(",", ":"))} for receipt in lease.receipts]
+    receipts = [{"S": _receipt_text(receipt)} for receipt in lease.receipts]
     return {
         "o": number(lease.held),
         "c": number(lease.will),
@@ -159,6 +163,11 @@ def _from_lease(lease: Lease) -> Item:
         "e": number(lease.expires_at),
         "q": {"L": receipts},
     }
+
+
+@functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
+def _receipt_text(receipt: Receipt) -> str:
+    return json.dumps(receipt, separators=(",", ":"))
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:

@@ -27,7 +27,7 @@ class Result(NamedTuple):
 class Store:
     """Both tables."""
 
-    def __init__(self, client: Any, table_prefix: str) -> None:
+    def __init__(self, client: aws.Client, table_prefix: str) -> None:
         self._client = client
         self._quota = table_prefix + "quota"
         self._usage = table_prefix + "usage"
@@ -54,7 +54,7 @@ class Store:
         except aws.Refused as exc:
             item = exc.response.get("Item")
             return Result(False, items.to_book(item) if item else await self.read(account, period))
-        return Result(True, items.to_book(answer["Attributes"]))
+        return Result(True, items.to_book(answer["Attributes"], applied=write))
 
     async def read(self, account: Account, period: str) -> Book | None:
         """The book, read consistently; None if there is none yet."""

@@ -12,14 +12,17 @@ import aiohttp
 from aiohttp import web
 
 # What happens to a call:
-#   lose   it is applied, and the connection closed without an answer
-#   mute   it is applied and never answered
-#   late   the connection is closed, and the call applied when `release` is called
-#   hole   it is neither applied nor answered
-#   break  the connection is closed, and the call not applied
-#   pass   it is forwarded; the next call of the operation gets the next fault
+#   lose     it is applied, and the connection closed without an answer
+#   mute     it is applied and never answered
+#   late     the connection is closed, and the call applied when `release` is called
+#   hole     it is neither applied nor answered
+#   break    the connection is closed, and the call not applied
+#   pass     it is forwarded; the next call of the operation gets the next fault
+#   garbage  it is answered by 200 with a body that is not JSON
 # The others are answers of DynamoDB that refuse the call for a reason other than its conditions.
-Fault = Literal["lose", "mute", "late", "hole", "break", "pass", "throttle", "conflict", "internal", "expired"]
+Fault = Literal[
+    "lose", "mute", "late", "hole", "break", "pass", "throttle", "conflict", "internal", "expired", "garbage"
+]
 
 REFUSALS: dict[str, tuple[int, str]] = {
     "throttle": (400, "ThrottlingException"),
@@ -73,6 +76,8 @@ class Proxy:
             status, code = REFUSALS[fault]
             content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "not now"})
             return web.Response(status=status, text=content, content_type="application/x-amz-json-1.0")
+        if fault == "garbage":
+            return web.Response(text="<html>")
         if fault in ("lose", "mute"):
             await self._forward(sent, body)
         if fault == "late":

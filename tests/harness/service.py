@@ -76,7 +76,7 @@ class Service:
 
 async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
     """The receipts of one client in the table `usage`, oldest first; numbers as int."""
-    answer = await store._client.query(
+    answer = await store._client.aiobotocore.query(
         TableName=store._usage,
         KeyConditionExpression="account = :a",
         ExpressionAttributeValues={":a": {"S": f"{account.client_id}#{account.product_id}"}},
@@ -100,8 +100,8 @@ async def serve_tables() -> AsyncIterator[str]:
 async def make_tables_anew(endpoint: str) -> None:
     """Delete all tables of a DynamoDB that earlier tests used, and create ours."""
     async with Store.connected(make_settings(endpoint, NOBODY)) as store:
-        for name in (await store._client.list_tables())["TableNames"]:
-            await store._client.delete_table(TableName=name)
+        for name in (await store._client.aiobotocore.list_tables())["TableNames"]:
+            await store._client.aiobotocore.delete_table(TableName=name)
         await store.create_tables()
 
 

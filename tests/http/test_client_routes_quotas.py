@@ -55,7 +55,7 @@ async def test_ids_that_look_alike_have_books_of_their_own(service):
 
     assert {(info["client_id"], info["product_id"]): info["quota_used"] for info in infos} == expected
     assert len(set(expected.values())) == len(accounts)
-    items = await service.store._client.scan(TableName=service.store._usage)
+    items = await service.store._client.aiobotocore.scan(TableName=service.store._usage)
     assert len({item["account"]["S"] for item in items["Items"]}) == len(accounts)
 
 

@@ -1,17 +1,20 @@
 """The store against moto's DynamoDB, over HTTP."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.ledger import verbs
+from gptdock.ledger import aws, verbs
 from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Result, Store
 from tests.harness.proxy import Proxy
 from tests.harness.service import NOBODY, make_settings, read_receipts
+
+pytestmark = pytest.mark.usefixtures("each_way")
 
 ACCOUNT = Account("c1", "p1")
 FIRST = Write("a", None, Lease(5, 5, 1, 100), left_by=-5, needed=5, new_holds={1: 5})
@@ -105,7 +108,7 @@ async def test_whatever_is_no_clear_answer_is_ledger_unavailable(behind: Store, 
     with pytest.raises(LedgerUnavailable):
         await behind.send(ACCOUNT, "all", FIRST)
 
-    assert proxy.calls["UpdateItem"] == 1, "botocore repeated a write"
+    assert proxy.calls["UpdateItem"] == 1, "a write was repeated"
 
 
 async def test_receipts_may_be_put_again(store: Store):
@@ -131,11 +134,11 @@ async def test_receipts_that_were_left_unprocessed_are_not_put(aiohttp_raw_serve
     assert raised.value.fault == "UnprocessedItems"
 
 
-async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either(store: Store, monkeypatch):
+async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either():
     async def unreadable(**_parameters):
         raise KeyError("Attributes")
 
-    monkeypatch.setattr(store._client, "update_item", unreadable)
+    store = Store(aws.Client(SimpleNamespace(update_item=unreadable), None), "gptdock_")
 
     with pytest.raises(LedgerUnavailable) as raised:
         await store.send(ACCOUNT, "all", FIRST)

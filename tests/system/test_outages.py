@@ -20,6 +20,8 @@ from tests.harness.service import Service, make_settings, running, sse_data
 ACCOUNT = Account("c1", "p1")
 RECEIPT = Receipt("k", 0, 0, 0, "-", "-", "set_quota", "set_quota", "-")
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 every_fault = pytest.mark.parametrize("fault", [fault for fault in get_args(Fault) if fault != "pass"])
 both_ways = pytest.mark.parametrize("stream", [True, False])
 

@@ -1,0 +1,201 @@
+"""Both ways to DynamoDB: what they answer, what they take for a refusal, and how long they wait."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from gptdock.accounts import Account
+from gptdock.errors import LedgerUnavailable
+from gptdock.ledger import aws
+from gptdock.telemetry import metrics
+from tests.harness.hostile import PATIENCE_SECONDS, bound_socket, raw_upstream, read_request, url_of
+from tests.harness.service import NOBODY, make_settings
+
+ACCOUNT = Account("c1", "p1")
+TYPE = "com.amazonaws.dynamodb.v20120810#"
+ITEM = {"client_id": {"S": "c1"}}
+HARMLESS = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "m"}, {"Code": "TransactionConflict"}]
+DIRECT, THROUGH_AIOBOTOCORE = "direct", "through aiobotocore"
+
+both_ways = pytest.mark.usefixtures("each_way")
+
+
+def answer(content: Any, status: int = 400) -> bytes:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\nContent-Type: x\r\n\r\n".encode() + body
+
+
+def error(code: str, **more: Any) -> dict[str, Any]:
+    return {"__type": TYPE + code, "message": "why", **more}
+
+
+@asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[str]:
+    """A DynamoDB that answers one request with each of these and closes then; where it is."""
+    waiting = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while waiting:
+            await read_request(reader)
+            writer.write(waiting.pop(0))
+        writer.close()
+
+    async with raw_upstream(serve) as url:
+        yield url.removesuffix("/v1")
+
+
+async def update(url: str) -> Any:
+    """What an update of an item answers, at this endpoint."""
+    async with aws.connect(make_settings(url, NOBODY)) as client:
+        return await aws.call(client, "update_item", TableName="t", Key=ITEM)
+
+
+async def fault_of(url: str) -> str:
+    with pytest.raises(LedgerUnavailable) as raised:
+        await update(url)
+    return raised.value.fault
+
+
+def way(client: aws.Client) -> str:
+    return DIRECT if client.dynamo else THROUGH_AIOBOTOCORE
+
+
+@both_ways
+async def test_a_condition_that_did_not_hold_is_a_refusal_with_the_item():
+    async with answering(answer(error("ConditionalCheckFailedException", Item=ITEM))) as url:
+        with pytest.raises(aws.Refused) as raised:
+            await update(url)
+
+    assert raised.value.response["Item"] == ITEM
+
+
+@both_ways
+async def test_a_transaction_that_surely_did_nothing_is_a_refusal_with_its_reasons():
+    async with answering(answer(error("TransactionCanceledException", CancellationReasons=HARMLESS))) as url:
+        with pytest.raises(aws.Refused) as raised:
+            await update(url)
+
+    assert [reason["Code"] for reason in raised.value.response["CancellationReasons"]] == [
+        "None",
+        "ConditionalCheckFailed",
+        "TransactionConflict",
+    ]
+
+
+NO_ANSWERS = {
+    answer(error("ProvisionedThroughputExceededException")): "ProvisionedThroughputExceededException",
+    answer(error("InternalServerError"), 500): "InternalServerError",
+    answer(error("ConditionalCheckFailedException", Item=ITEM), 500): "ConditionalCheckFailedException",
+    answer(error("ResourceNotFoundException")): "ResourceNotFoundException",
+    answer({"__type": "ThrottlingException:http://x.example/", "Message": "m"}): "ThrottlingException",
+    answer(
+        error("TransactionCanceledException", CancellationReasons=[*HARMLESS, {"Code": "ThrottlingError"}])
+    ): "TransactionCanceledException",
+    answer(b"<html>", 503): "503",
+    answer(b"", 500): "500",
+    answer(b"no JSON", 400): "400",
+    answer({}, 404): "404",
+    answer(b"{}", 200)[:-1]: "ConnectionClosedError",
+    b"": "ConnectionClosedError",
+}
+
+
+@both_ways
+@pytest.mark.parametrize("data", NO_ANSWERS)
+async def test_no_clear_answer_is_named_in_the_same_way_whatever_way_it_took(data):
+    async with answering(data) as url:
+        assert await fault_of(url) == NO_ANSWERS[data]
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("data", "outcome"),
+    [
+        (answer({}, 200), "ok"),
+        (answer(error("ConditionalCheckFailedException")), "refused"),
+        (answer(b"", 500), "LedgerUnavailable"),
+    ],
+)
+async def test_a_call_is_timed_by_operation_and_outcome(data, outcome):
+    timed = metrics.DYNAMODB.labels("update_item", outcome)
+    before = timed._sum.get()
+
+    async with answering(data) as url:
+        with suppress(aws.Refused, LedgerUnavailable):
+            await update(url)
+
+    assert timed._sum.get() > before
+
+
+@both_ways
+async def test_nobody_there_is_named():
+    with bound_socket() as sock:
+        assert await fault_of(url_of(sock).removesuffix("/v1")) == "EndpointConnectionError"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'"x"', b"\xff", b'{"Attributes":', b"NaN"])
+async def test_an_answer_that_is_no_json_object_is_none(body):
+    """aiobotocore takes it for an answer without fields."""
+    async with answering(answer(body, 200)) as url:
+        assert await fault_of(url) == "BrokenAnswer"
+
+
+@pytest.mark.parametrize("reasons", [7, None, "None", [7], [None], {"Code": "None"}])
+async def test_reasons_that_cannot_be_read_are_no_refusal(reasons):
+    async with answering(answer(error("TransactionCanceledException", CancellationReasons=reasons))) as url:
+        assert await fault_of(url) == "BrokenAnswer"
+
+
+@both_ways
+@pytest.mark.parametrize("drip", [b"", b"x"])
+async def test_a_call_ends_by_its_deadline_whatever_the_server_does(monkeypatch, drip):
+    """A byte now and then is no reason to wait on."""
+    monkeypatch.setattr(aws, "CALL_SECONDS", 0.3)
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+        while not writer.is_closing():
+            writer.write(drip)
+            await asyncio.sleep(0.05)
+
+    async with raw_upstream(serve) as url, asyncio.timeout(PATIENCE_SECONDS):
+        assert await fault_of(url.removesuffix("/v1")) == "TimeoutError"
+
+
+@both_ways
+async def test_the_deadline_is_over_the_wait_for_a_connection_too(monkeypatch):
+    for room in ("gptdock.ledger.aws", "gptdock.ledger.http_client"):
+        monkeypatch.setattr(f"{room}.CONNECTIONS", 1)
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        assert not asked.is_set()
+        asked.set()
+
+    async with raw_upstream(serve) as url, aws.connect(make_settings(url.removesuffix("/v1"), NOBODY)) as client:
+        first = asyncio.create_task(aws.call(client, "get_item", TableName="t", Key=ITEM))
+        await asked.wait()
+        monkeypatch.setattr(aws, "CALL_SECONDS", 0.2)
+
+        with pytest.raises(LedgerUnavailable) as raised:
+            await aws.call(client, "get_item", TableName="t", Key=ITEM)
+
+        assert raised.value.fault == "TimeoutError"
+        assert not first.done()
+        first.cancel()
+        await asyncio.wait([first])
+
+
+async def test_the_clock_of_dynamodb_is_the_date_of_its_latest_answer():
+    dated = answer({}, 200).replace(b"Content-Type: x", b"Date: Thu, 26 Nov 2026 11:00:00 GMT")
+
+    async with answering(dated) as url, aws.connect(make_settings(url, NOBODY)) as client:
+        await aws.call(client, "get_item", TableName="t", Key=ITEM)
+
+        assert client.dynamo
+        assert client.dynamo.date == "Thu, 26 Nov 2026 11:00:00 GMT"
