@@ -15,6 +15,7 @@ from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.ledger import aws
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
+from gptdock.upstream import client
 from tests.harness.processes import Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
@@ -101,6 +102,13 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Has every store that is connected from now on call DynamoDB in one way, then in the other."""
     if request.param == "aiobotocore":
         monkeypatch.setattr(aws, "_special", lambda _endpoint: "a test")
+
+
+@pytest.fixture(params=["tapped", "plainly"])
+def each_flow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each service that is started from now on pass on events by a Tap, then as where aiohttp allows none."""
+    if request.param == "plainly":
+        monkeypatch.setattr(client, "can_tap", lambda: False)
 
 
 @pytest.fixture

@@ -1,35 +1,75 @@
-"""The one who asked: writes an answer to the connection, and drops it where that fails."""
+"""The caller's side of an answer: writes it to the connection, and drops that where writing fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
+from gptdock import aiohttp_private
 from gptdock.errors import CallerGone
 from gptdock.http.app_keys import SETTINGS
 from gptdock.http.connections import cut
 
 
 class Caller:
-    """The connection of the one who asked: every write has WRITE_TIMEOUT, and if it fails the connection is dropped."""
+    """Whoever asked. A caller that does not read for WRITE_TIMEOUT is dropped, and so is one to whom a write fails.
+
+    `write_now` never waits: what comes before the head is out, or more than the caller reads, waits for `catch_up`.
+    """
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._request, self._response = request, response
         self._timeout = request.app[SETTINGS].write_timeout
+        self._writer: AbstractStreamWriter | None = None
+        self._kept = b""
+        self._is_chunked = False
         self._ends = self.ended = False
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether `catch_up` must be awaited before more is written."""
+        return bool(self._kept) or bool(self._request.protocol.writing_paused)
+
+    def write_now(self, data: bytes) -> None:
+        """Send `data` without waiting. Raises CallerGone."""
+        if self._writer is None:
+            self._kept += data
+            return
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise CallerGone
+        aiohttp_private.write_now(transport, data, chunked=self._is_chunked)
+
+    async def catch_up(self) -> None:
+        """Wait until the head is out, if anything is to follow it, and the caller has read on. Raises CallerGone."""
+        if not self.is_behind:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._writer is None:
+                    await self._begin()
+                else:
+                    await self._writer.drain()
+        except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
+            self.cut()
+            raise CallerGone from exc
+
     async def write(self, data: bytes) -> None:
-        """Send `data`, after the head if this is the first. Raises CallerGone."""
-        async with self._writing():
-            await self._response.write(data)
+        """Send `data`, after the head if this is the first, and wait for a slow caller. Raises CallerGone."""
+        self.write_now(data)
+        await self.catch_up()
 
     async def end(self, data: bytes = b"") -> None:
         """Send `data` and the end of the body, after the head if this is the first. Raises CallerGone."""
         self._ends = True
-        async with self._writing():
-            await self._response.write_eof(data)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._response.prepare(self._request)  # does nothing but the first time
+                await self._response.write_eof(data)
+        except (aiohttp.ClientError, OSError) as exc:
+            self.cut()
+            raise CallerGone from exc
         self.ended = True
 
     def cut_unless_ended(self) -> None:
@@ -41,12 +81,8 @@ class Caller:
         """Drop the connection."""
         cut(self._request.transport)
 
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._response.prepare(self._request)  # does nothing but the first time
-                yield
-        except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
-            self.cut()
-            raise CallerGone from exc
+    async def _begin(self) -> None:
+        self._writer = await self._response.prepare(self._request)
+        self._is_chunked = "Transfer-Encoding" in self._response.headers
+        kept, self._kept = self._kept, b""
+        await self._response.write(kept)

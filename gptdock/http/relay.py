@@ -1,10 +1,10 @@
-"""One completion, from hold to settlement: the upstream's answer to the caller, as it comes.
+"""One completion, from hold to settlement: passes the upstream's answer to the caller as it arrives.
 
-Two sentences hold it together. The client is charged what the upstream reports or, when cut, for the text of the whole
-events received. A hold ends exactly once: settled, or swept after its lease expired.
+Two rules hold it together. The client is charged what the upstream reports or, when cut, for the text of the whole
+events that arrived. A hold ends exactly once: settled, or swept after its lease expired.
 
-After the first byte the status is spent: an error becomes an event, and the body ends without `[DONE]`, which is sent
-if and only if the upstream sent it.
+After the first byte the status cannot change: an error becomes an event, and the body ends without `[DONE]`. That is
+sent if and only if the upstream sent it.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
-from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamLost, UpstreamRefused
+from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamRefused
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.ledger import charges
@@ -45,17 +46,17 @@ STREAM_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a handler asks for; `body` makes the upstream's request for an answer of at most so many tokens."""
+    """What a route asks for. `body` returns the upstream's request for an answer of at most so many tokens."""
 
     claim: Claim
     body: Callable[[int], bytes]
     stream: bool
     show_usage: bool = False
-    callers_words: bool = False  # so what the upstream does not accept is the caller's to set right
+    callers_words: bool = False  # the caller wrote the request, so a field that the upstream refuses is its own
 
 
 async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:
-    """Answer the request with the completion, whole or as a stream, and see that it is paid for.
+    """Answer the request with the completion, whole or as a stream, and charge the client for it.
 
     Raises any APIError, as long as no byte of an answer was sent.
     """
@@ -73,7 +74,7 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
 
 
 class Bill:
-    """What a completion has cost by now; the hold is settled by it, on every way out."""
+    """What a completion has cost so far. On every way out of its block, the hold is settled by it."""
 
     def __init__(self, hold: Hold, tokens: Tokens, meter: Meter) -> None:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
@@ -89,7 +90,7 @@ class Bill:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         outcome = self.outcome or _outcome(exc, self.meter.done)
-        metrics.DURATION.labels(self.hold.claim.model, outcome).observe(time.monotonic() - self._began)
+        metrics.of(metrics.DURATION, self.hold.claim.model, outcome).observe(time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
@@ -102,25 +103,34 @@ class Bill:
         if isinstance(exc, APIError):
             exc.should_retry = False
 
-    def read(self, events: list[Event]) -> bytes:
-        """Note what these events tell, and return those that the caller is to see."""
-        began = self.meter.has_text
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer ended, by [DONE] or an error event."""
+        return self.meter.done or self.meter.error is not None
+
+    def show(self, events: list[Event]) -> bytes:
+        """Read these events, and return the bytes of those that the caller gets; they must be sent at once."""
+        had_text = self.meter.has_text
         shown = b"".join([event.raw for event in events if self.meter.read(event)])
-        if self.meter.has_text and not began:
+        if self.meter.has_text and not had_text:
             self._text_begins()
+        if self.meter.error and not self.meter.begun:
+            self.exchange.refused()
+            return b""
+        if shown:
+            self._shows()
         return shown
 
     def read_answer(self, answer: Answer) -> None:
-        """Note what a whole answer tells."""
+        """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
         self._text_begins()
 
-    def shows(self) -> None:
-        """What was read is about to go out to the caller."""
+    def _shows(self) -> None:
         self.done_shown = self.meter.done
         if not self._shown:
             self._shown = True
-            metrics.FIRST_TOKEN.labels(self.hold.claim.model).observe(request_line.current().first_event())
+            metrics.of(metrics.FIRST_TOKEN, self.hold.claim.model).observe(request_line.current().first_event())
 
     def _text_begins(self) -> None:
         if charges.may_think(self.hold.claim.model):
@@ -135,7 +145,7 @@ class Bill:
         return charges.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
 
     def _count_used(self) -> int:
-        """Tokens used by now, counting only the text that is new; much of it at once by its bytes."""
+        """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""
         if not self.meter.has_text:
             return self.hold.claim.prompt_tokens + charges.unseen_tokens(self.exchange.seconds)
         text = self.meter.text()
@@ -175,7 +185,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
             bill.outcome = "complete" if caller.ended else exc.code
             if not bill.done_shown:
                 await caller.end(_error_event(exc, request[REQUEST_ID]))
-            elif not caller.ended:  # [DONE], or the end behind it, is on its way: nothing may follow
+            elif not caller.ended:  # [DONE] is already being sent: nothing may follow it
                 caller.cut()
     except CallerGone as exc:
         bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)
@@ -187,25 +197,23 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
 async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
     """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
     try:
-        await _pass_on(stream, bill, caller)
-    finally:
-        if not bill.meter.done:  # cut: what came before that was generated, and is charged
-            bill.read(stream.received())
-
-
-async def _pass_on(stream: Stream, bill: Bill, caller: Caller) -> None:
-    while events := await stream.read():
-        shown = bill.read(events)
-        if bill.meter.error and not bill.meter.begun:
-            bill.exchange.refused()
-        elif shown:
-            bill.shows()
-            await caller.write(shown)
+        caller.write_now(bill.show(stream.first))
+        await caller.catch_up()
+        while not bill.is_over:
+            await stream.flow(partial(_pass_on, bill, caller))
+            await caller.catch_up()
         if bill.meter.error:
             raise to_error(0, bill.meter.error.get("code"))
-        if bill.meter.done:
-            return
-    raise UpstreamLost
+    finally:
+        if not bill.meter.done:  # cut: what arrived before that was generated, and is charged
+            bill.show(stream.received())
+
+
+def _pass_on(bill: Bill, caller: Caller, events: list[Event]) -> bool:
+    """Send these events at once; False if the answer is over, or the caller must catch up first."""
+    if shown := bill.show(events):
+        caller.write_now(shown)
+    return not (bill.is_over or caller.is_behind)
 
 
 def _error_event(error: APIError, request_id: str) -> bytes:

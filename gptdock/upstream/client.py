@@ -1,21 +1,22 @@
-"""Calls OpenAI's chat completions: deadlines, retries, and its faults made our errors.
+"""Calls OpenAI's chat completions: deadlines, retries, and translation of its faults into our errors.
 
-What came of a request is noted in its `Exchange`, on every way out. A refusal generates nothing; a connection that
-breaks after the request was sent may have.
+What a request may have generated is noted in its `Exchange`, however it ends: nothing if it was refused, and something
+if the connection broke after it was sent.
 """
 
 import asyncio
 import errno
 import json
 import logging
+import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
 
-from gptdock.aiohttp_private import BodyWatch, unread
+from gptdock.aiohttp_private import BodyWatch, Take, Tap, can_tap, unread
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
@@ -27,8 +28,11 @@ from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 log = logging.getLogger(__name__)
 
 MOST_ANSWER_BYTES = 16 * 2**20
-MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose head is not understood can only be charged by count
-REST_SECONDS = 0.1  # for what follows [DONE], so that the connection can be used again
+MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose headers cannot be read can only be charged by count
+REST_SECONDS = 0.1  # for the end of the body after [DONE]
+
+
+HandOn = Callable[[aiohttp.StreamReader, Take, float], Awaitable[None]]
 
 
 class Answer(NamedTuple):
@@ -39,42 +43,48 @@ class Answer(NamedTuple):
 
 
 class Stream:
-    """The events of one answer."""
+    """The events of one answer. `first` are those that arrived before the stream was handed out."""
 
-    def __init__(self, response: aiohttp.ClientResponse, event_timeout: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, event_timeout: float, *, tapped: bool) -> None:
+        self.first: list[Event] = []
         self._content = response.content
         self._splitter = EventSplitter()
         self._event_timeout = event_timeout
-        self._first: list[Event] = []
-
-    async def read(self) -> list[Event]:
-        """The whole events that came next, none at the end of the body. Raises UpstreamLost, UpstreamTimeout."""
-        if self._first:
-            events, self._first = self._first, []
-            return events
-        try:
-            async with asyncio.timeout(self._event_timeout):
-                return await self._next()
-        except TimeoutError as exc:
-            raise UpstreamTimeout from exc
+        self._run = Tap.hand_on if tapped else hand_on_plainly
 
     async def begin(self, exchange: Exchange) -> None:
-        """Wait for the first event. Raises UpstreamError if what comes is no stream."""
-        self._first = await self._next()
-        data = next((event.data for event in self._first if event.data), None)
+        """Wait for the first event. Raises UpstreamError if what comes is not a stream."""
+
+        def take(events: list[Event]) -> bool:
+            self.first += events
+            return not any(event.data for event in events)
+
+        await self._flow(take, hand_on_plainly, math.inf)
+        data = next((event.data for event in self.first if event.data), None)
         if not meter.is_chunk(data):
             exchange.refused()
             raise UpstreamError
 
+    async def flow(self, take: Callable[[list[Event]], bool]) -> None:
+        """Have `take` called with the events that come, at once, until it returns False.
+
+        Raises UpstreamLost if the body ends or breaks first, UpstreamTimeout if no event comes for EVENT_TIMEOUT, and
+        whatever `take` raises.
+        """
+        if not await self._flow(take, self._run, self._event_timeout):
+            raise UpstreamLost from self._content.exception()
+
     def received(self) -> list[Event]:
-        """The whole events that are here already, unread: those that came before an answer was cut."""
+        """The whole events that arrived and were not taken, such as those before a cut."""
         try:
-            return self._first + self._splitter.feed(unread(self._content))
+            return self._splitter.feed(unread(self._content))
         except EventTooLarge:
-            return self._first
+            return []
 
     async def rest(self) -> None:
-        """Read what follows the last event, shortly: usually the end of the body."""
+        """Wait up to REST_SECONDS for the end of the body, so that the connection can be used again."""
+        if self._content.is_eof():
+            return
         try:
             async with asyncio.timeout(REST_SECONDS):
                 while await self._content.readany():
@@ -82,31 +92,59 @@ class Stream:
         except (aiohttp.ClientError, OSError):  # the answer was whole; only the connection is lost
             return
 
-    async def _next(self) -> list[Event]:
+    async def _flow(self, take: Callable[[list[Event]], bool], hand_on: HandOn, seconds: float) -> bool:
+        """Whether `take` stopped the flow; otherwise the body ended or broke."""
+        stopped = False
+
+        def take_bytes(data: bytes) -> bool | None:
+            nonlocal stopped
+            events = self._splitter.feed(data)
+            if events and not take(events):
+                stopped = True
+                return None
+            return any(event.data for event in events)  # comments are not a sign of life
+
         try:
-            while data := await self._content.readany():
-                events = self._splitter.feed(data)
-                if any(event.data for event in events):  # comments do not count as a sign of life
-                    return events
-        except (aiohttp.ClientError, OSError, EventTooLarge) as exc:
-            if events := self.received():
-                return events  # the break is told by the next read
+            await hand_on(self._content, take_bytes, seconds)
+        except EventTooLarge as exc:
             raise UpstreamLost from exc
-        return []
+        except TimeoutError as exc:
+            raise UpstreamTimeout from exc
+        return stopped
+
+
+async def hand_on_plainly(content: aiohttp.StreamReader, take: Take, seconds: float) -> None:
+    """As Tap.hand_on, but by a task that waits: for the first event, and with an aiohttp that a Tap does not fit."""
+    loop = asyncio.get_running_loop()
+    alive: bool | None = True
+    while alive is not None and not content.at_eof():
+        if alive:
+            until = loop.time() + seconds if seconds < math.inf else None
+        try:
+            async with asyncio.timeout_at(until):
+                data = await content.readany()
+        except (aiohttp.ClientError, ConnectionError):
+            if data := unread(content):  # what arrived before the break
+                take(data)
+            return
+        alive = take(data) if data else alive
 
 
 class Upstream:
-    """OpenAI, or what stands in for it at OPENAI_BASE_URL."""
+    """OpenAI, or the server at OPENAI_BASE_URL that replaces it."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session, self._settings = session, settings
         self._url = f"{settings.openai_base_url}/chat/completions"
         self._budget = retry.Budget()
         self._bodies = BodyWatch()
+        self._tapped = can_tap()
+        if not self._tapped:
+            log.warning("this aiohttp cannot be tapped: streams take the slower way")
 
     @asynccontextmanager
     async def open_stream(self, body: bytes, exchange: Exchange) -> AsyncIterator[Stream]:
-        """The stream that answers `body`, once its first event came; its connection is closed at the end.
+        """The stream that answers `body`, once its first event arrived. Its connection is closed at the end.
 
         Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout.
         """
@@ -115,7 +153,7 @@ class Upstream:
             try:
                 async with asyncio.timeout(self._settings.first_event_timeout):
                     response = await self._post(body, exchange, "text/event-stream")
-                    stream = Stream(response, self._settings.event_timeout)
+                    stream = Stream(response, self._settings.event_timeout, tapped=self._tapped)
                     await stream.begin(exchange)
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
@@ -129,7 +167,7 @@ class Upstream:
         response = await self._post(body, exchange, "application/json")
         try:
             raw = await refusals.read(response, MOST_ANSWER_BYTES)
-            content = json.loads(raw or b"null")  # nothing at all was generated, if nothing came
+            content = json.loads(raw or b"null")  # an empty body: nothing was generated
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as exc:
             raise UpstreamLost from exc
         finally:
@@ -140,11 +178,11 @@ class Upstream:
         return Answer(raw, content)
 
     async def _post(self, body: bytes, exchange: Exchange, content_type: str) -> aiohttp.ClientResponse:
-        self._budget.first_try()
+        self._budget.first_attempt()
         retries = 0
         while True:
             with metrics.Timed(metrics.UPSTREAM) as timer:
-                outcome = await self._try(body, exchange)
+                outcome = await self._attempt(body, exchange)
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
             if isinstance(outcome, aiohttp.ClientResponse):
                 return _expect(outcome, content_type, exchange)
@@ -154,7 +192,7 @@ class Upstream:
             await asyncio.sleep(seconds)
             retries += 1
 
-    async def _try(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
+    async def _attempt(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
         try:
             response = await self._session.post(self._url, data=Body(body, exchange), allow_redirects=False)
         except aiohttp.ClientConnectorError as exc:
@@ -163,7 +201,7 @@ class Upstream:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
             exchange.lost()
             return refusals.failed(exc, UpstreamLost(), again=True)
-        except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that is no HTTP
+        except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that is not HTTP
             exchange.lost()
             return refusals.failed(exc, UpstreamError(), again=False)
         if response.status == 200:

@@ -1,4 +1,4 @@
-"""What one request may have made the upstream generate: whether, and for how long without our seeing it."""
+"""What one request may have made the upstream generate: whether anything, and for how many unseen seconds."""
 
 import time
 
@@ -7,7 +7,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 
 class Exchange:
-    """What one request may have made the upstream generate, over all its tries."""
+    """What one request may have made the upstream generate, over all its attempts."""
 
     def __init__(self) -> None:
         self._lost = False
@@ -16,29 +16,29 @@ class Exchange:
 
     @property
     def may_have_generated(self) -> bool:
-        """Whether a try is under way, or was lost."""
+        """Whether an attempt is under way, or was lost."""
         return self._lost or self._since is not None
 
     @property
     def seconds(self) -> float:
-        """How long the upstream may have generated without our seeing it."""
+        """Seconds during which the upstream may have generated tokens that did not arrive."""
         return self._seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     def begin(self) -> None:
-        """A try is being sent."""
+        """An attempt is being sent."""
         self._since = time.monotonic()
 
     def refused(self) -> None:
-        """The try was not sent, or answered by a refusal: nothing was generated."""
+        """The attempt was not sent, or was refused: nothing was generated."""
         self._since = None
 
     def lost(self) -> None:
-        """The try broke off unanswered, after it was sent or before."""
+        """The attempt broke off without an answer, before or after it was sent."""
         self._seconds, self._lost, self._since = self.seconds, self.may_have_generated, None
 
 
 class Body(aiohttp.BytesPayload):
-    """The body of a try. Before aiohttp has a connection to write it to, nothing can be generated."""
+    """The body of an attempt. Until aiohttp has a connection and writes it, nothing can be generated."""
 
     def __init__(self, value: bytes, exchange: Exchange) -> None:
         super().__init__(value, content_type="application/json")

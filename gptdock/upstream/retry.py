@@ -20,7 +20,7 @@ class Budget:
     def __init__(self, tokens: float = 50.0) -> None:
         self._most = self._tokens = tokens
 
-    def first_try(self) -> None:
+    def first_attempt(self) -> None:
         """Note that a new request is about to be sent."""
         self._tokens = min(self._most, self._tokens + 0.1)
 

@@ -14,6 +14,8 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import Service, sse_data
 
+pytestmark = pytest.mark.usefixtures("each_flow")
+
 
 async def test_the_recorded_stream_comes_out_as_it_went_in(serve):
     async with serve(openai_model="gpt-3.5-turbo") as service:

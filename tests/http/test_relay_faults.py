@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -17,6 +18,8 @@ from tests.harness.hostile import (
     read_request,
 )
 from tests.harness.service import Service, sse_data
+
+pytestmark = pytest.mark.usefixtures("each_flow")
 
 CUTS: list[Cut] = ["close", "rst", "mid_chunk", "after_finish", "clean_no_done", "close_delimited"]
 
@@ -42,16 +45,16 @@ async def test_a_cut_stream_ends_with_an_error_and_without_done(service: Service
 async def test_events_before_a_cut_are_shown_and_charged_however_late_they_are_read(service: Service, cut: Cut):
     """GPTDock is busy while fifty tokens come and the connection breaks: aiohttp tells of the break first."""
     service.openai.script = Script(tokens=60, hold_at=1, cut=cut, cut_at=52)
-    reading = Stream.read
+    flow = Stream.flow
 
-    async def late(stream: Stream) -> list[Event]:
+    async def late(stream: Stream, take: Callable[[list[Event]], bool]) -> None:
         async with asyncio.timeout(5):
-            while not stream._first and stream._content.exception() is None:  # noqa: ASYNC110
+            while stream._content.exception() is None:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0)
-        return await reading(stream)
+        await flow(stream, take)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stream, "read", late)
+        patch.setattr(Stream, "flow", late)
         async with service.ask(stream=True) as response:
             service.openai.release()
             events = sse_data(await response.read())

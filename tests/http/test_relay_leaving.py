@@ -8,7 +8,6 @@ from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND
 from gptdock.upstream.client import Stream
-from gptdock.upstream.sse import Event
 from tests.harness.answers import read_answer
 from tests.harness.hostile import (
     AUTHORIZED,
@@ -19,6 +18,8 @@ from tests.harness.hostile import (
     request,
 )
 from tests.harness.service import Service
+
+pytestmark = pytest.mark.usefixtures("each_flow")
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -103,19 +104,16 @@ async def test_tokens_thought_before_the_first_words_are_in_the_will(serve):
 async def test_text_that_was_received_and_not_yet_passed_on_is_charged(service: Service):
     """The caller leaves while GPTDock is busy and much has arrived: it was generated, so it is charged."""
     service.openai.script = Script(tokens=50, hold_at=1)
-    reading, all_is_here = Stream.read, asyncio.Event()
+    all_is_here = asyncio.Event()
 
-    async def busy(stream: Stream) -> list[Event]:
-        if stream._first:
-            return await reading(stream)
+    async def busy(stream: Stream, take: object) -> None:
         while b"[DONE]" not in b"".join(stream._content._buffer):  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         all_is_here.set()
         await asyncio.Event().wait()
-        return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stream, "read", busy)
+        patch.setattr(Stream, "flow", busy)
         async with service.ask(stream=True) as response:
             service.openai.release()
             async with asyncio.timeout(5):

@@ -24,6 +24,8 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import sse_data
 
+pytestmark = pytest.mark.usefixtures("each_flow")
+
 
 async def test_a_caller_who_does_not_read_is_cut(serve):
     async with serve(write_timeout=0.3) as service:
@@ -51,14 +53,20 @@ async def test_an_answer_whose_end_could_not_be_written_in_time_is_not_complete(
 
 
 async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: pytest.MonkeyPatch):
-    write = Caller.write
+    write_now, catch_up, done = Caller.write_now, Caller.catch_up, asyncio.Event()
 
-    async def stuck(caller: Caller, data: bytes) -> None:
-        await write(caller, data)
+    def write(caller: Caller, data: bytes) -> None:
+        write_now(caller, data)
         if b"[DONE]" in data:
+            done.set()
+
+    async def stuck(caller: Caller) -> None:
+        await catch_up(caller)
+        if done.is_set():
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(Caller, "write", stuck)
+    monkeypatch.setattr(Caller, "write_now", write)
+    monkeypatch.setattr(Caller, "catch_up", stuck)
     async with serve(request_timeout=0.3) as service, service.ask(stream=True) as response:
         body = bytearray()
         with suppress(aiohttp.ClientError):

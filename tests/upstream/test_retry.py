@@ -128,7 +128,7 @@ def test_the_budget_does_not_grow_beyond_its_size():
     budget = Budget(2)
 
     for _ in range(1000):
-        budget.first_try()
+        budget.first_attempt()
 
     assert [budget.take() for _ in range(3)] == [True, True, False]
 
@@ -138,7 +138,7 @@ def test_a_lasting_failure_adds_a_tenth_of_the_load_and_fifty(requests):
     budget, retries = Budget(), 0
 
     for _ in range(requests):
-        budget.first_try()
+        budget.first_attempt()
         retries += budget.take()
         retries += budget.take()
 

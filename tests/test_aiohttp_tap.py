@@ -1,0 +1,160 @@
+"""A Tap on real bodies of the installed aiohttp: it is woken by everything that wakes a reader, once, and lets go."""
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+
+from gptdock.aiohttp_private import Tap, can_tap
+
+PATIENCE_SECONDS = 5
+
+
+def body() -> aiohttp.StreamReader:
+    return aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+
+
+async def tapped(content: aiohttp.StreamReader, taken: list[bytes], stop_at: bytes = b"stop") -> "asyncio.Task[None]":
+    """A task that hands on what comes, and waits for more."""
+
+    def take(data: bytes) -> bool | None:
+        taken.append(data)
+        return None if data == stop_at else True
+
+    task = asyncio.create_task(Tap.hand_on(content, take, 60))
+    await asyncio.sleep(0)
+    assert isinstance(content._waiter, Tap)
+    return task
+
+
+async def test_a_tap_fits_the_installed_aiohttp():
+    assert can_tap()
+
+
+async def test_a_tap_is_refused_by_an_aiohttp_that_wakes_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aiohttp.StreamReader, "feed_data", lambda content, data: None)
+
+    assert not can_tap()
+
+
+async def test_a_tap_is_refused_by_an_aiohttp_without_the_buffer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(aiohttp.StreamReader, "_read_nowait")
+
+    assert not can_tap()
+
+
+@pytest.mark.parametrize(
+    "wake",
+    [
+        lambda content: content.feed_data(b"data"),
+        lambda content: content.feed_eof(),
+        lambda content: content.set_exception(aiohttp.ClientPayloadError()),
+    ],
+    ids=["data", "end", "break"],
+)
+async def test_a_tap_is_told_once_and_then_waits_no_more(wake: Callable[[aiohttp.StreamReader], None]):
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken)
+    tap = content._waiter
+    assert tap is not None
+
+    wake(content)
+
+    assert tap.done()
+    assert content._waiter is None
+    task.cancel()
+
+
+async def test_chunks_that_arrive_together_are_handed_on_together():
+    """As the parser feeds them: it is not disturbed in between."""
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken, stop_at=b"onetwo")
+
+    for chunk in (b"one", b"two"):
+        content.begin_http_chunk_receiving()
+        content.feed_data(chunk)
+        content.end_http_chunk_receiving()
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    assert taken == [b"onetwo"]
+
+
+@pytest.mark.parametrize("end", ["eof", "break"])
+async def test_what_came_before_the_end_is_handed_on(end: str):
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken)
+
+    content.feed_data(b"last words")
+    if end == "eof":
+        content.feed_eof()
+    else:
+        content.set_exception(aiohttp.ClientPayloadError())
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    assert taken == [b"last words"]
+
+
+async def test_a_tap_that_is_stopped_leaves_the_body_to_its_next_reader():
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken)
+
+    content.feed_data(b"stop")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    content.feed_data(b"rest")
+
+    assert await content.readany() == b"rest"
+
+
+async def test_a_tap_that_is_cancelled_leaves_the_body_to_its_next_reader():
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken)
+
+    task.cancel()
+    await asyncio.wait([task])
+    content.feed_data(b"rest")
+
+    assert (await content.readany(), taken) == (b"rest", [])
+
+
+async def test_what_take_raises_is_raised_where_the_flow_is_awaited():
+    content = body()
+
+    def fail(data: bytes) -> bool:
+        raise ZeroDivisionError
+
+    content.feed_data(b"data")
+
+    with pytest.raises(ZeroDivisionError):
+        await Tap.hand_on(content, fail, 60)
+
+
+async def test_silence_ends_a_flow_and_signs_of_life_put_that_off():
+    """Time is the loop's own, moved by hand: what is due is looked at, however busy the machine is."""
+    content, taken = body(), list[bytes]()
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return data == b"life"
+
+    task = asyncio.create_task(Tap.hand_on(content, take, 60))
+    await asyncio.sleep(0)
+    tap = content._waiter
+    assert isinstance(tap, Tap)
+
+    content.feed_data(b"life")
+    await asyncio.sleep(0)
+    tap._look()
+    assert not task.done()
+    content.feed_data(b"comment")
+    await asyncio.sleep(0)
+    tap._alive_until = 0
+    tap._look()
+
+    with pytest.raises(TimeoutError):
+        await task
+    assert taken == [b"life", b"comment"]
