@@ -1,7 +1,8 @@
 """The routes of `/v1` for backends: a question, the quota of a client, health and the contract."""
 
+import time
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Prompt
+from gptdock.prompt.tokens import Tokens
 from gptdock.telemetry import request_line
 
 
@@ -39,7 +41,7 @@ async def client_info(request: web.Request) -> web.Response:
 async def ask_question(request: web.Request) -> web.StreamResponse:
     """Answer one question, whole or as a stream."""
     body = await read_body(request)
-    async with request.app[GATE].passed():
+    with request.app[GATE].passed():
         asked = await request.app[TOKENS].run(len(body), ChatRequest.from_json, body)
         model = request.app[SETTINGS].openai_model
         request_line.current().note(**asked.account.named(), user=asked.user_id, model=model)
@@ -49,12 +51,25 @@ async def ask_question(request: web.Request) -> web.StreamResponse:
 
 async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prompt:
     settings, tokens = app[SETTINGS], app[TOKENS]
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    system = ask.fill_system_prompt(settings.system_prompt, model=settings.openai_model, now=now)
-    counting = partial(
-        ask.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=tokens.count
-    )
+    system = _system_prompt(settings.system_prompt, settings.openai_model, int(time.time()) // 60)
+    count = partial(_count, tokens, system)
+    counting = partial(ask.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=count)
     return await tokens.run(size + len(system), counting)
+
+
+@lru_cache(maxsize=2)
+def _system_prompt(template: str, model: str, minute: int) -> str:
+    now = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return ask.fill_system_prompt(template, model=model, now=now)
+
+
+def _count(tokens: Tokens, system: str, text: str) -> int:
+    return _count_system(tokens, system) if text is system else tokens.count(text)
+
+
+@lru_cache(maxsize=2)
+def _count_system(tokens: Tokens, system: str) -> int:
+    return tokens.count(system)
 
 
 def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Completion:

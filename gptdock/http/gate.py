@@ -1,8 +1,7 @@
 """How many completions may be open at once, and until when."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
@@ -13,47 +12,106 @@ class Gate:
     """The open completions of this process; `cut` ends them all."""
 
     def __init__(self, most: int, request_timeout: float) -> None:
+        self.is_cut = False
         self._most, self._request_timeout = most, request_timeout
         self._open: set[asyncio.Task[Any]] = set()
-        self._scopes: set[asyncio.Timeout] = set()
-        self._is_cut = False
+        self._due: dict[asyncio.Timeout, float] = {}  # all have the same time, so the first is due first
+        self._timer: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """A completion is open. Raises Overloaded at MAX_STREAMS."""
-        if len(self._open) >= self._most:
-            raise Overloaded
+    def passed(self) -> "Passage":
+        """A completion is open within. Entering raises Overloaded at MAX_STREAMS."""
+        return Passage(self)
+
+    def deadline(self) -> "Deadline":
+        """Ends what is within: with UpstreamTimeout after REQUEST_TIMEOUT, with Draining once `cut` is called."""
+        return Deadline(self)
+
+    def enter(self) -> asyncio.Task[Any]:
+        """Count the current task as an open completion. Raises Overloaded."""
         task = asyncio.current_task()
         assert task is not None
+        if len(self._open) >= self._most:
+            raise Overloaded
         self._open.add(task)
-        try:
-            with metrics.STREAMS_OPEN.track_inprogress():
-                yield
-        finally:
-            self._open.discard(task)
+        metrics.STREAMS_OPEN.inc()
+        return task
 
-    @asynccontextmanager
-    async def deadline(self) -> AsyncIterator[None]:
-        """Ends what is within: with UpstreamTimeout after REQUEST_TIMEOUT, with Draining once `cut` is called."""
-        try:
-            async with asyncio.timeout(0 if self._is_cut else self._request_timeout) as scope:
-                self._scopes.add(scope)
-                try:
-                    yield
-                finally:
-                    self._scopes.discard(scope)
-        except TimeoutError as exc:
-            raise Draining if self._is_cut else UpstreamTimeout from exc
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """The completion of this task is over."""
+        self._open.discard(task)
+        metrics.STREAMS_OPEN.dec()
+
+    def begin(self, scope: asyncio.Timeout) -> None:
+        """Let this scope expire after REQUEST_TIMEOUT, unless it ends first."""
+        loop = asyncio.get_running_loop()
+        self._due[scope] = loop.time() + self._request_timeout
+        if self._timer is None:
+            self._timer = loop.call_at(self._due[scope], self._look)
+
+    def end(self, scope: asyncio.Timeout) -> None:
+        """This scope is over."""
+        self._due.pop(scope, None)
 
     def cut(self) -> None:
         """End all completions that are open."""
-        self._is_cut = True
-        now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(now)
+        self.is_cut = True
+        for scope in self._due:
+            _expire(scope)
 
     def cancel(self) -> None:
         """Cancel what did not even end when it was cut: callers that do not read."""
         for task in self._open:
             task.cancel()
+
+    def _look(self) -> None:
+        """One timer for all deadlines: to arm and cancel one for each request would cost 4 us of it."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for scope, due_at in self._due.items():
+            if due_at > loop.time():
+                self._timer = loop.call_at(due_at, self._look)
+                return
+            _expire(scope)
+
+
+class Passage:
+    """See Gate.passed."""
+
+    __slots__ = ("_gate", "_task")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._task = self._gate.enter()
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._gate.leave(self._task)
+
+
+class Deadline:
+    """See Gate.deadline."""
+
+    __slots__ = ("_gate", "_scope")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def __aenter__(self) -> None:
+        self._scope = asyncio.timeout(0 if self._gate.is_cut else None)
+        await self._scope.__aenter__()
+        self._gate.begin(self._scope)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._gate.end(self._scope)
+        try:
+            await self._scope.__aexit__(kind, exc, tb)
+        except TimeoutError as late:
+            raise Draining if self._gate.is_cut else UpstreamTimeout from late
+
+
+def _expire(scope: asyncio.Timeout) -> None:
+    if not scope.expired():
+        scope.reschedule(asyncio.get_running_loop().time())

@@ -22,7 +22,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
     request_line.current().note(**account.named())
     body = await read_body(request)
-    async with request.app[GATE].passed():
+    with request.app[GATE].passed():
         asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app))
         claim = await _claim(request, account, asked, len(body))
         completion = Completion(claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)

@@ -81,8 +81,8 @@ class BookLoop:
         """The number of requests that ended and are not yet charged in the book."""
         return sum(request.phase is Phase.ENDED for request in self._state.requests.values())
 
-    async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int]) -> Admission:
-        """Wait until the hold is in the book. Raises QuotaExceeded if it does not fit.
+    async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int], patience: float) -> Admission:
+        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable after `patience` seconds.
 
         `count_used` returns how many tokens were surely used by then. If cancelled, the request gives its hold up.
         """
@@ -91,12 +91,14 @@ class BookLoop:
         self._count_used[request_id] = count_used
         self._state = lease_state.ask(self._state, request_id, demand, count_used())
         self._wake()
+        timer = admission.get_loop().call_later(patience, _lose_patience, admission)
         try:
             return await admission
         except BaseException:
             self.end(request_id, None)
             raise
         finally:
+            timer.cancel()
             del self._waiting[request_id]
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
@@ -212,3 +214,8 @@ class BookLoop:
     def _was_put(self, key: str) -> None:
         self._put.add(key)
         self._woken.set()
+
+
+def _lose_patience(admission: "asyncio.Future[Admission]") -> None:
+    if not admission.done():
+        admission.set_exception(LedgerUnavailable())

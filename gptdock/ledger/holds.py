@@ -14,12 +14,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from gptdock.accounts import Account
-from gptdock.errors import ClientNotFound, LedgerUnavailable
+from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
 from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
-from gptdock.ledger.book_loop import Admission, BookLoop, Rules
+from gptdock.ledger.book_loop import BookLoop, Rules
 from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
@@ -52,17 +54,30 @@ class Hold:
     tokens were surely used by now: the will of the process is made of it.
     """
 
-    def __init__(
-        self, claim: Claim, key: str, process: str, owe: Callable[[Coroutine[None, None, None]], None]
-    ) -> None:
+    def __init__(self, ledger: "Ledger", hold_id: int, book_loop: BookLoop, claim: Claim) -> None:
         self.claim = claim
         self.tokens, self.max, self.left = 0, 0, 0
         self.count_used: Callable[[], int] | None = None
+        self._ledger, self._id, self._book_loop = ledger, hold_id, book_loop
+        self._key = ledger.key(claim, hold_id)
         self._ended = False
-        self._key, self._process, self._owe = key, process, owe
         self._since: float | None = None
         self._log = request_line.current()
-        self._end: Callable[[Receipt | None], None] = lambda receipt: None
+
+    async def __aenter__(self) -> Self:
+        claim = self.claim
+        demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
+        admission = await self._book_loop.admit(self._id, demand, self.used_tokens, self._ledger.patience)
+        self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
+        self._since = time.monotonic()
+        metrics.HOLDS_OPEN.inc()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        metrics.HOLDS_OPEN.dec()
+        self.release()
 
     @property
     def completion_tokens(self) -> int:
@@ -87,12 +102,12 @@ class Hold:
         self._ended = True
         self._log.note(outcome=outcome)
         self._log.expect()
-        self._owe(self._count(counting, outcome))
+        self._ledger.owe(self._count(counting, outcome))
 
     def release(self, outcome: Outcome = "released") -> None:
         if not self._ended:
             self._ended = True
-            self._end(None)
+            self._book_loop.end(self._id, None)
             self._log.note(outcome=outcome, tokens=0)
 
     def used_tokens(self) -> int:
@@ -101,11 +116,6 @@ class Hold:
             return self.count_used()
         unseen = unseen_tokens(time.monotonic() - self._since) if self._since is not None else 0
         return self.claim.prompt_tokens + unseen
-
-    def admitted(self, admission: Admission, end: Callable[[Receipt | None], None]) -> None:
-        """The hold is in the book, and `end` ends it there."""
-        self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
-        self._end, self._since = end, time.monotonic()
 
     async def _count(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
         charge = Charge(self.tokens, self.claim.prompt_tokens, 0, "counted")  # all of it, if it cannot be counted
@@ -117,16 +127,17 @@ class Hold:
 
     def _settle(self, charge: Charge, outcome: Outcome) -> None:
         claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
-        self._end(Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._process))
+        receipt = Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._ledger.process)
+        self._book_loop.end(self._id, receipt)
         self._log.note(tokens=charge.tokens, source=charge.source)
         self._measure(charge)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
 
     def _measure(self, charge: Charge) -> None:
-        metrics.TOKENS_CHARGED.labels(charge.source).inc(charge.tokens)
+        metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
         for kind, tokens in (("input", charge.prompt_tokens), ("output", charge.completion_tokens)):
-            metrics.TOKEN_USAGE.labels(self.claim.model, kind).observe(tokens)
+            metrics.of(metrics.TOKEN_USAGE, self.claim.model, kind).observe(tokens)
 
 
 class Ledger:
@@ -134,6 +145,7 @@ class Ledger:
 
     def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.process = secrets.token_hex(6)
+        self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
         self._store, self._settings, self._clock = store, settings, clock
         self._rules = Rules(
             process=self.process,
@@ -150,27 +162,22 @@ class Ledger:
         self._outbox = Outbox(store)
         self._sweeper = Sweeper.of(store, self.process, clock, settings)
 
-    @asynccontextmanager
-    async def hold(self, claim: Claim) -> AsyncIterator[Hold]:
-        """Hold tokens for one request, and release what was not settled by the end of the block.
+    def hold(self, claim: Claim) -> Hold:
+        """A hold for one request: entering it reserves the tokens, leaving it releases what was not settled.
 
-        Raises QuotaExceeded if they do not fit, LedgerUnavailable if that is not known within RESERVE_TIMEOUT.
+        Entering raises QuotaExceeded if they do not fit, LedgerUnavailable if that is not known within RESERVE_TIMEOUT.
         """
-        book_loop, hold_id = self._book(claim.account, self.period()), next(self._ids)
-        key = f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
-        hold = Hold(claim, key, self.process, self._owe)
-        demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
-        try:
-            async with asyncio.timeout(self._settings.reserve_timeout):
-                admission = await book_loop.admit(hold_id, demand, hold.used_tokens)
-        except TimeoutError as exc:
-            raise LedgerUnavailable from exc
-        hold.admitted(admission, lambda receipt: book_loop.end(hold_id, receipt))
-        try:
-            with metrics.HOLDS_OPEN.track_inprogress():
-                yield hold
-        finally:
-            hold.release()
+        return Hold(self, next(self._ids), self._book(claim.account, self.period()), claim)
+
+    def key(self, claim: Claim, hold_id: int) -> str:
+        """The key of this request's receipt: by time, and no other request's."""
+        return f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
+
+    def owe(self, work: Coroutine[None, None, None]) -> None:
+        """Own this work until it is done: a charge that has yet to be counted."""
+        task = asyncio.create_task(work)
+        self._owed.add(task)
+        task.add_done_callback(self._owed.discard)
 
     def period(self) -> str:
         """The period that is running now."""
@@ -220,11 +227,6 @@ class Ledger:
     def _tasks(self) -> list[asyncio.Task[None]]:
         loops = [each.task for each in self._books.values() if each.task and not each.idle]
         return [*self._owed, *loops, *self._sweeper.tasks()]
-
-    def _owe(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._owed.add(task)
-        task.add_done_callback(self._owed.discard)
 
     def _book(self, account: Account, period: str) -> BookLoop:
         book_loop = self._books.get((account, period))

@@ -15,18 +15,18 @@ from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left
 async def test_the_gate_lets_max_streams_pass_and_no_more():
     gate = Gate(2, request_timeout=60)
 
-    async with gate.passed(), _other(gate):
-        with pytest.raises(Overloaded):
-            await _pass(gate)
+    with gate.passed():
+        async with _other(gate):
+            with pytest.raises(Overloaded):
+                await _pass(gate)
 
 
 async def test_a_completion_makes_room_however_it_ends():
     gate = Gate(1, request_timeout=60)
 
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError):
-            async with gate.passed():
-                raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError), gate.passed():
+            raise ZeroDivisionError
 
     await _pass(gate)
 
@@ -34,7 +34,7 @@ async def test_a_completion_makes_room_however_it_ends():
 async def test_a_refused_completion_takes_no_room():
     gate = Gate(1, request_timeout=60)
 
-    async with gate.passed():
+    with gate.passed():
         for _ in range(3):
             with pytest.raises(Overloaded):
                 await asyncio.create_task(_pass(gate))
@@ -76,7 +76,7 @@ async def test_cancel_ends_what_a_cut_does_not_reach():
     entered = asyncio.Event()
 
     async def hang():
-        async with gate.passed():
+        with gate.passed():
             entered.set()
             await asyncio.Event().wait()
 
@@ -162,13 +162,14 @@ async def _read(service, **fields):
 
 
 async def _pass(gate):
-    async with gate.passed():
+    with gate.passed():
         return
 
 
 async def _wait(gate):
-    async with gate.passed(), gate.deadline():
-        await asyncio.Event().wait()
+    with gate.passed():
+        async with gate.deadline():
+            await asyncio.Event().wait()
 
 
 class _other:  # noqa: N801 - used like a function
@@ -181,7 +182,7 @@ class _other:  # noqa: N801 - used like a function
         entered, self._leave = asyncio.Event(), asyncio.Event()
 
         async def stay():
-            async with self._gate.passed():
+            with self._gate.passed():
                 entered.set()
                 await self._leave.wait()
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -63,7 +62,7 @@ async def test_a_hold_without_an_answer_is_refused_in_time_and_given_back(
 ):
     async with start() as ledger:
         await spend(ledger, 1)
-        ledger._settings = replace(ledger._settings, reserve_timeout=0.3)
+        ledger.patience = 0.3
         proxy.always = fault
         async with asyncio.timeout(10):
             with pytest.raises(LedgerUnavailable):
