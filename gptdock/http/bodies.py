@@ -25,6 +25,8 @@ async def read_body(request: web.Request) -> bytes:
     if (request.content_length or 0) > settings.max_body_bytes:
         raise PayloadTooLarge
     try:
+        if request.content.is_eof():  # it is here already, as most are
+            return await request.read()
         async with asyncio.timeout(settings.body_timeout):
             return await request.read()
     except TimeoutError as exc:

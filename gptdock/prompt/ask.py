@@ -1,6 +1,5 @@
 """Pure: the body of `/v1/ask`, checked, and the request to the upstream that is made of it."""
 
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ MOST_MESSAGES = 1000
 # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
 MESSAGE_TOKENS = 3
 PROMPT_TOKENS = 3
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Message(NamedTuple):
@@ -65,15 +67,17 @@ def count_message(message: Message, count: Callable[[str], int]) -> int:
     return MESSAGE_TOKENS + count(message.role) + count(message.content)
 
 
-def trim_history(history: Sequence[Message], budget: int, count: Callable[[str], int]) -> tuple[Message, ...]:
-    """The newest messages of `history`, as many as cost at most `budget` tokens together."""
-    start = len(history)
-    while start and budget >= MESSAGE_TOKENS:
-        budget -= count_message(history[start - 1], count)
-        if budget < 0:
+def trim_history(
+    history: Sequence[Message], budget: int, count: Callable[[str], int]
+) -> tuple[tuple[Message, ...], int]:
+    """The newest messages of `history`, as many as cost at most `budget` tokens together, and what they cost."""
+    start, tokens = len(history), 0
+    while start and budget - tokens >= MESSAGE_TOKENS:
+        more = count_message(history[start - 1], count)
+        if tokens + more > budget:
             break
-        start -= 1
-    return tuple(history[start:])
+        start, tokens = start - 1, tokens + more
+    return tuple(history[start:]), tokens
 
 
 def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count: Callable[[str], int]) -> Prompt:
@@ -81,15 +85,13 @@ def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count
 
     Raises PromptTooLong if they do not fit without any history.
     """
-    count = functools.cache(count)  # roles repeat, and the history that is kept is counted again for the sum
     head = (Message("system", system),) if system else ()
     question = Message("user", request.question)
-    tokens = _count_prompt((*head, question), count)
+    tokens = PROMPT_TOKENS + sum(count_message(message, count) for message in (*head, question))
     if tokens > max_prompt_tokens:
         raise PromptTooLong(param="question")
-    history = trim_history(request.history, max_prompt_tokens - tokens, count)
-    messages = (*head, *history, question)
-    return Prompt(messages, _count_prompt(messages, count))
+    history, history_tokens = trim_history(request.history, max_prompt_tokens - tokens, count)
+    return Prompt((*head, *history, question), tokens + history_tokens)
 
 
 def fill_system_prompt(template: str, *, model: str, now: str) -> str:
@@ -104,17 +106,13 @@ def upstream_body(
     body = {
         **params,
         "model": model,
-        "messages": [message._asdict() for message in prompt.messages],
+        "messages": [{"role": role, "content": content} for role, content in prompt.messages],
         "n": 1,
         "max_completion_tokens": max_completion_tokens,
     }
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
-
-
-def _count_prompt(messages: Sequence[Message], count: Callable[[str], int]) -> int:
-    return PROMPT_TOKENS + sum(count_message(message, count) for message in messages)
+    return _encode(body).encode("ascii")
 
 
 def _question(value: object) -> str:

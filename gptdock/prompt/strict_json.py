@@ -14,12 +14,7 @@ from gptdock.errors import InvalidRequest
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`. Raises InvalidRequest with the `param` `body`."""
     try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value = _decode(body.decode("utf-8"))
     # Too many digits for an int, and bytes that are not UTF-8, are ValueErrors, too.
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body must be strict JSON in UTF-8.", param="body") from error
@@ -44,3 +39,9 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is beyond a float's range")
     return number
+
+
+# Made once: json.loads would make a decoder for each body, 7 us instead of 3.
+_decode = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant, parse_float=_finite
+).decode

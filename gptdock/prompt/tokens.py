@@ -36,6 +36,7 @@ SHA256 = {  # as in tiktoken_ext/openai_public.py
     "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
 }
 INLINE_BYTES = 8192
+WORD_CHARACTERS = 16  # roles and the like, which recur in every prompt: counted once
 THREADS = 2
 
 
@@ -46,6 +47,7 @@ class Tokens:
         loaded = {name: load(name) for name in map(encoding_name, (model, *others))}
         self._encoding = loaded[encoding_name(model)]
         self._encodings = {each: loaded[encoding_name(each)] for each in others}
+        self._count_word = functools.lru_cache(maxsize=256)(self._count)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
 
     def count(self, text: str, model: str = "") -> int:
@@ -53,6 +55,9 @@ class Tokens:
 
         Special tokens in it count as text. Where tiktoken fails, its bytes are counted, which are never fewer.
         """
+        return self._count_word(text, model) if len(text) <= WORD_CHARACTERS else self._count(text, model)
+
+    def _count(self, text: str, model: str) -> int:
         try:
             return len(self._encodings.get(model, self._encoding).encode_ordinary(text))
         except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):

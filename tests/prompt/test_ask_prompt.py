@@ -23,7 +23,7 @@ def test_a_message_costs_its_role_its_content_and_three_tokens():
 
 @given(HISTORIES, st.integers(-5, 400))
 def test_the_longest_newest_part_that_fits_is_kept(history, budget):
-    kept = ask.trim_history(history, budget, len)
+    kept, _ = ask.trim_history(history, budget, len)
 
     def cost(messages):
         return sum(ask.count_message(message, len) for message in messages)
@@ -101,7 +101,7 @@ def test_no_text_is_counted_twice():
 
     ask.assemble(request("Why?", [Message("user", "Hi")]), system="Be kind.", max_prompt_tokens=100, count=count)
 
-    assert sorted(seen) == ["Be kind.", "Hi", "Why?", "system", "user"]
+    assert sorted(text for text in seen if text not in ask.ROLES) == ["Be kind.", "Hi", "Why?"]
 
 
 def test_a_system_prompt_is_filled_in_by_plain_replacement():
