@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
 from gptdock.telemetry import logs
 
+log = logging.getLogger(__name__)
+
 
 def configured(environ: Mapping[str, str], log_level: str | None = None) -> Settings:
     """Read the settings and configure logging by them. Raises SettingsError."""
@@ -26,7 +29,8 @@ def configured(environ: Mapping[str, str], log_level: str | None = None) -> Sett
 
 def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; 0 if everything was settled. Raises SettingsError, OSError."""
-    return asyncio.run(_serve(configured(environ), parsed.fd))
+    with asyncio.Runner(loop_factory=_fastest_loop) as runner:
+        return runner.run(_serve(configured(environ), parsed.fd))
 
 
 def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -58,9 +62,27 @@ async def _dev(environ: Mapping[str, str]) -> int:
 async def _serve(settings: Settings, fd: int | None) -> int:
     stop = server.stop_on_signals()
     sock = server.listen(settings) if fd is None else socket.socket(fileno=fd)
-    # Objects that exist now live as long as the process. Frozen, a full collection, which blocks the loop, takes 0.1 ms
-    # instead of 38.
-    return 0 if await server.serve(app.create(settings), sock, stop, ready=gc.freeze) else 1
+    return 0 if await server.serve(app.create(settings), sock, stop, ready=_spare_collections) else 1
+
+
+def _fastest_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, with which a stream over TLS takes 64 KiB instead of 282; where that is not installed, asyncio's."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        log.warning("uvloop is not installed: asyncio serves, with more memory for each stream over TLS")
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _spare_collections() -> None:
+    """Keep what exists by now out of the garbage collector: a full collection takes 0.1 ms then, not 38.
+
+    And collect less often: by default the collector runs every 700 objects, of which a request makes as many.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _audit(settings: Settings, client_id: str | None) -> int:

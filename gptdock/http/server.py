@@ -5,12 +5,10 @@ The steps of a drain, and the seconds that each may take, are described in `gptd
 
 import asyncio
 import logging
-import math
 import signal
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 
@@ -18,16 +16,14 @@ from gptdock.errors import SettingsError
 from gptdock.http import ops
 from gptdock.http.app_keys import CONNECTIONS, GATE, LEDGER, SETTINGS
 from gptdock.http.connections import Connection
+from gptdock.http.listener import BACKLOG, Listener
 from gptdock.settings import Settings
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
 CUT_SECONDS = 3.0  # for callers to read that their stream is cut
 CANCEL_SECONDS = 1.0  # for handlers to end that were cancelled then
 SETTLE_SECONDS = 10.0  # several attempts of a settle, which are at most 2 s apart
-ACCEPT_TURNS = 3  # turns of the loop from accept() to connection_made(): asyncio's task for it and two callbacks
-ACCEPT_PAUSE_SECONDS = 1.0  # asyncio's own pause after an accept that found no free file descriptor
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -51,21 +47,6 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-class AcceptFaults:
-    """Logs failed accepts as one line a second; asyncio logs BACKLOG tracebacks at once, every second."""
-
-    def __init__(self) -> None:
-        self._told_at = -math.inf
-
-    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The loop's exception handler."""
-        if not context["message"].startswith("socket.accept()"):
-            loop.default_exception_handler(context)
-        elif loop.time() - self._told_at >= ACCEPT_PAUSE_SECONDS:
-            self._told_at = loop.time()
-            log.error("no connection can be accepted", extra={"fault": str(context["exception"])})
-
-
 async def serve(
     app: web.Application, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
 ) -> bool:
@@ -73,29 +54,19 @@ async def serve(
 
     Raises SettingsError if a table is missing or OPS_PORT cannot be listened on.
     """
-    asyncio.get_running_loop().set_exception_handler(AcceptFaults().handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
     async with ops.listening(app):  # closed last: /ready says that the process drains
         await runner.setup()
         try:
-            loop = asyncio.get_running_loop()
-            listener = await loop.create_server(_accepting(runner, app), sock=sock, backlog=BACKLOG)
+            listener = Listener(sock, _accepting(runner, app))
             ready()
             log.info("serving", extra={"process_id": app[LEDGER].process})
             await stop.wait()
             app[CONNECTIONS].draining = True
-            await _stop_accepting(listener, sock)
+            await listener.close()
             return await _drain(app)
         finally:
             await runner.cleanup()
-
-
-async def _stop_accepting(listener: asyncio.Server, sock: socket.socket) -> None:
-    # `listener.close()` forgets accepted sockets for which asyncio has not called connection_made() yet: wait for that.
-    asyncio.get_running_loop().remove_reader(sock)
-    for _ in range(ACCEPT_TURNS):
-        await asyncio.sleep(0)
-    listener.close()
 
 
 def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.RequestHandler]:
