@@ -9,8 +9,9 @@ Kind = Literal["none", "day", "month"]
 
 def current(kind: Kind, now: float) -> str:
     """The period that `now`, in Unix seconds, belongs to: `all`, `2026-11` or `2026-11-23`."""
-    formats = {"none": "all", "day": "%Y-%m-%d", "month": "%Y-%m"}
-    return datetime.fromtimestamp(now, UTC).strftime(formats[kind])
+    if kind == "none":
+        return "all"
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d" if kind == "day" else "%Y-%m")
 
 
 def end(period: str) -> datetime | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Change, Receipt, Terms, Write
 from gptdock.ledger.lease_state import LeaseState, Phase
-from tests.harness.world import ALLOWANCE, SECONDS, Process, World, changed, spend, stored, swap, verb
+from tests.harness.world import ALLOWANCE, SECONDS, Process, World, changed, fork, spend, stored, swap, verb
 
 
 def actions(world: World) -> Iterator[tuple[str, World]]:
@@ -34,11 +34,11 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
 def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     i = process.asked
     if i < len(process.wants):
-        new = lease_state.ask(process.state, i, process.wants[i], 0)
+        new = lease_state.ask(fork(process.state), i, process.wants[i], 0)
         yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, state=new, asked=i + 1)
     for i, request in process.state.requests.items():
         if request.phase is Phase.WAITS and (after := spend(world, "give_up")):
-            yield f"P{p} caller {i} gives up", swap(after, p, state=lease_state.give_up(process.state, i))
+            yield f"P{p} caller {i} gives up", swap(after, p, state=lease_state.give_up(fork(process.state), i))
         if request.phase is Phase.OPEN:
             truth = process.truth[i]
             if truth < request.held:
@@ -53,13 +53,13 @@ def _ended(world: World, p: int, i: int, truth: int) -> World:
     process = world.processes[p]
     receipt = Receipt(f"r#P{p}#{i}", truth, 0, 0, "u", "m", "upstream", "complete", f"P{p}")
     truths = _plus(process.truth, i, truth - process.truth[i])
-    return swap(world, p, state=lease_state.end(process.state, i, receipt), truth=truths)
+    return swap(world, p, state=lease_state.end(fork(process.state), i, receipt), truth=truths)
 
 
 def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     write = process.state.in_flight
     if write is None:
-        as_expected = lease_state.progress(process.state, {i: process.truth[i] for i in process.state.requests})
+        as_expected = lease_state.progress(fork(process.state), {i: process.truth[i] for i in process.state.requests})
         for renew, ours in ((False, process.state), (True, as_expected)):
             made = lease_state.commit(ours, _terms(world, process), process.put, renew=renew)
             if made and not (renew and _is_idle(ours, made)):
@@ -71,7 +71,7 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
         yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
         if lost := spend(world, "timeout"):
             lost = lost._replace(ghosts=(*lost.ghosts, write))
-            yield f"P{p} is not answered", swap(lost, p, state=lease_state.timed_out(process.state))
+            yield f"P{p} is not answered", swap(lost, p, state=lease_state.timed_out(fork(process.state)))
     receipts = process.state.lease.receipts if process.state.lease else ()
     if missing := [receipt for receipt in receipts if receipt.key not in process.put]:
         keys = process.put | {receipt.key for receipt in missing}
@@ -82,9 +82,9 @@ def _learned(world: World, p: int, *, applied: bool) -> World:
     process = world.processes[p]
     assert process.state.in_flight is not None
     if applied:
-        return swap(world, p, state=lease_state.applied(process.state, process.state.in_flight))
+        return swap(world, p, state=lease_state.applied(fork(process.state), process.state.in_flight))
     try:
-        new = lease_state.refused(process.state, world.book, _terms(world, process), process.put)
+        new = lease_state.refused(fork(process.state), world.book, _terms(world, process), process.put)
     except ValueError as exc:
         return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.state.requests.items() if r.phase is Phase.OPEN)
@@ -100,7 +100,7 @@ def _launched(world: World, p: int, write: Write) -> World:
     return swap(
         world,
         p,
-        state=lease_state.send(process.state, write),
+        state=lease_state.send(fork(process.state), write),
         number=write.lease.number,
         levels={**_remembered(world, process), write.lease.number: levels},
     )

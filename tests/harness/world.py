@@ -58,6 +58,11 @@ def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> Worl
     return World(Book(limit, limit, 0), processes, faults, peak=limit)
 
 
+def fork(state: LeaseState) -> LeaseState:
+    """The same state, which may be used up while the first is kept."""
+    return replace(state, requests=dict(state.requests))
+
+
 def verb(write: Write) -> str:
     """What a write does: commit, revive, sweep or remove."""
     if write.lease is None:
