@@ -1,0 +1,119 @@
+"""What a request and an event may cost, counted: calls, writes, tasks, timers and JSON parses, never time.
+
+Each bound is what it takes today and a little more. A change that needs more should say why.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from gptdock.dev.script import Script
+from gptdock.ledger import aws
+from gptdock.upstream import meter
+from tests.harness.service import Service
+
+EVENTS = 200
+REQUESTS = 20
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the calls of DynamoDB by operation, and what is parsed by the meter, from now on."""
+    counted: Counter[str] = Counter()
+    call, parse = aws.call, meter._parse
+
+    async def counting_call(client: aws.Client, operation: str, **parameters: Any) -> Any:
+        counted[operation] += 1
+        return await call(client, operation, **parameters)
+
+    def counting_parse(data: bytes) -> Any:
+        counted["parse"] += 1
+        return parse(data)
+
+    monkeypatch.setattr(aws, "call", counting_call)
+    monkeypatch.setattr(meter, "_parse", counting_parse)
+    return counted
+
+
+@contextmanager
+def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str], module: str) -> Iterator[None]:
+    """Counts the timers that code of GPTDock or its server arms, and the tasks that GPTDock starts."""
+    call_at, factory = loop.call_at, loop.get_task_factory()
+
+    def counting_call_at(when: float, callback: Callable[..., Any], *args: Any, **more: Any) -> asyncio.TimerHandle:
+        if _is_ours(callback):
+            counts["timers"] += 1
+        return call_at(when, callback, *args, **more)
+
+    def counting_tasks(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
+        if work.__qualname__ and getattr(work, "cr_code", None) and "/gptdock/" in work.cr_code.co_filename:
+            counts["tasks"] += "/dev/" not in work.cr_code.co_filename
+        return asyncio.Task(work, loop=loop, **more)
+
+    loop.call_at = counting_call_at  # type: ignore[method-assign, assignment]
+    loop.set_task_factory(counting_tasks)
+    try:
+        yield
+    finally:
+        loop.call_at = call_at  # type: ignore[method-assign]
+        loop.set_task_factory(factory)
+
+
+def _is_ours(callback: Any) -> bool:
+    owner = getattr(callback, "__self__", None)
+    return type(owner).__module__.startswith("gptdock.") or getattr(callback, "__module__", "").startswith("gptdock.")
+
+
+async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Service, counts: Counter[str]):
+    """A stream of 200 events takes as many tasks, timers and writes as one of 20."""
+    loop, spent = asyncio.get_running_loop(), []
+    for events in (EVENTS // 10, EVENTS):
+        service.openai.script = Script(tokens=events, token_seconds=0.001)
+        counts.clear()
+        with counting(loop, counts, "gptdock"):
+            async with service.ask(stream=True) as response:
+                await response.read()
+            await service.ledger.settled()
+        spent.append({name: counts[name] for name in ("tasks", "timers", "parse", "update_item", "batch_write_item")})
+
+    short, long = spent
+    assert long.pop("parse") <= EVENTS + 4  # the first and the last few at once, the others when they are folded
+    assert all(long[name] <= short[name] + 2 for name in long), spent
+    assert long["timers"] <= 8
+
+
+async def test_requests_of_one_client_share_their_writes(service: Service, counts: Counter[str]):
+    async with service.ask() as response:
+        await response.read()
+    await service.ledger.settled()
+    counts.clear()
+
+    bodies = await asyncio.gather(*(_ask(service) for _ in range(REQUESTS)))
+    await service.ledger.settled()
+
+    assert all(json.loads(body)["usage"]["total_tokens"] for body in bodies)
+    assert counts["update_item"] <= REQUESTS
+    assert counts["batch_write_item"] <= REQUESTS
+    assert counts["get_item"] == counts["transact_write_items"] == 0
+
+
+async def test_a_request_alone_takes_two_writes_and_a_receipt(service: Service, counts: Counter[str]):
+    await _ask(service)
+    await service.ledger.settled()
+    counts.clear()
+
+    await _ask(service)
+    await service.ledger.settled()
+
+    assert (counts["update_item"], counts["batch_write_item"]) == (2, 1)
+    assert counts["get_item"] == counts["transact_write_items"] == 0
+
+
+async def _ask(service: Service) -> bytes:
+    async with service.ask() as response:
+        return await response.read()
