@@ -1,8 +1,8 @@
 """Pure: reads one answer: what of it the caller sees, what text was generated, what the upstream reports as used.
 
-A reported usage counts if it can be believed and no text came after it. Until then events are kept unparsed, and their
-text is decoded only when it must be counted: an answer that ends well never needs that. An event that cannot be
-understood counts as text, all its bytes, because a charge that is too high is better than an answer for free.
+A reported usage counts if it can be believed and no text came after it. Until then the text of all events is kept, and
+counted only if the answer is cut. An event that cannot be understood counts as text, all its bytes, because a charge
+that is too high is better than an answer for free.
 """
 
 import json
@@ -15,11 +15,8 @@ import orjson
 from gptdock.settings import MOST_ANSWER_TOKENS
 from gptdock.upstream.sse import Event
 
-FOLD_BYTES = 4 * 1024  # of raw events, five times their text: with 64 KiB a stream took 44 KiB more memory than with 4
-
-# Only an event that matches is parsed: the search takes 0.7 us, parsing 6. JSON escapes quotes within strings, so what
-# matches is a key. The quantifiers are possessive: by giving back its space, `: null` would match.
-_TELLING = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
+_PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
+_CONTENT, _NOISE = b'"content":"', b'"obfuscation":"'
 _ODD_SHAPES = (KeyError, TypeError, AttributeError)
 
 
@@ -54,6 +51,29 @@ def text_of_answer(answer: dict[str, Any], raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
 
+class Shape(NamedTuple):
+    """The bytes around the text in an event: its start, what follows the text, and, after random padding, its end.
+
+    OpenAI pads events with an `obfuscation` of random letters against eavesdroppers; `end` is None without one.
+    """
+
+    start: bytes
+    middle: bytes
+    end: bytes | None
+
+    def text_of(self, data: bytes) -> bytes | None:
+        """The text of an event that is like this one but for text and padding; None of any other."""
+        if not data.startswith(self.start):
+            return None
+        end_of_text = data.find(b'"', len(self.start))
+        padded, end = end_of_text + len(self.middle), len(data) - len(self.end or b"")
+        if not (data.startswith(self.middle, end_of_text) and data.endswith(self.end or b"") and padded <= end):
+            return None
+        text, padding = data[len(self.start) : end_of_text], data[padded:end]
+        is_like_it = _PLAIN.fullmatch(text) and (_PLAIN.fullmatch(padding) if self.end else not padding)
+        return text if is_like_it else None
+
+
 class Meter:
     """Reads the events of one stream."""
 
@@ -65,22 +85,21 @@ class Meter:
         self.has_text = False
         self.done = False
         self._show_usage = show_usage
-        self._folded = ""
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._utf8 = bytearray()  # of the text so far; half a surrogate pair as it is
+        self._shape: Shape | None = None
 
     def read(self, event: Event) -> bool:
         """Note what `event` tells. True if the caller is to see it; false from an error on, and after [DONE]."""
         data = event.data
         if data is None or self.done:
             return False
+        # The hot path: an event that differs from a parsed one by its text alone; 1 us, and parsing takes 4.
+        if self._shape and self.usage is None and (text := self._shape.text_of(data)) is not None:
+            self._utf8 += text if text.isascii() else text.decode("utf-8", "replace").encode()
+            return self.error is None
         if _is_done(data):
             self.done = self.error is None
             return self.done
-        # The hot path: an event that can only carry more text is kept unparsed.
-        if self.has_text and self.usage is None and not _TELLING.search(data):
-            self._keep(data)
-            return self.error is None
         return self._look_into(data) and self.error is None
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
@@ -89,21 +108,24 @@ class Meter:
         if _has(answer, "usage"):
             self._note_usage(answer["usage"])
         if self.usage is None:
-            self._folded = text_of_answer(answer, raw)
+            self._add(text_of_answer(answer, raw))
 
     def text(self) -> str:
         """The text that was generated so far."""
-        self._fold()
-        return self._folded
+        return self._utf8.decode("utf-8", "surrogatepass")
 
     def _look_into(self, data: bytes) -> bool:
         chunk = _parse(data)
-        if _event_text(data, chunk):
+        if text := _event_text(data, chunk):
             self.has_text = True
             # An upstream may report usage with every chunk; more text makes it stale, and is counted if a cut follows.
             self.usage = None
-        self._keep(data)
+            self._add(text)
+            self._shape = _shape(data, chunk, text) or self._shape
         return chunk is None or self._note(chunk)
+
+    def _add(self, text: str) -> None:
+        self._utf8 += text.encode("utf-8", "surrogatepass")
 
     def _note(self, chunk: dict[str, Any]) -> bool:
         if _has(chunk, "usage"):
@@ -122,17 +144,6 @@ class Meter:
 
     def _note_error(self, error: object) -> None:
         self.error = error if isinstance(error, dict) else {"message": str(error)}
-
-    def _keep(self, data: bytes) -> None:
-        self._pending.append(data)
-        self._pending_bytes += len(data)
-        if self._pending_bytes > FOLD_BYTES:
-            self._fold()
-
-    def _fold(self) -> None:
-        self._folded += "".join(_event_text(data, _parse(data)) for data in self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
 
 
 def _sane(tokens: object) -> int | None:
@@ -161,6 +172,22 @@ def _event_text(data: bytes, chunk: dict[str, Any] | None) -> str:
         return _text(chunk, "delta")
     except _ODD_SHAPES:
         return data.decode("utf-8", "replace")
+
+
+def _shape(data: bytes, chunk: dict[str, Any] | None, text: str) -> Shape | None:
+    """The shape of an event that has one choice with plain content, and nothing else to tell; otherwise None."""
+    if chunk is None or _has(chunk, "usage") or _has(chunk, "error") or data.count(_CONTENT) != 1:
+        return None
+    before, _, rest = data.partition(_CONTENT)
+    piece, quote, after = rest.partition(b'"')
+    if piece.decode("utf-8", "replace") != text or chunk["choices"] != [
+        {**chunk["choices"][0], "delta": {"content": text}}
+    ]:
+        return None
+    middle, key, last = after.rpartition(_NOISE)
+    if not key:
+        return Shape(before + _CONTENT, quote + after, None)
+    return Shape(before + _CONTENT, quote + middle + key, last[last.index(b'"') :])
 
 
 def _has(chunk: dict[str, Any], name: str) -> bool:

@@ -1,11 +1,12 @@
 """What of an answer counts as generated text."""
 
-import itertools
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gptdock.upstream import meter
 from gptdock.upstream.meter import Meter, Usage
@@ -74,12 +75,43 @@ def test_broken_utf_8_does_not_hide_the_rest():
     assert (reader.text(), reader.usage) == ("a\ufffdb", Usage(7, 0, 0))
 
 
-@pytest.mark.parametrize("field", [b"", b'"usage":null,', b'"usage" : null ,', b'"logprobs":"usage",'])
-def test_an_event_is_parsed_only_if_it_can_tell_something(field):
-    """Parsing is nine tenths of the work. An escaped key would be noted if this event were parsed."""
-    reader, shown = read(chunk("Hi"), b"{" + field + b'"err\\u006fr": {"message": "Oh"}}')
+FRAGMENTS = [b"", b'"', b"\\", b"}", b"{", b",", b"\n", b"\x00", b"\xff", b"\\u0041"]
+FRAGMENTS += [b'"usage":{"total_tokens":5},', b'"error":{},', b"[DONE]"]
+PADDED = (
+    b'{"id":"c","choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}],"usage":null,"obfuscation":"%b"}'
+)
+BARE = b'{"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}'
+EDITS = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 3), st.sampled_from(FRAGMENTS)), max_size=3)
 
-    assert (reader.error, shown) == (None, [True, True])
+
+@pytest.mark.parametrize("first", [PADDED % (b"Hi", b"x7"), BARE % b"Hi"], ids=["padded", "bare"])
+def test_events_like_a_parsed_one_are_not_parsed(first: bytes, monkeypatch: pytest.MonkeyPatch):
+    reader, _ = read(first)
+    monkeypatch.setattr(meter, "_parse", lambda data: 1 / 0)
+
+    shown = [
+        reader.read(event(first.replace(b"Hi", text).replace(b"x7", b"y"))) for text in (b" you", b"", "é\xff".encode())
+    ]
+
+    assert (shown, reader.text()) == ([True] * 3, "Hi youé\xff")
+
+
+@given(st.sampled_from([PADDED % (b"Hi", b"x7"), BARE % b"Hi"]), EDITS)
+def test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not(first, edits):
+    """The second event is the first with some bytes replaced: what is not exactly like it is parsed as ever."""
+    data = first
+    for position, length, fragment in edits:
+        data = data[:position] + fragment + data[position + length :]
+
+    readers = Meter(), Meter()
+    for reader in readers:
+        reader.read(event(first))
+    readers[1]._shape = None
+    shown = [reader.read(event(data)) for reader in readers]
+
+    told = [(reader.text(), reader.usage, reader.error, reader.odd_usage, reader.done) for reader in readers]
+    assert shown[0] == shown[1]
+    assert told[0] == told[1]
 
 
 def test_text_is_seen_once_there_is_some():
@@ -102,20 +134,15 @@ def test_text_can_be_read_at_any_time():
     assert (first, reader.text(), reader.text()) == ("Hi", "Hi there", "Hi there")
 
 
-def test_folding_keeps_the_text_and_bounds_the_memory():
+def test_only_the_text_of_events_is_kept():
     words = [f"word{number} " for number in range(3000)]
     reader = Meter()
 
-    pending = []
     for word in words:
         reader.read(event(chunk(word)))
-        pending.append(sum(map(len, reader._pending)))
 
-    total = sum(len(event(chunk(word)).data) for word in words)
-    folds = [after for before, after in itertools.pairwise(pending) if after <= before]
-    assert max(pending) <= meter.FOLD_BYTES
-    assert 1 < len(folds) <= total // meter.FOLD_BYTES
     assert reader.text() == "".join(words)
+    assert len(reader._utf8) == sum(map(len, words))
 
 
 def test_a_recorded_answer_has_a_text_and_a_usage():
