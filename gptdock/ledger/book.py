@@ -116,12 +116,8 @@ class Demand(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a commit is decided with besides the state: a fresh number, the time in Unix seconds, the life of a lease.
-
-    `allowance` is what a will adds for each open request, in tokens, for the time until the next commit.
-    """
+    """What a commit is decided with besides the state: a fresh number, the Unix time, the seconds of a lease."""
 
     number: int
     now: int
     lease_seconds: int
-    allowance: int

@@ -17,9 +17,10 @@ from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import lease_state
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Book, Demand, Receipt, Terms
-from gptdock.ledger.lease_state import LeaseState, Phase
+from gptdock.ledger.lease_state import LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
+from gptdock.ledger.requests import Phase, Requests
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
@@ -50,7 +51,7 @@ class Rules:
 
     def terms(self) -> Terms:
         """What the next commit is decided with."""
-        return Terms(next(self.numbers), int(self.clock()), self.lease_seconds, self.allowance)
+        return Terms(next(self.numbers), int(self.clock()), self.lease_seconds)
 
 
 class BookLoop:
@@ -62,7 +63,7 @@ class BookLoop:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
-        self._state = LeaseState(rules.process)
+        self._state = LeaseState(rules.process, requests=Requests(rules.allowance))
         self._waiting: dict[int, asyncio.Future[Admission]] = {}
         self._count_used: dict[int, Callable[[], int]] = {}
         self._put: set[str] = set()
@@ -79,7 +80,7 @@ class BookLoop:
     @property
     def unsettled(self) -> int:
         """The number of requests that ended and are not yet charged in the book."""
-        return sum(request.phase is Phase.ENDED for request in self._state.requests.values())
+        return len(self._state.requests.ended)
 
     async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int], patience: float) -> Admission:
         """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable after `patience` seconds.

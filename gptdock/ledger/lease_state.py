@@ -13,32 +13,12 @@ the old one as `replaced`.
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
+from gptdock.ledger.requests import Phase, Request, Requests
 
 MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit
-
-
-class Phase(Enum):
-    """The states of a request, as drawn above."""
-
-    WAITS = "waits"
-    GAVE_UP = "gave up"
-    OPEN = "open"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, what it asks to hold and holds; `used` tokens were surely generated for it."""
-
-    demand: Demand
-    used: int
-    phase: Phase = Phase.WAITS
-    held: int = 0
-    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +34,7 @@ class LeaseState:
 
     process: str
     lease: Lease | None = None
-    requests: dict[int, Request] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
     in_flight: Write | None = None
     replaced: Write | None = None
     may_still_arrive: bool = False
@@ -102,12 +82,12 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
     new_holds = {} if revives or deny else _new_holds(state)
     outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
     ends = tuple(_endable(state, MOST_RECEIPTS - len(outbox) - revives))
-    if not (new_holds or ends or revives or deny or (renew and _holding(state, ends))):
+    if not (new_holds or ends or revives or deny or (renew and state.requests.holding > len(ends))):
         return None
     outbox += [r._replace(commit=terms.number) for i in ends if (r := state.requests[i].receipt)]
     if lease is not None and revives:
         outbox.append(verbs.own_receipt("late", state.process, terms.number, terms.now, -lease.will))
-    held, will = _held(state, new_holds, ends, terms.allowance)
+    held, will = _held(state, new_holds, ends)
     least_expiry = lease.expires_at if lease and not revives else 0
     expires_at = max(terms.now + terms.lease_seconds, state.fence + 1, least_expiry)
     new = Lease(held, will, terms.number, expires_at, tuple(outbox))
@@ -179,36 +159,27 @@ def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
 
 
 def _new_holds(state: LeaseState) -> dict[int, int]:
-    waiting = [(i, request.demand) for i, request in state.requests.items() if request.phase is Phase.WAITS]
+    waiting = [(request_id, request.demand) for request_id, request in state.requests.waiting.items()]
     return verbs.fit(waiting, state.room) or verbs.fit(waiting, None)
 
 
 def _endable(state: LeaseState, receipts: int) -> Iterator[int]:
-    for request_id, request in state.requests.items():
-        if request.phase is Phase.ENDED:
-            receipts -= request.receipt is not None
-            if receipts >= 0 or request.receipt is None:
-                yield request_id
+    for request_id, request in state.requests.ended.items():
+        receipts -= request.receipt is not None
+        if receipts >= 0 or request.receipt is None:
+            yield request_id
 
 
-def _holding(state: LeaseState, ends: tuple[int, ...]) -> list[Request]:
-    """The requests that hold tokens after `ends`: open ones, and ended ones that the outbox has no room for."""
-    phases, ended = (Phase.OPEN, Phase.ENDED), frozenset(ends)
-    return [request for i, request in state.requests.items() if request.phase in phases and i not in ended]
-
-
-def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...], allowance: int) -> tuple[int, int]:
-    """Tokens held with `new_holds` in, and what to charge for them if this process is never heard of again."""
-    holds = [_share(request, allowance) for request in _holding(state, ends)]
-    holds += [(tokens, state.requests[i].used + allowance) for i, tokens in new_holds.items()]
-    return sum(held for held, _ in holds), sum(min(held, used) for held, used in holds)
-
-
-def _share(request: Request, allowance: int) -> tuple[int, int]:
-    """Tokens that a request holds, and used; one whose receipt waits for room holds no more than it costs."""
-    if request.receipt is None:
-        return request.held, request.used + allowance
-    return min(request.held, request.receipt.tokens), request.receipt.tokens
+def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> tuple[int, int]:
+    """Tokens held with `new_holds` in and `ends` out, and what to charge for them if this process is lost."""
+    requests = state.requests
+    held, will = requests.held, requests.will
+    for request_id in ends:
+        ended_held, ended_will = requests.share(requests[request_id])
+        held, will = held - ended_held, will - ended_will
+    for request_id, tokens in new_holds.items():
+        held, will = held + tokens, will + min(tokens, requests[request_id].used + requests.allowance)
+    return held, will
 
 
 def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseState:
@@ -220,10 +191,7 @@ def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseSta
 
 def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:
     for request_id, request in changes.items():
-        if request is None:
-            state.requests.pop(request_id, None)
-        else:
-            state.requests[request_id] = request
+        state.requests.put(request_id, request)
     return state
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Change, Receipt, Terms, Write
-from gptdock.ledger.lease_state import LeaseState, Phase
-from tests.harness.world import ALLOWANCE, SECONDS, Process, World, changed, fork, spend, stored, swap, verb
+from gptdock.ledger.lease_state import LeaseState
+from gptdock.ledger.requests import Phase
+from tests.harness.world import ALLOWANCE, SECONDS, Process, World, changed, fork, fresh, spend, stored, swap, verb
 
 
 def actions(world: World) -> Iterator[tuple[str, World]]:
@@ -17,7 +18,7 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
             yield from _commits(world, p, process)
             if after := spend(world, "crash"):
                 stale = any(_uncovered(process, i) for i in process.state.requests)
-                yield f"P{p} dies", swap(after, p, up=False, stale=stale, state=LeaseState(f"P{p}"))
+                yield f"P{p} dies", swap(after, p, up=False, stale=stale, state=fresh(p))
     for i, ghost in enumerate(world.ghosts):
         after = world._replace(ghosts=world.ghosts[:i] + world.ghosts[i + 1 :])
         done = stored(after, ghost)[0] if isinstance(ghost, Write) else changed(after, ghost)
@@ -65,7 +66,7 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
             if made and not (renew and _is_idle(ours, made)):
                 yield f"P{p} sends {made}", _launched(swap(world, p, state=ours), p, made)
         if not process.state.requests and process.state.lease and (after := spend(world, "forget")):
-            yield f"P{p} forgets the book", swap(after, p, state=LeaseState(f"P{p}"), put=frozenset())
+            yield f"P{p} forgets the book", swap(after, p, state=fresh(p), put=frozenset())
     else:
         after, applied = stored(world, write)
         yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
@@ -148,7 +149,7 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
 
 
 def _terms(world: World, process: Process) -> Terms:
-    return Terms(process.number + 1, world.now, SECONDS, ALLOWANCE)
+    return Terms(process.number + 1, world.now, SECONDS)
 
 
 def _put(world: World, receipts: list[Receipt]) -> World:

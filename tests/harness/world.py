@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gptdock.ledger.book import Book, Change, Demand, Receipt, Write
 from gptdock.ledger.lease_state import LeaseState
+from gptdock.ledger.requests import Requests
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
@@ -52,15 +53,19 @@ class World(NamedTuple):
 def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> World:
     """A world of one book, where `wants` has a row for each process: the demands of its requests, as (full, least)."""
     processes = tuple(
-        Process(LeaseState(f"P{p}"), tuple(Demand(*want) for want in row), (0,) * len(row))
-        for p, row in enumerate(wants)
+        Process(fresh(p), tuple(Demand(*want) for want in row), (0,) * len(row)) for p, row in enumerate(wants)
     )
     return World(Book(limit, limit, 0), processes, faults, peak=limit)
 
 
+def fresh(p: int) -> LeaseState:
+    """What a process knows that has not met the book."""
+    return LeaseState(f"P{p}", requests=Requests(ALLOWANCE))
+
+
 def fork(state: LeaseState) -> LeaseState:
     """The same state, which may be used up while the first is kept."""
-    return replace(state, requests=dict(state.requests))
+    return replace(state, requests=state.requests.fork())
 
 
 def verb(write: Write) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Book, Lease, Terms, Write
-from gptdock.ledger.lease_state import LeaseState, Phase
+from gptdock.ledger.lease_state import LeaseState
+from gptdock.ledger.requests import Phase
 from tests.harness import actions, world
 from tests.harness.promises import search, walk
 from tests.harness.world import GUARDS, World, start

@@ -1,0 +1,88 @@
+"""Pure: the requests of one process on one book, and what each commit needs to know of all of them.
+
+A commit holds, charges and promises for all requests at once, and there may be a thousand. So their sums, and those of
+them that wait or ended, are kept up to date with each change instead of being found anew for each commit.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from gptdock.ledger.book import Demand, Receipt
+
+
+class Phase(Enum):
+    """The phase of a request of this process."""
+
+    WAITS = "waits"
+    GAVE_UP = "gave up"
+    OPEN = "open"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: what it asks to hold, what it holds, and the tokens that were surely `used` for it."""
+
+    demand: Demand
+    used: int
+    phase: Phase = Phase.WAITS
+    held: int = 0
+    receipt: Receipt | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds tokens: while it is open, and when it ended until its charge is in the book."""
+        return self.phase is Phase.OPEN or self.phase is Phase.ENDED
+
+
+class Requests(dict[int, Request]):
+    """All requests by id. `waiting` and `ended` are those of a phase, oldest first.
+
+    `held` are the tokens on hold for all that hold some, and `will` what to charge for these if the process is never
+    heard of again; `allowance` is what that adds for an open one, for the time until the next commit.
+    """
+
+    def __init__(self, allowance: int = 0) -> None:
+        super().__init__()
+        self.allowance = allowance
+        self.waiting: dict[int, Request] = {}
+        self.ended: dict[int, Request] = {}
+        self.holding = self.held = self.will = 0
+
+    def put(self, request_id: int, request: Request | None) -> None:
+        """Let this be the request of that id; None: it is gone."""
+        before = self.pop(request_id, None)
+        if before:
+            self.waiting.pop(request_id, None)
+            self.ended.pop(request_id, None)
+            self._count(before, -1)
+        if request:
+            self[request_id] = request
+            self._count(request, 1)
+            if request.phase is Phase.WAITS:
+                self.waiting[request_id] = request
+            elif request.phase is Phase.ENDED:
+                self.ended[request_id] = request
+
+    def share(self, request: Request) -> tuple[int, int]:
+        """Tokens that one holds, and its part of the will; one whose receipt waits for room holds what it costs."""
+        held, used = request.held, request.used + self.allowance
+        if request.receipt:
+            used = request.receipt.tokens
+            held = min(held, used)
+        return held, min(held, used)
+
+    def fork(self) -> Self:
+        """A copy, of which changes leave these as they are."""
+        fork = type(self)(self.allowance)
+        for request_id, request in self.items():
+            fork.put(request_id, request)
+        return fork
+
+    def _count(self, request: Request, sign: int) -> None:
+        if request.holds:
+            held, will = self.share(request)
+            self.holding += sign
+            self.held += sign * held
+            self.will += sign * will
