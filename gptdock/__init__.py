@@ -29,5 +29,5 @@ A package imports from lines below its own only, and packages on one line do not
 
 `upstream` and `prompt` import nothing of `ledger`: what is charged is the business of neither. A module whose
 docstring begins with "Pure: " takes values and returns values, without `await`, clock or log. An outside library is
-imported only by the modules that own it. tests/test_architecture.py enforces all of this.
+imported only by the modules that own it. tests/test_architecture.py checks imports, libraries and pure modules.
 """

@@ -21,7 +21,7 @@ GPTDockError
     ├── UpstreamError             502 upstream_error: it refused, failed, or its answer was invalid
     │   ├── UpstreamRefused       502 the same: it rejected the request; 400 where the caller wrote that request
     │   └── UpstreamLost          502 the same, after it may have begun to generate
-    ├── UpstreamTimeout           504 upstream_timeout: it accepted the request, then a deadline passed
+    ├── UpstreamTimeout           504 upstream_timeout: a deadline passed before its answer was whole
     └── Unavailable               503
         ├── Overloaded            503 overloaded
         ├── Draining              503 draining
@@ -171,7 +171,7 @@ class InternalError(APIError):
 
 
 class UpstreamError(APIError):
-    """The upstream was not reached, refused, or its answer was invalid: nothing is charged."""
+    """The upstream was not reached, refused, or its answer was invalid. It is charged only if it may have generated."""
 
     status, type = 502, "upstream_error"
     code: ClassVar[Code] = "upstream_error"
@@ -195,7 +195,7 @@ class UpstreamLost(UpstreamError):
 
 
 class UpstreamTimeout(APIError):
-    """A deadline passed after the request was sent: the upstream may have generated, so charged by count."""
+    """A deadline passed before the answer was whole; charged by count if the upstream may have generated."""
 
     status, type, code = 504, "upstream_error", "upstream_timeout"
     message = "The upstream took too long."
@@ -239,4 +239,4 @@ class UpstreamQuota(Unavailable):
 
     code, message = "upstream_quota", "The account at the upstream is out of credit."
     retry_after = 60
-    should_retry = False  # a person must pay first; nothing was charged
+    should_retry = False  # a person must pay first

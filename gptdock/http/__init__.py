@@ -53,9 +53,9 @@ Drain, on SIGTERM or SIGINT
    [a_caller_who_does_not_read_other_answers_cannot_stop_the_drain].
 5. Every settlement is awaited, SETTLE_SECONDS (10) at most. What is unsettled then is logged; its lease expires and
    another process sweeps it [a_drain_tells_that_something_could_not_be_settled].
-6. The connections, the upstream's and DynamoDB's clients are closed, last the operations port. The exit code is 0 if
-   all is settled, otherwise 1.
+6. Connections that are still open are closed within CLEANUP_SECONDS (1), then the upstream's and DynamoDB's clients,
+   last the operations port. The exit code is 0 if all is settled, otherwise 1.
 
-These are DRAIN_SECONDS + 14 at most; supervisor kills the process after DRAIN_SECONDS + 20, its `stopwaitsecs`
+These are DRAIN_SECONDS + 15 at most; supervisor kills the process after DRAIN_SECONDS + 20, its `stopwaitsecs`
 [tests/system/test_supervisor.py: supervisor_waits_longer_than_a_drain_takes].
 """

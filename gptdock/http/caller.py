@@ -73,7 +73,7 @@ class Caller:
         self.ended = True
 
     def cut_unless_ended(self) -> None:
-        """Drop the connection in the middle of an answer: nothing else may follow on it. An end is left to arrive."""
+        """Reset the connection, unless the end of the answer is already being sent."""
         if self._response.prepared and not self._ends:
             self.cut()
 

@@ -19,11 +19,11 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
 
     def passed(self) -> "Passage":
-        """A completion is open within. Entering raises Overloaded at MAX_STREAMS."""
+        """A block in which a completion is open. Entering it raises Overloaded at MAX_STREAMS."""
         return Passage(self)
 
     def deadline(self) -> "Deadline":
-        """Ends what is within: with UpstreamTimeout after REQUEST_TIMEOUT, with Draining once `cut` is called."""
+        """A block that is ended by UpstreamTimeout after REQUEST_TIMEOUT, by Draining once `cut` is called."""
         return Deadline(self)
 
     def enter(self) -> asyncio.Task[Any]:
@@ -59,7 +59,7 @@ class Gate:
             _expire(scope)
 
     def cancel(self) -> None:
-        """Cancel what did not even end when it was cut: callers that do not read."""
+        """Cancel the completions that a cut did not end, because their callers do not read."""
         for task in self._open:
             task.cancel()
 

@@ -1,7 +1,8 @@
 """One completion, from hold to settlement: passes the upstream's answer to the caller as it arrives.
 
-Two rules hold it together. The client is charged what the upstream reports or, when cut, for the text of the whole
-events that arrived. A hold ends exactly once: settled, or swept after its lease expired.
+Two rules hold it together. The client is charged what the upstream reports; an answer that is cut is counted: prompt,
+text of the whole events that arrived, and unseen time (`gptdock.ledger`, section 6). A hold ends exactly once: settled,
+released, or swept after its lease expired.
 
 After the first byte the status cannot change: an error becomes an event, and the body ends without `[DONE]`. That is
 sent if and only if the upstream sent it.
@@ -52,7 +53,7 @@ class Completion:
     body: Callable[[int], bytes]
     stream: bool
     show_usage: bool = False
-    callers_words: bool = False  # the caller wrote the request, so a field that the upstream refuses is its own
+    callers_words: bool = False  # True: the caller wrote the body, so an upstream's 400 becomes the caller's
 
 
 async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CUT_SECONDS = 3.0  # for callers to read that their stream is cut
 CANCEL_SECONDS = 1.0  # for handlers to end that were cancelled then
+CLEANUP_SECONDS = 1.0  # for what a drain could not end; aiohttp waits for it twice
 SETTLE_SECONDS = 10.0  # several attempts of a settle, which are at most 2 s apart
 
 
@@ -54,7 +55,7 @@ async def serve(
 
     Raises SettingsError if a table is missing or OPS_PORT cannot be listened on.
     """
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CUT_SECONDS)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CLEANUP_SECONDS / 2)
     async with ops.listening(app):  # closed last: /ready says that the process drains
         await runner.setup()
         try:

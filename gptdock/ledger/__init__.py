@@ -22,12 +22,13 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
       e                 expires_at, in Unix seconds
       q                 receipts that are charged here, and not yet known to be in `usage`
 
-An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged, and why. `used`
+An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why; or
+a swept lease, or the change of an operator. `used`
 is the sum of a book's receipts, those in `usage` and those still in leases. The receipts of leases together are the
 **outbox**: a charge and its receipt are one write, and the receipt is put into `usage` afterwards, as often as it
 takes.
 
-Books are created on first use, and never reset: a new period is a new item. DynamoDB deletes the receipts of a period
+Books are created on first use, and not renewed: a new period is a new item. DynamoDB deletes the receipts of a period
 400 days after its end; those of the period `all` stay, since they must sum to `used` for ever.
     Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays
 
@@ -238,7 +239,7 @@ One word for one idea, here and in logs, metrics and documents. The words of oth
     outcome         how a request ended: `complete`, `caller_left`, `released`, or the code of an error
     period          what a quota is for: `all`, a month or a day, in UTC
     progress        the renewal of expiry and will while requests are open
-    receipt         what one request was charged, and why
+    receipt         what a request, a swept lease or an operator's change did to `used`, and why
     release         end a hold without a charge
     remove          take away a lease that has ended, and raise the fence
     reset           give back what was used in the running period

@@ -1,4 +1,4 @@
-"""Calls DynamoDB for `store`: the only room that knows aiobotocore.
+"""Calls DynamoDB for `store`: the only module that knows aiobotocore.
 
 aiobotocore takes 0.6 ms and more of CPU for a call. So the calls that requests wait for go through `dynamo`, with the
 credentials, the region and the endpoint that aiobotocore found. All others, and all where a proxy or an endpoint asks

@@ -55,9 +55,10 @@ the connection is watched.
     test_a_whole_answer_that_is_not_json_is_counted
 
 **What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it; an
-explicit 0 can be believed. Without one it keeps the events as bytes and folds them into text every 64 KiB, so that an
-answer that is cut can be counted. All bytes of an event that it cannot understand count as text: a charge that is too
-high is better than an answer for free.
+explicit 0 can be believed. It keeps the text of all events, so that an answer that is cut can be counted. An event
+that differs from a parsed one by its text alone is not parsed. All bytes of an event that it cannot understand count as
+text: a charge that is too high is better than an answer for free.
     Test: test_a_usage_that_cannot_be_believed_is_marked_and_not_used, test_usage_is_stale_once_more_text_came,
-    test_an_event_that_cannot_be_understood_counts_as_text, test_folding_keeps_the_text_and_bounds_the_memory
+    test_an_event_that_cannot_be_understood_counts_as_text, test_only_the_text_of_events_is_kept,
+    test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
 """

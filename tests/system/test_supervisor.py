@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
-from gptdock.http.server import CANCEL_SECONDS, CUT_SECONDS, SETTLE_SECONDS
+from gptdock.http.server import CANCEL_SECONDS, CLEANUP_SECONDS, CUT_SECONDS, SETTLE_SECONDS
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
 from tests.harness.processes import environment
@@ -125,7 +125,7 @@ def test_supervisor_waits_longer_than_a_drain_takes():
     wait_seconds = shipped().getint(PROGRAM, "stopwaitsecs")
 
     assert wait_seconds == drain_seconds + 20
-    assert wait_seconds > drain_seconds + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS
+    assert wait_seconds > drain_seconds + CUT_SECONDS + CANCEL_SECONDS + SETTLE_SECONDS + CLEANUP_SECONDS
 
 
 def test_file_descriptors_suffice_for_all_streams():
