@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -120,10 +121,12 @@ async def test_callers_who_stop_reading_are_cut_beside_others_who_do_not_notice(
         await journal.until(lambda: len(journal) == 45)
         service.openai.release()
         bodies = await asyncio.gather(*good)
-        await journal.until(lambda: sum(record.aborted for record in journal) == 40, seconds=30)
+        receipts: list[dict[str, Any]] = []
+        async with asyncio.timeout(30):
+            while len(receipts) < 40:  # the kernel may take all of an answer from the upstream: nothing else tells
+                receipts = await service.receipts("deaf")
 
         assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
-        receipts = await service.receipts("deaf")
         assert [receipt["outcome"] for receipt in receipts] == ["caller_left"] * 40
         assert all(receipt["tokens"] > receipt["prompt_tokens"] > 0 for receipt in receipts)
         assert (await service.info("deaf"))["quota_held"] == 0
