@@ -142,27 +142,38 @@ class BodyWatch:
 
 
 def can_tap() -> bool:
-    """Whether a body wakes a Tap as this module expects. Call it in a running loop."""
-    taken: list[bytes] = []
-    tap = None
+    """Whether a body wakes a Tap as this module expects: by data, its end and a break. Call it in a running loop."""
+    wakes: tuple[Callable[[aiohttp.StreamReader], object], ...] = (
+        lambda content: content.feed_data(b"data"),
+        lambda content: content.feed_eof(),
+        lambda content: content.set_exception(aiohttp.ClientPayloadError()),
+    )
     try:
-        content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
-        tap = Tap(content, taken.append, 1)
-        tap._step()
-        content.feed_data(b"one")
-        return tap.done() and content._waiter is None and unread(content) == b"one"
+        return all(_wakes_a_tap(wake) for wake in wakes)
     except (AttributeError, TypeError):
         return False
+
+
+def _wakes_a_tap(wake: Callable[[aiohttp.StreamReader], object]) -> bool:
+    content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+    tap = Tap(content, lambda data: True, 1)
+    try:
+        tap._step()
+        wake(content)
+        return tap.done() and content._waiter is None and unread(content) in (b"data", b"")
     finally:
-        if tap is not None:
-            tap._timer.cancel()
-            tap._end.cancel()
+        tap._timer.cancel()
+        tap._end.cancel()
 
 
 def unread(content: aiohttp.StreamReader) -> bytes:
-    """The bytes of a body that came and were not read yet, without waiting, even if its connection broke since."""
-    # Not `read_nowait`: once the connection broke, it raises and leaves them in the buffer.
-    return content._read_nowait(-1)
+    """All that has arrived of a body and was not read yet, without waiting, also if the connection broke since."""
+    # Not `read_nowait`: on a broken connection it raises, and what arrived before the break stays in the buffer. Again
+    # until nothing is left: each read may resume the parser, which fills the buffer with what it had kept back.
+    data = content._read_nowait(-1)
+    while more := content._read_nowait(-1):
+        data += more
+    return data
 
 
 def write_now(transport: asyncio.Transport, data: bytes, *, chunked: bool) -> None:

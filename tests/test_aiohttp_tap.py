@@ -6,6 +6,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.client_proto import ResponseHandler
 
 from gptdock.aiohttp_private import Tap, can_tap
 
@@ -33,14 +34,15 @@ async def test_a_tap_fits_the_installed_aiohttp():
     assert can_tap()
 
 
-async def test_a_tap_is_refused_by_an_aiohttp_that_wakes_nobody(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(aiohttp.StreamReader, "feed_data", lambda content, data: None)
+async def test_a_tap_is_refused_by_an_aiohttp_without_the_buffer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(aiohttp.StreamReader, "_read_nowait")
 
     assert not can_tap()
 
 
-async def test_a_tap_is_refused_by_an_aiohttp_without_the_buffer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(aiohttp.StreamReader, "_read_nowait")
+@pytest.mark.parametrize("part", ["feed_data", "feed_eof", "set_exception"])
+async def test_a_tap_is_refused_by_an_aiohttp_that_does_not_wake_it(monkeypatch: pytest.MonkeyPatch, part: str):
+    monkeypatch.setattr(aiohttp.StreamReader, part, lambda content, *more: None)
 
     assert not can_tap()
 
@@ -98,6 +100,35 @@ async def test_what_came_before_the_end_is_handed_on(end: str):
     assert taken == [b"last words"]
 
 
+class Quiet(asyncio.Transport):
+    """A transport on which nothing happens."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_the_parser_kept_back_is_handed_on(ends: bool):
+    """To read what is there resumes a paused parser, which then fills the buffer without waking anybody."""
+    connection = ResponseHandler(asyncio.get_running_loop())
+    connection.connection_made(Quiet())
+    connection.set_response_params(read_bufsize=2**16)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    _, content = await connection.read()
+    taken = bytearray()
+
+    def take(data: bytes) -> bool | None:
+        taken.extend(data)
+        return None if len(taken) == 40 * 2**12 else True
+
+    connection.data_received(b"1000\r\n%b\r\n" % bytes(2**12) * 40 + (b"0\r\n\r\n" if ends else b""))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await Tap.hand_on(content, take, 60)
+
+    assert len(taken) == 40 * 2**12
+
+
 async def test_a_tap_that_is_stopped_leaves_the_body_to_its_next_reader():
     content, taken = body(), list[bytes]()
     task = await tapped(content, taken)
@@ -146,13 +177,16 @@ async def test_silence_ends_a_flow_and_signs_of_life_put_that_off():
     tap = content._waiter
     assert isinstance(tap, Tap)
 
+    tap._alive_until = began = 0.0
     content.feed_data(b"life")
     await asyncio.sleep(0)
+    assert tap._alive_until > began
     tap._look()
     assert not task.done()
+    tap._alive_until = began
     content.feed_data(b"comment")
     await asyncio.sleep(0)
-    tap._alive_until = 0
+    assert tap._alive_until == began
     tap._look()
 
     with pytest.raises(TimeoutError):

@@ -29,8 +29,9 @@ def configured(environ: Mapping[str, str], log_level: str | None = None) -> Sett
 
 def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; 0 if everything was settled. Raises SettingsError, OSError."""
+    settings = configured(environ)
     with asyncio.Runner(loop_factory=_fastest_loop) as runner:
-        return runner.run(_serve(configured(environ), parsed.fd))
+        return runner.run(_serve(settings, parsed.fd))
 
 
 def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -66,11 +67,11 @@ async def _serve(settings: Settings, fd: int | None) -> int:
 
 
 def _fastest_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, with which a stream over TLS takes 64 KiB instead of 282; where that is not installed, asyncio's."""
+    """uvloop's, with which a stream over TLS takes 64 KiB instead of 282; where that cannot be imported, asyncio's."""
     try:
         import uvloop
-    except ModuleNotFoundError:
-        log.warning("uvloop is not installed: asyncio serves, with more memory for each stream over TLS")
+    except ImportError:
+        log.warning("uvloop is not available: asyncio serves, with more memory for each stream over TLS")
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 

@@ -33,6 +33,8 @@ class Caller:
 
     def write_now(self, data: bytes) -> None:
         """Send `data` without waiting. Raises CallerGone."""
+        if not data:  # as a chunk it would be the end of the body
+            return
         if self._writer is None:
             self._kept += data
             return

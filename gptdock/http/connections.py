@@ -7,7 +7,7 @@ import asyncio
 import socket
 import struct
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -135,9 +135,9 @@ class Connection(PipelineHandler):
 
 def cut(transport: asyncio.BaseTransport | None) -> None:
     """Close a connection at once, by a reset: otherwise the kernel keeps megabytes for a caller that does not read."""
-    if isinstance(transport, asyncio.WriteTransport):
+    if transport is not None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-        transport.abort()
+        cast(asyncio.WriteTransport, transport).abort()  # uvloop's have the method and are none by class
 
 
 def _close_in(seconds: float, connection: web.RequestHandler) -> asyncio.TimerHandle:

@@ -109,12 +109,17 @@ class Bill:
         """Whether the answer ended, by [DONE] or an error event."""
         return self.meter.done or self.meter.error is not None
 
-    def show(self, events: list[Event]) -> bytes:
-        """Read these events, and return the bytes of those that the caller gets; they must be sent at once."""
+    def read(self, events: list[Event]) -> bytes:
+        """Read these events, and return the bytes of those that the caller may get."""
         had_text = self.meter.has_text
         shown = b"".join([event.raw for event in events if self.meter.read(event)])
         if self.meter.has_text and not had_text:
             self._text_begins()
+        return shown
+
+    def show(self, events: list[Event]) -> bytes:
+        """Read these events, and return what the caller gets of them; that must be sent at once."""
+        shown = self.read(events)
         if self.meter.error and not self.meter.begun:
             self.exchange.refused()
             return b""
@@ -207,7 +212,7 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
             raise to_error(0, bill.meter.error.get("code"))
     finally:
         if not bill.meter.done:  # cut: what arrived before that was generated, and is charged
-            bill.show(stream.received())
+            bill.read(stream.received())
 
 
 def _pass_on(bill: Bill, caller: Caller, events: list[Event]) -> bool:

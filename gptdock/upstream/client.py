@@ -56,11 +56,13 @@ class Stream:
         """Wait for the first event. Raises UpstreamError if what comes is not a stream."""
 
         def take(events: list[Event]) -> bool:
-            self.first += events
-            return not any(event.data for event in events)
+            self.first += [event for event in events if event.data is not None]  # comments may come for a minute
+            return not any(event.data for event in self.first)
 
         await self._flow(take, hand_on_plainly, math.inf)
         data = next((event.data for event in self.first if event.data), None)
+        if data is None and (fault := self._content.exception()):
+            raise UpstreamLost from fault
         if not meter.is_chunk(data):
             exchange.refused()
             raise UpstreamError

@@ -13,7 +13,7 @@ import pytest
 
 from gptdock.accounts import Account
 from gptdock.ledger.book import Lease, Receipt, Write
-from tests.harness.hostile import Fault, fault_of, request
+from tests.harness.hostile import Fault, connect, fault_of, request
 from tests.harness.operator import overview, read, set_quota
 from tests.harness.service import ADMIN_KEY, make_settings, running
 
@@ -176,3 +176,20 @@ def hearing(message: str) -> Iterator[asyncio.Event]:
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+async def test_a_report_ends_once_wherever_its_last_chunk_ends(service, form: str, monkeypatch: pytest.MonkeyPatch):
+    """What is read next on the connection is the next answer."""
+    monkeypatch.setattr("gptdock.admin.report_stream.CHUNK", 1)
+    async with service.ask() as response:
+        await response.read()
+    await service.ledger.settled()
+    key = {"Authorization": f"Bearer {ADMIN_KEY}"}
+
+    async with connect(service) as connection:
+        connection.send(request("GET", f"/v1/admin/client/usage?{WHO}&by=request&format={form}", key))
+        await connection.reader.readuntil(b"\r\n0\r\n\r\n")
+        connection.send(request("GET", "/v1/health"))
+
+        assert (await connection.reader.readline()).startswith(b"HTTP/1.1 200")

@@ -22,6 +22,8 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import Service
 
+ON_EACH_LOOP = True
+
 HEALTH = request("GET", "/v1/health", headers={})
 NOWHERE = request("GET", "/nowhere")
 

@@ -50,6 +50,30 @@ async def test_a_deadline_ends_what_takes_too_long():
             await asyncio.Event().wait()
 
 
+async def test_each_deadline_ends_though_one_timer_serves_them_all():
+    gate = Gate(9, request_timeout=0.02)
+
+    async def late(start: float) -> None:
+        await asyncio.sleep(start)  # deadlines that fall due one after the other
+        async with gate.deadline():
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        results = await asyncio.gather(late(0), late(0.01), late(0.015), return_exceptions=True)
+
+    assert [type(result) for result in results] == [UpstreamTimeout] * 3
+
+
+async def test_a_deadline_that_was_kept_is_forgotten():
+    gate = Gate(1, request_timeout=60)
+
+    async with gate.deadline():
+        pass
+
+    assert not gate._due
+    gate.cut()  # would reschedule a scope that has ended, which raises
+
+
 async def test_a_cut_ends_all_that_is_open_and_all_that_comes_after():
     gate = Gate(9, request_timeout=60)
     tasks = [asyncio.create_task(_wait(gate)) for _ in range(3)]

@@ -9,9 +9,7 @@ import pytest
 from gptdock.dev.script import Script
 from gptdock.upstream.sse import EventSplitter
 from tests.harness.answers import RECORDED, USAGE_OF_5, read_answer
-from tests.harness.hostile import (
-    check_nothing_is_left,
-)
+from tests.harness.hostile import AUTHORIZED, check_nothing_is_left, connect, question, request
 from tests.harness.service import Service, sse_data
 
 pytestmark = pytest.mark.usefixtures("each_flow")
@@ -180,3 +178,16 @@ async def test_a_short_quota_gives_a_shorter_answer(serve):
         assert record.request["max_completion_tokens"] == 120 - record.prompt_tokens - 8
         info = await service.info()
         assert info["quota_used"] == record.spent <= 120
+
+
+async def test_a_stream_to_http_1_0_has_no_chunks(service: Service):
+    service.openai.script = Script(tokens=20)
+
+    async with connect(service) as connection:
+        connection.send(
+            request("POST", "/v1/ask", AUTHORIZED, question(stream=True)).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        )
+        _, _, body = (await connection.rest()).partition(b"\r\n\r\n")
+
+    assert sse_data(body)[-1] == b"[DONE]"
+    assert all(event.startswith(b"data: ") for event in body.split(b"\n\n") if event)

@@ -181,3 +181,24 @@ async def test_events_after_an_error_are_not_shown(service: Service, after: byte
     assert json.loads(error)["error"]["code"] == "upstream_error"
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["outcome"]) == ("counted", "upstream_error")
+
+
+@pytest.mark.parametrize("begun", [b"data: {", b": ping\n\n"], ids=["half an event", "a comment"])
+async def test_a_break_after_the_head_and_before_an_event_is_counted(serve, begun: bytes):
+    """It had the request and began to answer, so it may have generated."""
+
+    async def breaks(reader, writer):
+        await read_request(reader)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"%x\r\n%b\r\n" % (len(begun), begun))
+        await writer.drain()
+        writer.close()
+
+    async with raw_upstream(breaks) as url, serve(openai_base_url=url) as service:
+        async with service.ask(stream=True) as response:
+            await response.read()
+
+        [receipt] = await service.receipts()
+        assert (response.status, response.headers["x-should-retry"]) == (502, "false")
+        assert (receipt["source"], receipt["outcome"]) == ("counted", "upstream_error")
+        assert receipt["tokens"] >= receipt["prompt_tokens"] > 0

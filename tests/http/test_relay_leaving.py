@@ -20,6 +20,7 @@ from tests.harness.hostile import (
 from tests.harness.service import Service
 
 pytestmark = pytest.mark.usefixtures("each_flow")
+ON_EACH_LOOP = True
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -26,6 +26,7 @@ from tests.harness.hostile import (
 from tests.harness.service import sse_data
 
 pytestmark = pytest.mark.usefixtures("each_flow")
+ON_EACH_LOOP = True
 
 
 async def test_a_caller_who_does_not_read_is_cut(serve):
@@ -133,3 +134,49 @@ async def test_callers_who_stop_reading_are_cut_beside_others_who_do_not_notice(
         await check_nothing_is_left(service, used=sum(record.spent for record in journal[:5]))
         for sock in deaf:
             sock.close()
+
+
+async def test_a_slow_caller_is_told_of_a_cut_while_the_end_of_its_answer_is_unread(serve, monkeypatch):
+    """[DONE] arrived, but waits behind the caller, who has not been sent it: it may still be told."""
+    behind, told = asyncio.Event(), asyncio.Event()
+    end, catch_up = Caller.end, Caller.catch_up
+
+    async def ended(caller: Caller, data: bytes = b"") -> None:
+        told.set()
+        await end(caller, data)
+
+    async def catching_up(caller: Caller) -> None:
+        if caller._writer is not None and caller.is_behind:
+            behind.set()
+        await catch_up(caller)
+
+    async def ends_once_the_caller_is_behind(reader, writer):
+        await read_request(reader)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        writer.write(head + TEXT.replace(b"Hi", b"y" * 3000) * 40)
+        await behind.wait()
+        writer.write(USAGE_OF_5 + b"data: [DONE]\n\n")
+        await reader.read()
+
+    monkeypatch.setattr(Caller, "end", ended)
+    monkeypatch.setattr(Caller, "catch_up", catching_up)
+    async with (
+        raw_upstream(ends_once_the_caller_is_behind) as url,
+        serve(openai_base_url=url, request_timeout=0.5) as service,
+    ):
+        with await deaf_caller(service, stream=True) as slow:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await told.wait()
+            body = await _read_until(slow, b"\r\n0\r\n\r\n")
+        [receipt] = await service.receipts()
+    assert b'"code":"upstream_timeout"' in body
+    assert b"[DONE]" not in body
+    assert receipt["outcome"] == "upstream_timeout"
+
+
+async def _read_until(sock: socket.socket, end: bytes) -> bytes:
+    body = bytearray()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not body.endswith(end):
+            body += await asyncio.get_running_loop().sock_recv(sock, 2**20)
+    return bytes(body)

@@ -18,6 +18,8 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import make_settings, read_receipts, running, serve_tables, sse_data
 
+ON_EACH_LOOP = True
+
 ACCOUNT = Account("c1", "p1")
 
 
