@@ -14,7 +14,7 @@ import aiohttp
 from gptdock.accounts import Account
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.ledger.store import Store
-from tests.harness.processes import GPTDOCK, PATIENCE_SECONDS, SECRETS, Running, end, environment, serving
+from tests.harness.processes import GPTDOCK, PATIENCE_SECONDS, SECRETS, Running, end, environment, serving, starting
 from tests.harness.service import KEY, QUESTION, sse_data
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -66,6 +66,21 @@ async def ask(url: str) -> None:
     async with aiohttp.ClientSession(headers=HEADERS) as session, session.post(f"{url}/v1/ask", json=asked) as response:
         assert response.status == 200
         assert sse_data(await response.read())[-1] == b"[DONE]"
+
+
+async def test_without_uvloop_asyncio_serves_and_the_log_says_so(
+    tmp_path: Path, dynamodb: str, store: Store, openai: SimulatedOpenAI
+):
+    (tmp_path / "uvloop.py").write_text("raise ImportError\n")
+
+    async with starting(tmp_path, environment(dynamodb, openai.url, PYTHONPATH=str(tmp_path))) as running:
+        told = await line(running)
+        await running.logged("serving")
+        await ask(running.url)
+        running.terminate()
+        assert await running.ended() == 0
+
+    assert told["message"].startswith("uvloop is not available")
 
 
 async def test_a_full_disk_for_logs_stops_no_answer(
