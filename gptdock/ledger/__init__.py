@@ -38,8 +38,7 @@ A hold for each request costs 39 bytes of the item while it is open, and DynamoD
 size of the whole item (one unit for each KB, 1,000 units a second for one item): one client could then have about 35
 requests a second. With one lease for each process the item stays near 1 KB, and all requests of a client that wait in
 a process go into one write: measured with 64 callers of one client, 0.10 UpdateItem a request, and an item of 246
-bytes. The write has a number, so a repeated one is recognized. A call costs CPU, too (1.1 to 1.7 ms by aiobotocore,
-0.2 by `dynamo`).
+bytes. The write has a number, so a repeated one is recognized. A call costs 0.2 ms of CPU, too.
 
 3. The verbs
 ============
