@@ -103,7 +103,7 @@ class Change(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What a request asks to hold, in tokens: for the full answer, and at least, for a minimal one."""
+    """What a request asks to hold, in tokens: `full` for the full answer, `least` for a minimal one."""
 
     full: int
     least: int

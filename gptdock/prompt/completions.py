@@ -18,8 +18,8 @@ from gptdock.prompt.strict_json import parse_object
 from gptdock.settings import MOST_ANSWER_TOKENS
 
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
-# What the model reads besides the messages. As JSON it takes more tokens than in OpenAI's own notation, but for lists:
-# a value of an enum costs 3 tokens beyond its text, of which its comma is one (the cookbook that `ask` cites).
+# What the model reads besides the messages. As JSON it takes more tokens than in OpenAI's own notation, except enums:
+# each value costs 3 tokens more than its text, one of them its comma (the cookbook that `ask` cites).
 LISTED_TOKENS = 2
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
 

@@ -165,7 +165,7 @@ class Upstream:
                 response.close()
 
     async def complete(self, body: bytes, exchange: Exchange) -> Answer:
-        """The whole answer to `body`. Raises as `open_stream` does, but knows no deadline."""
+        """The whole answer to `body`. Raises as `open_stream` does, but has no deadline of its own."""
         response = await self._post(body, exchange, "application/json")
         try:
             raw = await refusals.read(response, MOST_ANSWER_BYTES)

@@ -56,7 +56,7 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
 
 
 def to_error(status: int, code: object, after: float | None = None, field: str | None = None) -> APIError:
-    """The upstream's error as ours, by its code, or else its status: 0 for an error event.
+    """The upstream's error as ours, by its code, otherwise by its status: 0 for an error event.
 
     `after` is the seconds that it asked to wait, `field` the one that it names.
     """

@@ -12,7 +12,7 @@ _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
 class Event(NamedTuple):
-    """One whole event: its bytes as received, and its data; None if it has no data line, as a comment has none."""
+    """One whole event: its bytes as received, and its `data`, which is None without a data line, as in a comment."""
 
     raw: bytes
     data: bytes | None
