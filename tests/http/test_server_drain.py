@@ -144,9 +144,9 @@ async def _read_all(sock):
     return bytes(answer)
 
 
-async def test_a_caller_who_does_not_read_a_whole_answer_is_cut_at_the_write_timeout(serve):
+async def _drain_beside_a_whole_answer_that_is_not_read(serve, **settings: float) -> None:
     answer = b'{"choices": [], "usage": {"total_tokens": 7}, "rest": "%s"}' % (b"x" * 10_000_000)
-    async with serve(drain_seconds=60, write_timeout=0.2) as service:
+    async with serve(**settings) as service:
         service.openai.script = Script(raw=answer)
         deaf = await deaf_caller(service, stream=False)
         await service.openai.journal.ended()
@@ -157,22 +157,15 @@ async def test_a_caller_who_does_not_read_a_whole_answer_is_cut_at_the_write_tim
             assert await service.served is True
         deaf.close()
         await _check_settled(service, "upstream", 7)
+
+
+async def test_a_caller_who_does_not_read_a_whole_answer_is_cut_at_the_write_timeout(serve):
+    await _drain_beside_a_whole_answer_that_is_not_read(serve, drain_seconds=60, write_timeout=0.2)
 
 
 async def test_a_whole_answer_that_is_not_read_is_cancelled_and_settled(serve, monkeypatch):
     monkeypatch.setattr(server, "CUT_SECONDS", 0.2)
-    answer = b'{"choices": [], "usage": {"total_tokens": 7}, "rest": "%s"}' % (b"x" * 10_000_000)
-    async with serve(drain_seconds=0.2, write_timeout=600) as service:
-        service.openai.script = Script(raw=answer)
-        deaf = await deaf_caller(service, stream=False)
-        await service.openai.journal.ended()
-
-        service.stop.set()
-
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await service.served is True
-        deaf.close()
-        await _check_settled(service, "upstream", 7)
+    await _drain_beside_a_whole_answer_that_is_not_read(serve, drain_seconds=0.2, write_timeout=600)
 
 
 async def test_a_caller_who_leaves_during_the_drain_is_charged_by_count(serve):

@@ -8,20 +8,15 @@ from typing import Any
 
 import pytest
 
-from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import aws
 from gptdock.telemetry import metrics
+from tests.harness.dynamodb_calls import ITEM, both_ways, fault_of, update
 from tests.harness.hostile import PATIENCE_SECONDS, bound_socket, raw_upstream, read_request, url_of
 from tests.harness.service import NOBODY, make_settings
 
-ACCOUNT = Account("c1", "p1")
 TYPE = "com.amazonaws.dynamodb.v20120810#"
-ITEM = {"client_id": {"S": "c1"}}
 HARMLESS = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "m"}, {"Code": "TransactionConflict"}]
-DIRECT, THROUGH_AIOBOTOCORE = "direct", "through aiobotocore"
-
-both_ways = pytest.mark.usefixtures("each_way")
 
 
 def answer(content: Any, status: int = 400) -> bytes:
@@ -46,22 +41,6 @@ async def answering(*answers: bytes) -> AsyncIterator[str]:
 
     async with raw_upstream(serve) as url:
         yield url.removesuffix("/v1")
-
-
-async def update(url: str) -> Any:
-    """What an update of an item answers, at this endpoint."""
-    async with aws.connect(make_settings(url, NOBODY)) as client:
-        return await aws.call(client, "update_item", TableName="t", Key=ITEM)
-
-
-async def fault_of(url: str) -> str:
-    with pytest.raises(LedgerUnavailable) as raised:
-        await update(url)
-    return raised.value.fault
-
-
-def way(client: aws.Client) -> str:
-    return DIRECT if client.dynamo else THROUGH_AIOBOTOCORE
 
 
 @both_ways

@@ -5,7 +5,6 @@ import datetime
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,33 +14,12 @@ from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import aws
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
+from tests.harness.dynamodb_calls import DIRECT, ITEM, THROUGH_AIOBOTOCORE, both_ways, fault_of, way
 from tests.harness.hostile import raw_upstream, read_request
 from tests.harness.relays import private_ca, relaying
 from tests.harness.service import NOBODY, make_settings
 
 ACCOUNT = Account("c1", "p1")
-TYPE = "com.amazonaws.dynamodb.v20120810#"
-ITEM = {"client_id": {"S": "c1"}}
-HARMLESS = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "m"}, {"Code": "TransactionConflict"}]
-DIRECT, THROUGH_AIOBOTOCORE = "direct", "through aiobotocore"
-
-both_ways = pytest.mark.usefixtures("each_way")
-
-
-async def update(url: str) -> Any:
-    """What an update of an item answers, at this endpoint."""
-    async with aws.connect(make_settings(url, NOBODY)) as client:
-        return await aws.call(client, "update_item", TableName="t", Key=ITEM)
-
-
-async def fault_of(url: str) -> str:
-    with pytest.raises(LedgerUnavailable) as raised:
-        await update(url)
-    return raised.value.fault
-
-
-def way(client: aws.Client) -> str:
-    return DIRECT if client.dynamo else THROUGH_AIOBOTOCORE
 
 
 async def open_a_book(url: str) -> str:
