@@ -103,7 +103,7 @@ async def balances(service: Service, cancel: dict[str, Any], at: int, *, stream:
     """Ask, be cancelled at step `at`, and compare the books with the upstream; False if there was no such step."""
     before, journal = await service.used(), service.openai.journal
     asked = len(journal)
-    service.openai.script = Script(tokens=4, token_seconds=0.002, piece=50)
+    service.openai.script = Script(tokens=4, token_seconds=0.02, piece=50)  # slow: at most one is on its way
     cancel.update(at=at, again=again)
 
     shown = await ask(service, stream=stream)
