@@ -34,7 +34,7 @@ OWNERS = {
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo upstream.meter",
+    "orjson": "ledger.dynamo telemetry.logs upstream.meter",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }

@@ -8,9 +8,13 @@ because that of a parser fault quotes the request's headers with the key.
 import functools
 import json
 import logging
+import math
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal, TextIO
+
+import orjson
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -70,7 +74,16 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # what JSON has as it is
-_encode = json.JSONEncoder().encode  # json.dumps would make an encoder for each line
+_encode_any = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _encode(shown: dict[str, Any]) -> str:
+    """The object in ASCII, whatever reads it; what orjson does not write so, or not at all, takes ten times as long."""
+    try:
+        line = orjson.dumps(shown)
+    except orjson.JSONEncodeError:  # half a surrogate pair, or an integer of more than 64 bits
+        return _encode_any(shown)
+    return line.decode() if line.isascii() else _encode_any(shown)
 
 
 @functools.lru_cache(maxsize=2)
@@ -83,13 +96,14 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    fields, ours = vars(record), {"request_id": request_id.get()} if request_id.get() else {}
-    if len(fields) <= _FIELDS_OF_A_RECORD:  # as most records, it has no fields of its own
-        return ours
-    return ours | {name: value for name, value in fields.items() if name not in STANDARD_FIELDS}
+    ours = {"request_id": request_id.get()} if request_id.get() else {}
+    own = islice(vars(record).items(), _FIELDS_OF_A_RECORD, None)  # they come last, as `extra` adds them
+    return ours | {name: value for name, value in own if name not in STANDARD_FIELDS}
 
 
 def _plain(value: Any) -> Any:
+    if type(value) is float and math.isfinite(value):
+        return value
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
