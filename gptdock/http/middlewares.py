@@ -4,7 +4,7 @@ import hmac
 import json
 import logging
 import re
-import uuid
+import secrets
 from hashlib import sha256
 
 from aiohttp import HttpVersion11, web
@@ -113,7 +113,7 @@ def _route(request: web.Request) -> str:
 
 def _request_id(request: web.Request) -> str:
     own_id = request.headers.get("X-Request-Id", "")
-    return own_id if _VISIBLE_ASCII.fullmatch(own_id) else uuid.uuid4().hex
+    return own_id if _VISIBLE_ASCII.fullmatch(own_id) else secrets.token_hex(16)
 
 
 def _given_key(request: web.Request) -> bytes:

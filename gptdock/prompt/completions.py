@@ -21,6 +21,7 @@ OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_token
 # What the model reads besides the messages. As JSON it takes more tokens than in OpenAI's own notation, except enums:
 # each value costs 3 tokens more than its text, one of them its comma (the cookbook that `ask` cites).
 LISTED_TOKENS = 2
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
 
 
@@ -223,6 +224,6 @@ def _is_image(part: Mapping[str, Any]) -> bool:
 
 def _json(value: object) -> str:
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return _encode(value)
     except RecursionError as exc:  # writing needs more stack than reading
         raise InvalidRequest("The body is nested too deeply.", param="body") from exc
