@@ -102,6 +102,8 @@ class Connection(PipelineHandler):
         """Write what the handler did not write itself; cut the connection if that takes longer than WRITE_TIMEOUT."""
         if isinstance(resp, web.HTTPExpectationFailed):  # raised before the middlewares; its text quotes the header
             resp = self.handle_error(request, resp.status, resp)
+        if resp.prepared:  # a `Caller` began to write it, and has ended it or cut the connection
+            return await super().finish_response(request, resp, start_time)
         try:
             async with asyncio.timeout(self._connections.write_timeout):
                 return await super().finish_response(request, resp, start_time)

@@ -111,9 +111,10 @@ class Bill:
 
     def read(self, events: list[Event]) -> bytes:
         """Read these events, and return the bytes of those that the caller may get."""
-        had_text = self.meter.has_text
-        shown = b"".join([event.raw for event in events if self.meter.read(event)])
-        if self.meter.has_text and not had_text:
+        meter = self.meter
+        had_text = meter.has_text
+        shown = b"".join([event.raw for event in events if meter.read(event)])
+        if not had_text and meter.has_text:
             self._text_begins()
         return shown
 
@@ -124,7 +125,9 @@ class Bill:
             self.exchange.refused()
             return b""
         if shown:
-            self._shows()
+            self.done_shown = self.meter.done
+            if not self._shown:
+                self._first_shown()
         return shown
 
     def read_answer(self, answer: Answer) -> None:
@@ -132,15 +135,13 @@ class Bill:
         self.meter.read_answer(answer.content, answer.raw)
         self._text_begins()
 
-    def _shows(self) -> None:
-        self.done_shown = self.meter.done
-        if not self._shown:
-            self._shown = True
-            metrics.of(metrics.FIRST_TOKEN, self.hold.claim.model).observe(request_line.current().first_event())
-
     def _text_begins(self) -> None:
         if charges.may_think(self.hold.claim.model):
             self._thought_tokens = charges.unseen_tokens(self.exchange.seconds)
+
+    def _first_shown(self) -> None:
+        self._shown = True
+        metrics.of(metrics.FIRST_TOKEN, self.hold.claim.model).observe(request_line.current().first_event())
 
     async def _count(self, seconds: float) -> Charge:
         prompt_tokens = self.hold.claim.prompt_tokens
@@ -172,7 +173,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
     caller = Caller(request, response)
     with suppress(CallerGone):
-        await caller.end()
+        await caller.end(size=len(answer.raw))
     return response
 
 
