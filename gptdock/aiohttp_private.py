@@ -171,8 +171,8 @@ def unread(content: aiohttp.StreamReader) -> bytes:
     # Not `read_nowait`: on a broken connection it raises, and what arrived before the break stays in the buffer. Again
     # until nothing is left: each read may resume the parser, which fills the buffer with what it had kept back.
     data = content._read_nowait(-1)
-    while more := content._read_nowait(-1):
-        data += more
+    while content._buffer:
+        data += content._read_nowait(-1)
     return data
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["none", "day", "month"]
@@ -43,4 +44,10 @@ def is_period(text: str) -> bool:
 
 def moment(now: float) -> str:
     """Unix seconds as `2026-11-23T05:05:45.000Z`, which sorts as text and starts like its period."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
