@@ -65,13 +65,23 @@ class Shape(NamedTuple):
         """The text of an event that is like this one but for text and padding; None of any other."""
         if not data.startswith(self.start):
             return None
-        end_of_text = data.find(b'"', len(self.start))
+        end_of_text = data.find(self.middle, len(self.start))
         padded, end = end_of_text + len(self.middle), len(data) - len(self.end or b"")
-        if not (data.startswith(self.middle, end_of_text) and data.endswith(self.end or b"") and padded <= end):
+        if not (end_of_text > 0 and data.endswith(self.end or b"") and padded <= end):
             return None
         text, padding = data[len(self.start) : end_of_text], data[padded:end]
-        is_like_it = _PLAIN.fullmatch(text) and (_PLAIN.fullmatch(padding) if self.end else not padding)
-        return text if is_like_it else None
+        if not (_PLAIN.fullmatch(padding) if self.end else not padding):
+            return None
+        return text if _PLAIN.fullmatch(text) else _unescaped(text)
+
+
+def _unescaped(text: bytes) -> bytes | None:
+    """What stands in a JSON string, without its escapes; None if it ends within, or is odd."""
+    try:
+        value = orjson.loads(b'"%b"' % text)
+    except ValueError:
+        return None
+    return value.encode() if isinstance(value, str) else None
 
 
 class Meter:
