@@ -26,20 +26,27 @@ class Credentials(Protocol):
 
 def headers(host: str, region: str, credentials: Credentials, operation: str, body: bytes, second: int) -> str:
     """The header lines of a request that is sent at this Unix second, Host included; each ends with CR LF."""
-    now, target = _stamp(second), f"DynamoDB_20120810.{operation}"
-    fields = {"Content-Type": _TYPE, "Host": host, "X-Amz-Date": now}
-    if credentials.token:
-        fields["X-Amz-Security-Token"] = credentials.token
-    fields["X-Amz-Target"] = target  # in this order, which is the alphabet's, they are signed
-    names = ";".join(fields).lower()
-    signed = "".join([f"{name.lower()}:{value}\n" for name, value in fields.items()])
-    canonical = f"POST\n/\n\n{signed}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    now = _stamp(second)
     scope = f"{now[:8]}/{region}/dynamodb/aws4_request"
+    names, signed, lines = _fields(host, operation, credentials.token, now)
+    canonical = f"{signed}{hashlib.sha256(body).hexdigest()}"
     text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     signature = hmac.digest(_key(credentials.secret_key, now[:8], region), text.encode(), "sha256").hex()
     whose = f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
     return f"{lines}Authorization: AWS4-HMAC-SHA256 {whose}\r\n"
+
+
+@lru_cache(maxsize=8)  # one for each operation, anew each second
+def _fields(host: str, operation: str, token: str | None, now: str) -> tuple[str, str, str]:
+    """The names that are signed, what is signed but for the hash of the body, and the lines."""
+    fields = {"Content-Type": _TYPE, "Host": host, "X-Amz-Date": now}
+    if token:
+        fields["X-Amz-Security-Token"] = token
+    fields["X-Amz-Target"] = f"DynamoDB_20120810.{operation}"  # in this order, which is the alphabet's, they are signed
+    names = ";".join(fields).lower()
+    signed = "".join([f"{name.lower()}:{value}\n" for name, value in fields.items()])
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    return names, f"POST\n/\n\n{signed}\n{names}\n", lines
 
 
 @lru_cache(maxsize=2)
