@@ -22,11 +22,10 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
       e                 expires_at, in Unix seconds
       q                 receipts that are charged here, and not yet known to be in `usage`
 
-An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why; or
-a swept lease, or the change of an operator. `used`
-is the sum of a book's receipts, those in `usage` and those still in leases. The receipts of leases together are the
-**outbox**: a charge and its receipt are one write, and the receipt is put into `usage` afterwards, as often as it
-takes.
+An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why; or a
+swept lease, or the change of an operator. `used` is the sum of a book's receipts, those in `usage` and those still in
+leases. The receipts of leases together are the **outbox**: a charge and its receipt are one write, and the receipt is
+put into `usage` afterwards, as often as it takes.
 
 Books are created on first use, and not renewed: a new period is a new item. DynamoDB deletes the receipts of a period
 400 days after its end; those of the period `all` stay, since they must sum to `used` for ever.
@@ -87,8 +86,10 @@ tests of conditions run on values; the first test below compares these with Dyna
 start. Only so does the number in the book say which commit was applied.
     Test: test_without_a_rule_a_promise_breaks[numbers_from_the_lease]
 
-**One commit in flight for each book.** What arrives while it is in flight goes into the next one, together.
-    Test: test_requests_that_come_at_once_are_admitted_as_far_as_they_fit
+**One commit in flight for each book.** What arrives while it is in flight goes into the next one, together. A settle
+waits 0.05 s for a hold or other settles to go with; a hold never waits.
+    Test: test_requests_that_come_at_once_are_admitted_as_far_as_they_fit,
+    test_a_settle_shares_the_commit_of_the_next_hold, test_a_settle_is_written_although_no_hold_comes
 
 **Admission after the answer.** A request is admitted once a commit with its hold was answered as applied, or is shown
 by the book to have been applied. Of those that wait the first that fit are admitted. One that does not fit gets 402; a
@@ -160,8 +161,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     test_a_caller_who_leaves_while_waiting_holds_nothing, test_books_balance_wherever_a_stream_is_cancelled,
     test_a_hold_settles_in_the_period_that_it_was_taken_in
 
-**A process may forget a book** in which nothing is open. Its next commit is then refused once, and learns its lease
-anew.
+**A process may forget a book** in which nothing is open. Its next commit is refused once, and so learns its lease.
     Test: test_a_forgotten_book_is_taken_up_again, test_a_book_with_an_open_hold_is_not_forgotten
 
 5. What holds, and when

@@ -17,7 +17,7 @@ from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import lease_state
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Book, Demand, Receipt, Terms
-from gptdock.ledger.lease_state import LeaseState
+from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.requests import Phase, Requests
@@ -27,6 +27,7 @@ from gptdock.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
+SETTLE_SECONDS = 0.05  # that a settle waits for a hold or other settles to share a commit with
 COUNTED_AT_ONCE = 16  # open requests whose text is counted before holds that wait get their turn
 
 
@@ -68,6 +69,7 @@ class BookLoop:
         self._count_used: dict[int, Callable[[], int]] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()
+        self._settling: asyncio.TimerHandle | None = None
         self._renew_at = 0.0
         self._counted: dict[int, int] = {}  # what a renewal that was put off has counted
         self._backoff = Backoff()
@@ -108,9 +110,19 @@ class BookLoop:
             return
         if receipt is None:
             self._state = lease_state.give_up(self._state, request_id)
+            self._wake()
         else:
             self._state = lease_state.end(self._state, request_id, receipt)
-        self._wake()
+            if self.unsettled >= MOST_RECEIPTS:
+                self.settle()
+            elif self._settling is None:
+                self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
+
+    def settle(self) -> None:
+        """Do not let the settles wait any longer for others."""
+        self._settling = None
+        if self._state.requests.ended:
+            self._wake()
 
     def _wake(self) -> None:
         self._woken.set()

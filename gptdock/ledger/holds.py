@@ -199,6 +199,8 @@ class Ledger:
     async def settled(self) -> None:
         """Wait until nothing is owed, no commit is in flight and every receipt is put."""
         while tasks := self._tasks():
+            for book_loop in self._books.values():
+                book_loop.settle()
             await asyncio.wait(tasks)
         await self._outbox.empty()
 

@@ -15,12 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Change, Receipt
+from gptdock.ledger.book_loop import SETTLE_SECONDS
+from gptdock.ledger.outbox import GATHER_SECONDS
 from tests.harness.ledger_process import PASSES, Process, Request, cancelled
 from tests.harness.machine_promises import wrong, wrong_at_rest, wrong_when_settled, wrongly_applied, wrongly_willed
 from tests.harness.memory_store import Call, Key, MemoryStore, Tables
 
 NOON = 1795435200  # 2026-11-23T12:00:00Z
 RENEWAL, EXPIRY, RETENTION, DAY = 1, 75, 3700, 86_400  # seconds; each is past what it is named after
+GATHERED = max(SETTLE_SECONDS, GATHER_SECONDS) + 0.01
 FATES = ["answered", "answered", "answered", "applied", "lost", "dropped", "late"]
 Thing = TypeVar("Thing")
 
@@ -109,6 +112,8 @@ class Machine(RuleBasedStateMachine):
 
     def _answer_all(self) -> None:
         for _ in range(1000):
+            if not self.tables.calls and not self.open_requests():
+                self.wait(GATHERED)  # then no renewal is due
             if not self.tables.calls:
                 return
             self.do(self.tables.decide, self.tables.calls[0], "answered")
@@ -175,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         self.pass_turns(PASSES)
         self._note()
 
-    def wait(self, seconds: int) -> None:
+    def wait(self, seconds: float) -> None:
         self.loop.now += seconds
         self.do(nothing)
 

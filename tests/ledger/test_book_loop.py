@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import aws, backoff, items
+from gptdock.ledger import aws, backoff, book_loop, items
 from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
@@ -34,6 +34,7 @@ async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(star
     """Once it is shut out, it can no longer hold tokens for a request that was denied."""
     async with start(reserve_timeout=10) as ledger, start() as other:
         await spend(ledger, 1)
+        await ledger.settled()
         async with other.hold(claim(880)):
             proxy.strike("late")
             with pytest.raises(QuotaExceeded):
@@ -47,6 +48,7 @@ async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(star
 async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, store: Store, proxy: Proxy):
     async with start(reserve_timeout=10) as ledger:
         await spend(ledger, 1)
+        await ledger.settled()
         proxy.strike("late")
         waiting = asyncio.create_task(spend(ledger, 42))
         await proxy.struck.wait()
@@ -110,6 +112,25 @@ async def test_an_answer_that_cannot_be_understood_stops_no_settle(start: Start,
             await update(UpdateExpression="SET #max = :max", ExpressionAttributeValues={":max": items.number(1000)})
 
         assert await numbers(ledger, store) == (958, 0, 42, 42)
+
+
+async def test_a_settle_shares_the_commit_of_the_next_hold(start: Start, store: Store, proxy: Proxy, monkeypatch):
+    monkeypatch.setattr(book_loop, "SETTLE_SECONDS", 1000)
+    async with start() as ledger:
+        await spend(ledger, 1)
+        proxy.calls.clear()
+        for _ in range(5):
+            await spend(ledger, 1)
+
+        assert proxy.calls["UpdateItem"] == 5
+        assert await numbers(ledger, store) == (994, 0, 6, 6)
+
+
+async def test_a_settle_is_written_although_no_hold_comes(start: Start):
+    async with start(progress_seconds=1000, lease_seconds=3600) as ledger, asyncio.timeout(30):
+        await spend(ledger, 1)
+        while (await ledger.read(ACCOUNT, ledger.period())).used < 1:
+            continue
 
 
 async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock):

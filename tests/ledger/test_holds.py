@@ -126,6 +126,7 @@ async def test_a_hold_settles_in_the_period_that_it_was_taken_in(start: Start, s
 async def test_a_forgotten_book_is_taken_up_again(start: Start, store: Store):
     async with start() as ledger:
         await spend(ledger, 1)
+        await ledger.settled()
         ledger._books.clear()
         await spend(ledger, 2)
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.ledger import backoff, holds, lease_state, verbs
 from tests.harness.ledger_process import ACCOUNT
-from tests.harness.machine import DAY, EXPIRY, FATES, RENEWAL, RETENTION, Machine, happens, nothing, pick
+from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, nothing, pick
 
 MOST_PROCESSES, MOST_REQUESTS = 3, 6
 FAULTS = {
@@ -142,6 +142,10 @@ class Schedules(Machine):
         pick(self.living(), process).skew = skew
 
     # -- the rest of the world ---------------------------------------------------------------------------------------
+    @happens()
+    def settles_and_receipts_are_due(self):
+        self.wait(GATHERED)
+
     @happens(when=lambda self: self.open_requests())
     def renewals_are_due(self):
         self.wait(RENEWAL)

@@ -2,10 +2,12 @@
 
 import asyncio
 
+from gptdock.ledger import outbox
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import ACCOUNT, Start, numbers, spend
 from tests.harness.proxy import Fault, Proxy
+from tests.harness.service import read_receipts
 
 
 async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, store: Store, proxy: Proxy):
@@ -14,6 +16,23 @@ async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, sto
         await spend(ledger, 42)
 
         assert await numbers(ledger, store) == (958, 0, 42, 42)
+
+
+async def test_receipts_are_put_together(start: Start, store: Store, proxy: Proxy, monkeypatch):
+    monkeypatch.setattr(outbox, "GATHER_SECONDS", 1000)
+    async with start() as ledger:
+        for _ in range(5):
+            await spend(ledger, 1)
+
+        assert await numbers(ledger, store) == (995, 0, 5, 5)
+        assert proxy.calls["BatchWriteItem"] == 1
+
+
+async def test_receipts_are_put_although_few_come(start: Start, store: Store):
+    async with start() as ledger, asyncio.timeout(30):
+        await spend(ledger, 1)
+        while not await read_receipts(store, ACCOUNT):
+            continue
 
 
 async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: Store, proxy: Proxy):
