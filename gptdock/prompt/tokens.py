@@ -102,9 +102,12 @@ def load(name: str) -> tiktoken.Encoding:
         raise SettingsError(f"The tokenizer file {name}.tiktoken.gz is not the right one: install again")
     try:
         with _cached(name, content):
-            return tiktoken.get_encoding(name)
+            encoding = tiktoken.get_encoding(name)
     except OSError as exc:
         raise SettingsError(f"The tokenizer file {name}.tiktoken.gz cannot be unpacked to a temporary folder") from exc
+    # What its compiled core was made of: of o200k 29 MB, which tiktoken reads again only to pickle an encoding.
+    encoding._mergeable_ranks = {}
+    return encoding
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def test_every_text_counts_at_most_its_bytes(o200k, text):
     counted = o200k.count(text)
 
     assert bool(text) <= counted <= len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_an_encoding_is_kept_in_its_compiled_form_alone():
+    encoding = tokens.load("o200k_base")
+
+    assert sum(map(sys.getsizeof, vars(encoding).values())) < 2**20
 
 
 def test_a_lone_surrogate_counts_as_its_replacement(o200k):
