@@ -143,11 +143,12 @@ at most 32; a charge that finds no room waits for the next commit, and holds wha
     test_a_process_killed_between_settle_and_receipt_charges_exactly
 
 **Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
-each open request what was surely used by now (prompt and text so far), plus 200 tokens for each of PROGRESS_SECONDS,
-at most its hold. Where no text can be seen yet, 200 tokens a second since it was sent count as used. Counting gives
-way to holds that wait.
+each open request what was surely used by now, plus what its model may generate until the next renewal, at most its
+hold. `rates` learns how fast a model is; an answer that is seen to be faster counts as that. While a model is unknown,
+wills are renewed 0.5, 1, 2 and 4 s after the request, too. Counting gives way to holds that wait.
     Test: test_open_holds_renew_their_lease_and_will, test_without_a_rule_a_promise_breaks[no_wills],
-    test_a_killed_process_is_charged_by_its_will, test_a_hold_does_not_wait_until_all_open_requests_are_counted
+    test_a_killed_stream_is_charged_at_every_moment_what_it_spent, test_a_stream_of_a_known_model_takes_no_more_writes,
+    test_a_hold_does_not_wait_until_all_open_requests_are_counted
 
 **A hold is an upper bound**: the prompt as counted + 8 + the longest answer that the upstream is asked for. If less is
 left, the hold is what is left, and the answer is cut to it, down to 16 tokens. More than the hold is charged all the
@@ -211,8 +212,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
 - After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
   book refused is replaced, so this takes little left, or a book that the process had forgotten.
-- 200 tokens a second is an assumption. A faster model is charged too little by a will, or where its text was not seen;
-  a slower one too much.
+- An answer that is suddenly faster than its model and itself is charged too little if its process dies then.
 - An attempt that broke off before another was answered is not charged, if the answer reports its usage. What the
   upstream generates after a process died is in no will.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many

@@ -20,7 +20,8 @@ from gptdock.ledger.book import Book, Demand, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
-from gptdock.ledger.requests import Phase, Requests
+from gptdock.ledger.rates import Pace
+from gptdock.ledger.requests import Phase
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
@@ -38,6 +39,15 @@ class Admission(NamedTuple):
     book: Book
 
 
+class Outlook(NamedTuple):
+    """What a request may have used by its next renewal. `will` returns what to charge for it, in tokens, if its process
+    is lost within so many seconds; `pace` knows how soon that must be written anew.
+    """
+
+    will: Callable[[float], int]
+    pace: Pace
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What all loops of a process share: its id, its commit numbers, the time, and the terms of its leases."""
@@ -47,7 +57,6 @@ class Rules:
     clock: Callable[[], float]
     lease_seconds: int
     progress_seconds: float
-    allowance: int
     default_max: int
 
     def terms(self) -> Terms:
@@ -64,9 +73,9 @@ class BookLoop:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
-        self._state = LeaseState(rules.process, requests=Requests(rules.allowance))
+        self._state = LeaseState(rules.process)
         self._waiting: dict[int, asyncio.Future[Admission]] = {}
-        self._count_used: dict[int, Callable[[], int]] = {}
+        self._outlooks: dict[int, Outlook] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
@@ -84,15 +93,15 @@ class BookLoop:
         """The number of requests that ended and are not yet charged in the book."""
         return len(self._state.requests.ended)
 
-    async def admit(self, request_id: int, demand: Demand, count_used: Callable[[], int], patience: float) -> Admission:
+    async def admit(self, request_id: int, demand: Demand, outlook: Outlook, patience: float) -> Admission:
         """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable after `patience` seconds.
 
-        `count_used` returns how many tokens were surely used by then. If cancelled, the request gives its hold up.
+        If cancelled, the request gives its hold up.
         """
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = admission
-        self._count_used[request_id] = count_used
-        self._state = lease_state.ask(self._state, request_id, demand, count_used())
+        self._outlooks[request_id] = outlook
+        self._state = lease_state.ask(self._state, request_id, demand, self._first_will(outlook))
         self._wake()
         timer = admission.get_loop().call_later(patience, _lose_patience, admission)
         try:
@@ -106,7 +115,7 @@ class BookLoop:
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
         """Replace the hold by the charge of the receipt, or release it without one. Only the first end counts."""
-        if self._count_used.pop(request_id, None) is None:
+        if self._outlooks.pop(request_id, None) is None:
             return
         if receipt is None:
             self._state = lease_state.give_up(self._state, request_id)
@@ -123,6 +132,14 @@ class BookLoop:
         self._settling = None
         if self._state.requests.ended:
             self._wake()
+
+    def _first_will(self, outlook: Outlook) -> int:
+        """The will of a request until the renewal that is due next, which comes sooner if the request wants that."""
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            self._renew_at = min(self._renew_at, now + outlook.pace.renew_after(now, self._rules.progress_seconds))
+            return outlook.will(self._renew_at - now)
+        return outlook.will(self._rules.progress_seconds)
 
     def _wake(self) -> None:
         self._woken.set()
@@ -162,14 +179,17 @@ class BookLoop:
         now = asyncio.get_running_loop().time()
         if now < self._renew_at:
             return False
-        uncounted = [request_id for request_id in self._count_used if request_id not in self._counted]
+        seconds = most = self._rules.progress_seconds
+        for outlook in self._outlooks.values():
+            seconds = min(seconds, outlook.pace.renew_after(now, most))
+        uncounted = [request_id for request_id in self._outlooks if request_id not in self._counted]
         for number, request_id in enumerate(uncounted, 1):
-            if count_used := self._count_used.get(request_id):
-                self._counted[request_id] = count_used()
+            if counted := self._outlooks.get(request_id):
+                self._counted[request_id] = counted.will(seconds)
             await asyncio.sleep(0)  # counting 500 requests at once would block the event loop for 0.6 s
             if number >= COUNTED_AT_ONCE and any(not admission.done() for admission in self._waiting.values()):
                 return False
-        self._renew_at = now + self._rules.progress_seconds
+        self._renew_at = now + seconds
         self._state, self._counted = lease_state.progress(self._state, self._counted), {}
         return True
 

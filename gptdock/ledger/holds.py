@@ -10,7 +10,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
 from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
-from gptdock.ledger.book_loop import BookLoop, Rules
-from gptdock.ledger.charges import UNSEEN_TOKENS_PER_SECOND, Charge, unseen_tokens
+from gptdock.ledger.book_loop import BookLoop, Outlook, Rules
+from gptdock.ledger.charges import Charge
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
+from gptdock.ledger.rates import Pace, Rate
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
@@ -51,25 +52,24 @@ class Hold:
     """Tokens reserved for one request, until they are settled or released. Only the first end counts.
 
     `tokens` is what is held; `max` and `left` are the book's after the hold. `count_used`, if set, returns how many
-    tokens were surely used by now: the will of the process is made of it.
+    tokens were surely used by now: the will of the process is made of it, and of `pace`.
     """
 
-    def __init__(self, ledger: "Ledger", hold_id: int, book_loop: BookLoop, claim: Claim) -> None:
-        self.claim = claim
+    def __init__(self, ledger: "Ledger", hold_id: int, book_loop: BookLoop, claim: Claim, pace: Pace) -> None:
+        self.claim, self.pace = claim, pace
         self.tokens, self.max, self.left = 0, 0, 0
         self.count_used: Callable[[], int] | None = None
         self._ledger, self._id, self._book_loop = ledger, hold_id, book_loop
         self._key = ledger.key(claim, hold_id)
         self._ended = False
-        self._since: float | None = None
         self._log = request_line.current()
 
     async def __aenter__(self) -> Self:
         claim = self.claim
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
-        admission = await self._book_loop.admit(self._id, demand, self.used_tokens, self._ledger.patience)
+        outlook = Outlook(self._will, self.pace)
+        admission = await self._book_loop.admit(self._id, demand, outlook, self._ledger.patience)
         self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
-        self._since = time.monotonic()
         metrics.HOLDS_OPEN.inc()
         return self
 
@@ -110,12 +110,9 @@ class Hold:
             self._book_loop.end(self._id, None)
             self._log.note(outcome=outcome, tokens=0)
 
-    def used_tokens(self) -> int:
-        """Tokens used by now: by `count_used`; without it the prompt, and what may have been generated unseen since."""
-        if self.count_used:
-            return self.count_used()
-        unseen = unseen_tokens(time.monotonic() - self._since) if self._since is not None else 0
-        return self.claim.prompt_tokens + unseen
+    def _will(self, seconds: float) -> int:
+        used_tokens = self.count_used() if self.count_used else self.claim.prompt_tokens
+        return used_tokens + self.pace.ahead(seconds)
 
     async def _count(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
         charge = Charge(self.tokens, self.claim.prompt_tokens, 0, "counted")  # all of it, if it cannot be counted
@@ -153,21 +150,26 @@ class Ledger:
             clock=clock,
             lease_seconds=int(settings.lease_seconds),
             progress_seconds=settings.progress_seconds,
-            allowance=int(settings.progress_seconds * UNSEEN_TOKENS_PER_SECOND),
             default_max=settings.default_token_quota,
         )
         self._ids = itertools.count(1)
+        self._rates: defaultdict[tuple[str, bool], Rate] = defaultdict(Rate)
         self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
         self._owed: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(store)
         self._sweeper = Sweeper.of(store, self.process, clock, settings)
 
-    def hold(self, claim: Claim) -> Hold:
+    def hold(self, claim: Claim, *, stream: bool = True) -> Hold:
         """A hold for one request: entering it reserves the tokens, leaving it releases what was not settled.
 
         Entering raises QuotaExceeded if they do not fit, LedgerUnavailable if that is not known within RESERVE_TIMEOUT.
         """
-        return Hold(self, next(self._ids), self._book(claim.account, self.period()), claim)
+        pace = Pace(self.rate(claim.model, stream=stream), asyncio.get_running_loop().time())
+        return Hold(self, next(self._ids), self._book(claim.account, self.period()), claim, pace)
+
+    def rate(self, model: str, *, stream: bool) -> Rate:
+        """How fast a model generates: streams by their text, whole answers since they were asked for."""
+        return self._rates[model, stream]
 
     def key(self, claim: Claim, hold_id: int) -> str:
         """The key of this request's receipt: by time, and no other request's."""

@@ -43,7 +43,7 @@ class LeaseState:
 
 
 def ask(state: LeaseState, request_id: int, demand: Demand, used: int) -> LeaseState:
-    """A request begins to wait for its hold; `used` tokens are surely used once it is admitted, like its prompt."""
+    """A request begins to wait for its hold; `used` tokens may be used by its next renewal, if it is admitted."""
     return _change(state, {request_id: Request(demand, used)})
 
 
@@ -65,7 +65,7 @@ def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseSta
 
 
 def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
-    """Note how many tokens were surely used by now, by request id; the next will is made of it."""
+    """Note how many tokens may be used by the next renewal, by request id; the next will is made of it."""
     return _change(
         state, {i: replace(state.requests[i], used=tokens) for i, tokens in used.items() if i in state.requests}
     )

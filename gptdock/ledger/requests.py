@@ -22,7 +22,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: what it asks to hold, what it holds, and the tokens that were surely `used` for it."""
+    """One request: what it asks to hold, what it holds, and the tokens that may be `used` by its next renewal."""
 
     demand: Demand
     used: int

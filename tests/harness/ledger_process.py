@@ -10,13 +10,14 @@ from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
+from tests.harness.ledgers import learn
 from tests.harness.memory_store import Applied, Key, MemoryStore, Tables
 from tests.harness.service import NOBODY, make_settings
 from tests.harness.world import verb
 
 ACCOUNT = Account("c1", "p1")
 PASSES = 30  # of the loop, after which nothing is ready
-ALLOWANCE = 10  # tokens that a will adds: PROGRESS_SECONDS x 200
+ALLOWANCE = 10  # tokens that a will adds: PROGRESS_SECONDS x 200, as it has learned
 
 
 class Request:
@@ -88,6 +89,7 @@ class Process:
         self.store = MemoryStore(tables)
         self.clock = lambda: clock() + self.skew
         self.ledger = Ledger(cast(Store, self.store), settings, self.clock)
+        learn(self.ledger, 200)
         self.requests: list[Request] = []
         self.tasks = [asyncio.create_task(self._live())]
         self.levels: dict[tuple[Key, int], Mapping[Request, int]] = {}  # what each commit knew to be used

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from gptdock.accounts import Account
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold, Ledger
+from gptdock.ledger.rates import ENOUGH, MARGIN
 from gptdock.ledger.store import Store
 from tests.harness.service import read_receipts
 
@@ -26,6 +27,13 @@ class Clock:
 def claim(completion_tokens: int = 90, request_id: str = "r") -> Claim:
     """A claim whose full hold is 10 tokens more than its completion may take."""
     return Claim(ACCOUNT, "user", "model", request_id, 2, completion_tokens)
+
+
+def learn(ledger: Ledger, tokens: int, model: str = "model") -> None:
+    """Have the ledger's wills allow for so many tokens a second, as if it had seen enough answers of the model."""
+    for stream in (True, False):
+        for _ in range(ENOUGH):
+            ledger.rate(model, stream=stream).observe(round(60 * tokens / MARGIN), 60)
 
 
 def charge(tokens: int) -> Charge:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 from hypothesis.stateful import run_state_machine_as_test as run
 
-from gptdock.ledger import backoff, holds, lease_state, verbs
+from gptdock.ledger import backoff, lease_state, verbs
 from tests.harness.ledger_process import ACCOUNT
 from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, nothing, pick
 
@@ -182,9 +182,8 @@ class Schedules(Machine):
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    """Nothing waits for real, no upstream generates unseen, and a lease is soon full of receipts."""
+    """Nothing waits for real, and a lease is soon full of receipts."""
     monkeypatch.setattr(backoff, "random", SimpleNamespace(uniform=lambda least, most: 0))
-    monkeypatch.setattr(holds, "time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(lease_state, "MOST_RECEIPTS", 3)
     caplog.set_level(logging.ERROR, "gptdock")
 

@@ -33,7 +33,7 @@ from tests.long.nemesis_report import Report, judge
 from tests.long.nemesis_worker import Worker
 
 PROCESSES = 3
-TOKEN_SECONDS = 0.02  # 50 tokens a second; a will allows for 200
+TOKEN_SECONDS = 0.02  # 50 tokens a second; a will allows for more
 SETTINGS = {
     "PROGRESS_SECONDS": "0.5",
     "LEASE_SECONDS": "2",

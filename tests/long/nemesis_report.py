@@ -6,7 +6,7 @@ from gptdock.admin.audit import Finding
 from gptdock.dev.journal import Record
 from gptdock.ledger.book import Receipt
 
-ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
+ALLOWANCE = 100  # tokens; a will may add twice as many: a hold has no more
 
 
 @dataclass

@@ -17,6 +17,7 @@ from gptdock.admin.audit import Finding, audit
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.book import Book
+from gptdock.ledger.rates import UNKNOWN_AHEAD
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.processes import PATIENCE_SECONDS, Running, environment, serving
@@ -25,7 +26,7 @@ from tests.harness.service import KEY, QUESTION, read_receipts
 
 ACCOUNT = Account("c1", "p1")
 PROGRESS_SECONDS = 0.5
-ALLOWANCE = 100  # tokens that a will adds: PROGRESS_SECONDS x 200
+ALLOWANCE = int(PROGRESS_SECONDS * UNKNOWN_AHEAD)  # tokens that a will adds: the process has just started
 LEASE_SECONDS = 10
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 BROKEN = (aiohttp.ClientError, ConnectionError)
