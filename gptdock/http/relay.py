@@ -24,11 +24,10 @@ from aiohttp import web
 from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamRefused
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
-from gptdock.ledger import charges
+from gptdock.http.cost import Cost
 from gptdock.ledger.book import Outcome
-from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold
-from gptdock.prompt.tokens import INLINE_BYTES, Tokens
+from gptdock.prompt.tokens import Tokens
 from gptdock.telemetry import metrics, request_line
 from gptdock.upstream.client import Answer, Stream
 from gptdock.upstream.exchange import Exchange
@@ -62,8 +61,9 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     Raises any APIError, as long as no byte of an answer was sent.
     """
     app = request.app
-    async with app[LEDGER].hold(completion.claim) as hold:
-        with Bill(hold, app[TOKENS], Meter(show_usage=completion.show_usage)) as bill:
+    async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
+        meter = Meter(show_usage=completion.show_usage)
+        with Bill(hold, app[TOKENS], meter, stream=completion.stream) as bill:
             serve = _stream if completion.stream else _whole
             try:
                 return await serve(request, completion.body(hold.completion_tokens), bill)
@@ -77,14 +77,12 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
 class Bill:
     """What a completion has cost so far. On every way out of its block, the hold is settled by it."""
 
-    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter) -> None:
+    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, *, stream: bool) -> None:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
+        self.cost = Cost(hold, tokens, meter, self.exchange, comes_at_once=not stream)
         self.outcome: Outcome | None = None
         self.done_shown = False
-        self._tokens = tokens
-        self._counted_tokens = self._counted_length = self._thought_tokens = 0
         self._began, self._shown = time.monotonic(), False
-        hold.count_used = self._count_used
 
     def __enter__(self) -> Self:
         return self
@@ -95,9 +93,9 @@ class Bill:
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
-            self.hold.settle(charges.exact(*self.meter.usage), outcome)
+            self.hold.settle(self.cost.exact(*self.meter.usage), outcome)
         elif self.meter.has_text or self.exchange.may_have_generated:
-            self.hold.settle_later(self._count(self.exchange.seconds), outcome)
+            self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)
         else:
             self.hold.release(outcome)
             return
@@ -115,7 +113,7 @@ class Bill:
         had_text = meter.has_text
         shown = b"".join([event.raw for event in events if meter.read(event)])
         if not had_text and meter.has_text:
-            self._text_begins()
+            self.cost.text_begins()
         return shown
 
     def show(self, events: list[Event]) -> bytes:
@@ -133,37 +131,11 @@ class Bill:
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
-        self._text_begins()
-
-    def _text_begins(self) -> None:
-        if charges.may_think(self.hold.claim.model):
-            self._thought_tokens = charges.unseen_tokens(self.exchange.seconds)
+        self.cost.text_begins()
 
     def _first_shown(self) -> None:
         self._shown = True
         metrics.of(metrics.FIRST_TOKEN, self.hold.claim.model).observe(request_line.current().first_event())
-
-    async def _count(self, seconds: float) -> Charge:
-        prompt_tokens = self.hold.claim.prompt_tokens
-        if not self.meter.has_text:
-            return charges.counted(prompt_tokens, charges.unseen_tokens(seconds), self.hold.tokens)
-        text = self.meter.text()
-        text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self.hold.claim.model)
-        return charges.counted(prompt_tokens, self._thought_tokens + text_tokens, self.hold.tokens)
-
-    def _count_used(self) -> int:
-        """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""
-        if not self.meter.has_text:
-            return self.hold.claim.prompt_tokens + charges.unseen_tokens(self.exchange.seconds)
-        text = self.meter.text()
-        new = text[self._counted_length :]
-        self._counted_tokens += (
-            self._tokens.count(new, self.hold.claim.model)
-            if len(new) <= INLINE_BYTES
-            else len(new.encode("utf-8", "surrogatepass"))
-        )
-        self._counted_length = len(text)
-        return self.hold.claim.prompt_tokens + self._thought_tokens + self._counted_tokens
 
 
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:

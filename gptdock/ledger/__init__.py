@@ -188,14 +188,15 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
       by something else than a completion
     usage was reported, 0 too                           its total, also above the hold                     upstream
     text came, but no usage: the caller left; the       prompt + text received, at most the hold; for a    counted
-      upstream broke off, stalled or sent an error;     model that may think, + 200 tokens for each
-      a stop cut it                                     second before its first text
-    nothing came, but the request was sent              prompt + 200 tokens for each second since then,    counted
-                                                        at most the hold
+      upstream broke off, stalled or sent an error;     model that may think, + its rate for each second
+      a stop cut it                                     before its first text
+    nothing came, but the request was sent              prompt + the model's rate for each second since    counted
+                                                        then, at most the hold
     the process was lost                                its will                                           lost
     a lost process came back                            its will is taken back, and each request is        late
                                                         charged as above
 
+    A rate is in tokens a second, an upper quantile of the last answers of the model, 200 if it is unknown (`rates`).
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
     test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
@@ -212,9 +213,8 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
 - After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
   book refused is replaced, so this takes little left, or a book that the process had forgotten.
-- An answer that is suddenly faster than its model and itself is charged too little if its process dies then.
-- An attempt that broke off before another was answered is not charged, if the answer reports its usage. What the
-  upstream generates after a process died is in no will.
+- A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
+- An attempt that broke off before another was answered is not charged, if the answer reports its usage.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
 - While `usage` is out of reach, the receipts that wait are kept in memory, without a bound.

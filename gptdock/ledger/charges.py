@@ -1,15 +1,13 @@
 """Pure: what a completion is charged: what the upstream reports or, when it was cut, what was counted.
 
 Time is charged where tokens may have been generated unseen: before the first text of a model that may think, and
-before anything came at all. We assume 200 tokens a second then.
+before anything came at all. How many a second, `rates` learns.
 """
 
-import math
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
-
-UNSEEN_TOKENS_PER_SECOND = 200
 
 # Models whose first word is the first token that they generate. The name of a tuned model begins with `ft:`; others may
 # begin with their maker's name.
@@ -38,11 +36,7 @@ def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Cha
     return Charge(tokens, prompt_tokens, tokens - prompt_tokens, "counted")
 
 
-def unseen_tokens(seconds: float) -> int:
-    """Tokens that may have been generated in `seconds` of which no text was seen."""
-    return math.ceil(seconds * UNSEEN_TOKENS_PER_SECOND)
-
-
+@cache  # the models are those of the settings, so a few
 def may_think(model: str) -> bool:
     """Whether `model` may generate hidden tokens before its first word: all but those known to write at once."""
     return not _WRITES_AT_ONCE.match(model)

@@ -54,10 +54,10 @@ class Pace:
     `asked_at` and `now` are times of the event loop, in seconds.
     """
 
-    __slots__ = ("_asked_at", "_rate", "_seconds", "_seen")
+    __slots__ = ("_asked_at", "_seconds", "_seen", "rate")
 
     def __init__(self, rate: Rate, asked_at: float) -> None:
-        self._rate, self._asked_at = rate, asked_at
+        self.rate, self._asked_at = rate, asked_at
         self._seen = self._seconds = 0.0
 
     def note(self, tokens: int, seconds: float) -> None:
@@ -66,7 +66,7 @@ class Pace:
 
     def unseen(self, seconds: float) -> int:
         """Tokens that may have been generated in `seconds` of which no text was seen."""
-        return math.ceil(seconds * max(self._rate.per_second, self._seen))
+        return math.ceil(seconds * max(self.rate.per_second, self._seen))
 
     def ahead(self, seconds: float) -> int:
         """Tokens that a will must allow for in the next `seconds`."""
@@ -74,10 +74,10 @@ class Pace:
 
     def renew_after(self, now: float, most: float) -> float:
         """Seconds until the will, if it is written `now`, must be written anew; at most `most`."""
-        return most if self._rate.is_known else min(most, max(now - self._asked_at, FIRST_RENEWAL_SECONDS))
+        return most if self.rate.is_known else min(most, max(now - self._asked_at, FIRST_RENEWAL_SECONDS))
 
     def _ahead(self) -> float:
-        if self._rate.is_known:
-            return MARGIN * max(self._rate.per_second, self._seen)
+        if self.rate.is_known:
+            return MARGIN * max(self.rate.per_second, self._seen)
         least = LEAST if self._seconds >= TELLING_SECONDS else UNKNOWN_AHEAD
         return max(least, GUESS_MARGIN * self._seen)

@@ -44,8 +44,3 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
 )
 def test_a_model_may_think_unless_it_is_known_not_to(model, may):
     assert charges.may_think(model) is may
-
-
-@pytest.mark.parametrize(("seconds", "tokens"), [(0, 0), (0.001, 1), (1, 200), (1.0001, 201), (2.5, 500)])
-def test_unseen_time_is_charged_200_tokens_a_second_rounded_up(seconds, tokens):
-    assert charges.unseen_tokens(seconds) == tokens

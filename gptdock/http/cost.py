@@ -1,0 +1,72 @@
+"""What an answer cost so far where the upstream has not said it: prompt, text that came, and unseen time.
+
+The text is counted when the answer is cut, and every few seconds for the will. What it took to come is noted, so that a
+will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`); a whole answer teaches the next.
+"""
+
+from gptdock.ledger import charges
+from gptdock.ledger.charges import Charge
+from gptdock.ledger.holds import Hold
+from gptdock.prompt.tokens import INLINE_BYTES, Tokens
+from gptdock.upstream.exchange import Exchange
+from gptdock.upstream.meter import Meter
+
+
+class Cost:
+    """The cost of one answer. `comes_at_once`: not as a stream, so none of its text can be seen before its end."""
+
+    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, exchange: Exchange, *, comes_at_once: bool) -> None:
+        self._hold, self._tokens, self._meter, self._exchange = hold, tokens, meter, exchange
+        self._comes_at_once = comes_at_once
+        self._counted_tokens = self._counted_length = 0
+        self._silent_seconds = 0.0  # before the first text
+        hold.count_used = self._used
+
+    def text_begins(self) -> None:
+        """The first text is here."""
+        self._silent_seconds = self._exchange.seconds
+
+    def exact(self, total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
+        """What the upstream reports."""
+        self._learn(completion_tokens)
+        return charges.exact(total_tokens, prompt_tokens, completion_tokens)
+
+    async def count(self, seconds: float) -> Charge:
+        """The charge for an answer that was cut `seconds` after it was asked for."""
+        text_tokens = 0
+        if self._meter.has_text:
+            text = self._meter.text()
+            text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
+        unseen_tokens = self._unseen(text_tokens, seconds)
+        return charges.counted(self._hold.claim.prompt_tokens, unseen_tokens + text_tokens, self._hold.tokens)
+
+    def _used(self) -> int:
+        """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""
+        if self._meter.has_text:
+            text = self._meter.text()
+            new = text[self._counted_length :]
+            self._counted_tokens += (
+                self._tokens.count(new, self._hold.claim.model)
+                if len(new) <= INLINE_BYTES
+                else len(new.encode("utf-8", "surrogatepass"))
+            )
+            self._counted_length = len(text)
+        unseen_tokens = self._unseen(self._counted_tokens, self._exchange.seconds)
+        return self._hold.claim.prompt_tokens + unseen_tokens + self._counted_tokens
+
+    def _unseen(self, text_tokens: int, seconds: float) -> int:
+        """Tokens that may have been generated unseen within `seconds`, in which text of so many came."""
+        if text_tokens and not self._comes_at_once:
+            self._hold.pace.note(text_tokens, seconds - self._silent_seconds)
+        return self._hold.pace.unseen(self._unseen_seconds(seconds))
+
+    def _unseen_seconds(self, seconds: float) -> float:
+        if not self._meter.has_text:
+            return seconds
+        return self._silent_seconds if charges.may_think(self._hold.claim.model) else 0.0
+
+    def _learn(self, completion_tokens: int) -> None:
+        seconds = self._silent_seconds
+        if not self._comes_at_once:
+            seconds = self._exchange.seconds - (0 if charges.may_think(self._hold.claim.model) else seconds)
+        self._hold.pace.rate.observe(completion_tokens, seconds)

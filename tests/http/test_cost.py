@@ -1,0 +1,132 @@
+"""How the time that an answer takes becomes tokens: what is learned from it, and what is charged if it is cut."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from gptdock.accounts import Account
+from gptdock.dev.script import Script
+from gptdock.ledger.rates import MARGIN, TELLING_SECONDS
+from gptdock.upstream import exchange
+from tests.harness.answers import read_answer
+from tests.harness.hostile import PATIENCE_SECONDS
+from tests.harness.ledgers import learn
+from tests.harness.service import Service
+
+ROLE, FIRST_TEXT = 0, 1  # events of a stream
+both_kinds = pytest.mark.parametrize("model", ["gpt-4o-mini", "o4-mini"])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of exchanges with the upstream, which stands until a test moves it."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+async def _answered(service: Service, clock: SimpleNamespace, seconds: float, script: Script, *, stream: bool) -> None:
+    """Ask; `seconds` pass where the script waits."""
+    service.openai.script = script
+    asking = asyncio.create_task(read_answer(service, stream=stream))
+    assert script.hold_at is not None
+    await service.openai.journal.sent(script.hold_at)
+    clock.now += seconds
+    service.openai.release()
+    await asking
+    await service.ledger.settled()
+
+
+async def test_a_stream_teaches_how_fast_its_text_came(serve, clock: SimpleNamespace):
+    async with serve() as service:
+        await _answered(service, clock, 3, Script(tokens=900, hold_at=450), stream=True)
+
+        assert service.ledger.rate("gpt-4o-mini", stream=True).per_second == 300
+
+
+@pytest.mark.parametrize(("model", "rate"), [("gpt-4o-mini", 900 / TELLING_SECONDS), ("o4-mini", 300)])
+async def test_the_time_before_the_text_counts_if_the_model_may_think_in_it(serve, clock, model: str, rate: float):
+    async with serve(openai_model=model) as service:
+        await _answered(service, clock, 3, Script(tokens=900, hold_at=FIRST_TEXT), stream=True)
+
+        assert service.ledger.rate(model, stream=True).per_second == rate
+
+
+@both_kinds
+async def test_a_whole_answer_teaches_how_fast_it_came(serve, clock: SimpleNamespace, model: str):
+    async with serve(openai_model=model) as service:
+        await _answered(service, clock, 3, Script(tokens=900, hold_at=450), stream=False)
+
+        assert service.ledger.rate(model, stream=False).per_second == 300
+
+
+async def test_an_answer_that_is_cut_teaches_nothing(serve, clock: SimpleNamespace):
+    async with serve() as service:
+        service.openai.script = Script(tokens=900, stall_at=800)
+        async with service.ask(stream=True) as response:
+            await service.openai.journal.sent(800)
+            response.close()
+        await service.openai.journal.left()
+        await service.ledger.settled()
+
+        assert service.ledger.rate("gpt-4o-mini", stream=True).per_second == 200
+
+
+async def test_the_text_of_a_whole_answer_says_nothing_of_its_rate(serve, clock: SimpleNamespace):
+    async with serve(openai_model="o4-mini") as service:
+        await _answered(service, clock, 1, Script(tokens=400, hold_at=200, usage=False), stream=False)
+
+        [receipt] = await service.receipts()
+        assert receipt["completion_tokens"] == 400 + 200
+
+
+@pytest.mark.parametrize("speed", [20, 400])
+async def test_a_caller_who_leaves_a_whole_answer_pays_for_the_time_by_the_model_s_rate(serve, clock, speed: int):
+    async with serve() as service:
+        learn(service.ledger, round(speed * MARGIN), "gpt-4o-mini")
+        service.openai.script = Script(tokens=900, stall_at=450)
+        asking = asyncio.create_task(read_answer(service, stream=False))
+        await service.openai.journal.sent(450)
+        clock.now += 2
+        asking.cancel()
+        await service.openai.journal.left()
+
+        [receipt] = await service.receipts()
+        assert receipt["completion_tokens"] == 2 * speed
+
+
+async def test_time_of_thought_is_charged_by_what_the_text_showed_if_that_is_more(serve, clock: SimpleNamespace):
+    async with serve(openai_model="o4-mini") as service:
+        service.openai.script = Script(tokens=900, hold_at=FIRST_TEXT, stall_at=300 + FIRST_TEXT)
+        async with service.ask(stream=True) as response:
+            await service.openai.journal.sent(FIRST_TEXT)
+            clock.now += 1
+            service.openai.release()
+            await service.openai.journal.sent(300 + FIRST_TEXT)
+            for _ in range(300 + FIRST_TEXT):
+                await response.content.readuntil(b"\n\n")
+            response.close()
+        await service.openai.journal.left()
+
+        [receipt] = await service.receipts()
+        assert receipt["completion_tokens"] == 300 + 300 / TELLING_SECONDS
+
+
+async def test_a_will_allows_for_what_was_seen_of_a_fast_stream(serve, clock: SimpleNamespace):
+    async with serve(progress_seconds=0.05) as service:
+        service.openai.script = Script(tokens=900, hold_at=300 + FIRST_TEXT)
+        async with service.ask(stream=True) as response:
+            for _ in range(300 + FIRST_TEXT):
+                await response.content.readuntil(b"\n\n")
+            numbers: set[int] = set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(numbers) < 3:  # of the lease as it is, of one that may be in flight, of one that knows
+                    book = await service.ledger.read(Account("c1", "p1"), service.ledger.period())
+                    lease = book.leases[service.ledger.process]
+                    numbers.add(lease.number)
+
+            used = service.openai.journal[0].prompt_tokens + 300
+            assert lease.will == used + 0.05 * 2 * 300 / TELLING_SECONDS
+            service.openai.release()
+            await response.read()
