@@ -61,9 +61,10 @@ class Cost:
         return self._hold.pace.unseen(self._unseen_seconds(seconds))
 
     def _unseen_seconds(self, seconds: float) -> float:
-        if not self._meter.has_text:
-            return seconds
-        return self._silent_seconds if charges.may_think(self._hold.claim.model) else 0.0
+        has_begun = self._exchange.is_heard or self._meter.has_text
+        if has_begun and not charges.may_think(self._hold.claim.model):
+            return 0.0
+        return self._silent_seconds if self._meter.has_text else seconds
 
     def _learn(self, completion_tokens: int) -> None:
         seconds = self._silent_seconds

@@ -187,21 +187,21 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
       reached, or answered by an error status or
       by something else than a completion
     usage was reported, 0 too                           its total, also above the hold                     upstream
-    text came, but no usage: the caller left; the       prompt + text received, at most the hold; for a    counted
-      upstream broke off, stalled or sent an error;     model that may think, + its rate for each second
-      a stop cut it                                     before its first text
-    nothing came, but the request was sent              prompt + the model's rate for each second since    counted
-                                                        then, at most the hold
+    it was sent, but no usage came: the caller left;    prompt + text received + unseen time, at most      counted
+      the upstream broke off, stalled or sent an        the hold
+      error; a stop cut it
     the process was lost                                its will                                           lost
     a lost process came back                            its will is taken back, and each request is        late
                                                         charged as above
 
-    A rate is in tokens a second, an upper quantile of the last answers of the model, 200 if it is unknown (`rates`).
+    Unseen is all time of a stream whose head did not come, or of a whole answer; and of a model that may think, the
+    time before its first text. A second of it counts as many tokens as the model generates (`rates`), 200 if unknown.
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
     test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
     test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
-    test_a_caller_who_leaves_before_the_head_pays_prompt_and_what_may_have_come
+    test_a_stream_without_text_costs_the_time_only_if_its_model_may_think_in_it,
+    test_time_before_the_head_is_charged_whatever_the_model
 
 7. What is not covered
 ======================

@@ -40,8 +40,8 @@ But an attempt that broke off after it was sent may have generated, even if a re
 the last attempt, the request is charged by count.
 
 `Exchange.seconds` is how long attempts that may have generated were under way. It is charged, as tokens per second,
-where tokens cannot be seen: before a whole answer, and before the first text of a model that may think. Every model
-may, except for those known to write at once.
+where tokens cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
+may think. Every model may, except for those known to write at once; after the head, no text of these is no text.
     Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
     test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
     test_a_connection_closed_before_the_head_is_attempted_thrice_and_charged_once,

@@ -155,6 +155,7 @@ class Upstream:
             try:
                 async with asyncio.timeout(self._settings.first_event_timeout):
                     response = await self._post(body, exchange, "text/event-stream")
+                    exchange.is_heard = True
                     stream = Stream(response, self._settings.event_timeout, tapped=self._tapped)
                     await stream.begin(exchange)
             except TimeoutError as exc:

@@ -10,6 +10,7 @@ class Exchange:
     """What one request may have made the upstream generate, over all its attempts."""
 
     def __init__(self) -> None:
+        self.is_heard = False  # the head of a stream came: its text shows as soon as it is written
         self._lost = False
         self._seconds = 0.0
         self._since: float | None = None

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from gptdock.accounts import Account
-from gptdock.dev.script import Script
-from gptdock.ledger.rates import MARGIN, TELLING_SECONDS
+from gptdock.dev.script import BEFORE_HEAD, Script
+from gptdock.ledger.book import Lease
+from gptdock.ledger.rates import MARGIN, TELLING_SECONDS, UNKNOWN, UNKNOWN_AHEAD
 from gptdock.upstream import exchange
 from tests.harness.answers import read_answer
 from tests.harness.hostile import PATIENCE_SECONDS
@@ -36,6 +37,17 @@ async def _answered(service: Service, clock: SimpleNamespace, seconds: float, sc
     service.openai.release()
     await asking
     await service.ledger.settled()
+
+
+async def _renewed(service: Service) -> Lease:
+    """The lease of the process, once it was renewed with what is known now."""
+    numbers: set[int] = set()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(numbers) < 3:  # of the lease as it is, of one that may be in flight, of one that knows
+            book = await service.ledger.read(Account("c1", "p1"), service.ledger.period())
+            lease = book.leases[service.ledger.process]
+            numbers.add(lease.number)
+    return lease
 
 
 async def test_a_stream_teaches_how_fast_its_text_came(serve, clock: SimpleNamespace):
@@ -113,18 +125,66 @@ async def test_time_of_thought_is_charged_by_what_the_text_showed_if_that_is_mor
         assert receipt["completion_tokens"] == 300 + 300 / TELLING_SECONDS
 
 
+@pytest.mark.parametrize(("model", "seconds"), [("gpt-4o-mini", 0), ("o4-mini", 2)])
+async def test_a_stream_without_text_costs_the_time_only_if_its_model_may_think_in_it(serve, clock, model, seconds):
+    async with serve(openai_model=model) as service:
+        service.openai.script = Script(stall_at=FIRST_TEXT)
+        async with service.ask(stream=True) as response:
+            await response.content.readuntil(b"\n\n")
+            clock.now += 2
+            response.close()
+        [record] = await service.openai.journal.left()
+
+        [receipt] = await service.receipts()
+        assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
+        assert receipt["tokens"] == record.prompt_tokens + seconds * UNKNOWN
+
+
+async def test_a_head_without_an_event_costs_the_prompt_if_the_model_writes_at_once(serve):
+    async with serve(first_event_timeout=0.5) as service:
+        service.openai.script = Script(stall_at=ROLE)
+        async with service.ask(stream=True) as response:
+            assert response.status == 504
+
+        [receipt] = await service.receipts()
+        assert receipt["tokens"] == service.openai.journal[0].prompt_tokens
+
+
+@both_kinds
+@pytest.mark.parametrize("stream", [True, False])
+async def test_time_before_the_head_is_charged_whatever_the_model(serve, clock, model: str, stream: bool):
+    async with serve(openai_model=model) as service:
+        service.openai.script = Script(stall_at=BEFORE_HEAD)
+        asking = asyncio.create_task(read_answer(service, stream=stream))
+        record = await service.openai.journal.arrived()
+        clock.now += 2
+        asking.cancel()
+        await service.openai.journal.ended()
+
+        [receipt] = await service.receipts()
+        assert receipt["tokens"] == record.prompt_tokens + 2 * UNKNOWN
+
+
+async def test_a_will_of_a_model_that_writes_at_once_has_no_time_without_text(serve, clock: SimpleNamespace):
+    async with serve(progress_seconds=0.05) as service:
+        service.openai.script = Script(hold_at=FIRST_TEXT)
+        async with service.ask(stream=True) as response:
+            await response.content.readuntil(b"\n\n")
+            clock.now += 3
+            lease = await _renewed(service)
+
+            assert lease.will == service.openai.journal[0].prompt_tokens + 0.05 * UNKNOWN_AHEAD
+            service.openai.release()
+            await response.read()
+
+
 async def test_a_will_allows_for_what_was_seen_of_a_fast_stream(serve, clock: SimpleNamespace):
     async with serve(progress_seconds=0.05) as service:
         service.openai.script = Script(tokens=900, hold_at=300 + FIRST_TEXT)
         async with service.ask(stream=True) as response:
             for _ in range(300 + FIRST_TEXT):
                 await response.content.readuntil(b"\n\n")
-            numbers: set[int] = set()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while len(numbers) < 3:  # of the lease as it is, of one that may be in flight, of one that knows
-                    book = await service.ledger.read(Account("c1", "p1"), service.ledger.period())
-                    lease = book.leases[service.ledger.process]
-                    numbers.add(lease.number)
+            lease = await _renewed(service)
 
             used = service.openai.journal[0].prompt_tokens + 300
             assert lease.will == used + 0.05 * 2 * 300 / TELLING_SECONDS
