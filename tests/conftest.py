@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -15,7 +16,7 @@ from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.ledger import aws
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
-from gptdock.upstream import client
+from gptdock.upstream import client, exchange
 from tests.harness.processes import Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
@@ -130,6 +131,14 @@ async def behind(proxy: Proxy, store: Store) -> AsyncIterator[Store]:
     """A store whose calls go through `proxy`."""
     async with Store.connected(make_settings(proxy.url, NOBODY)) as behind:
         yield behind
+
+
+@pytest.fixture
+def upstream_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of exchanges with the upstream, which stands until a test moves it."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an answer cost so far where the upstream has not said it: prompt, text that came, and unseen time.
+"""What an answer cost where the upstream has not said it: prompts, text that came, unseen time, lost attempts.
 
 The text is counted when the answer is cut, and every few seconds for the will. What it took to come is noted, so that a
 will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`); a whole answer teaches the next.
@@ -27,18 +27,22 @@ class Cost:
         self._silent_seconds = self._exchange.seconds
 
     def exact(self, total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
-        """What the upstream reports."""
+        """What the upstream reports, and what attempts may have cost that were lost before."""
         self._learn(completion_tokens)
-        return charges.exact(total_tokens, prompt_tokens, completion_tokens)
+        charge = charges.exact(total_tokens, prompt_tokens, completion_tokens)
+        if lost := self._exchange.lost_attempts:
+            unseen_tokens = self._hold.pace.unseen(self._exchange.lost_seconds)
+            charge = charges.with_lost(charge, lost * self._hold.claim.prompt_tokens, unseen_tokens, self._hold.tokens)
+        return charge
 
     async def count(self, seconds: float) -> Charge:
-        """The charge for an answer that was cut `seconds` after it was asked for."""
+        """The charge for an answer that was cut `seconds` after its last attempt was sent, with all attempts."""
         text_tokens = 0
         if self._meter.has_text:
             text = self._meter.text()
             text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
         unseen_tokens = self._unseen(text_tokens, seconds)
-        return charges.counted(self._hold.claim.prompt_tokens, unseen_tokens + text_tokens, self._hold.tokens)
+        return charges.counted(self._prompts(), unseen_tokens + text_tokens, self._hold.tokens)
 
     def _used(self) -> int:
         """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""
@@ -52,13 +56,16 @@ class Cost:
             )
             self._counted_length = len(text)
         unseen_tokens = self._unseen(self._counted_tokens, self._exchange.seconds)
-        return self._hold.claim.prompt_tokens + unseen_tokens + self._counted_tokens
+        return self._prompts() + unseen_tokens + self._counted_tokens
+
+    def _prompts(self) -> int:
+        return max(1, self._exchange.attempts) * self._hold.claim.prompt_tokens
 
     def _unseen(self, text_tokens: int, seconds: float) -> int:
         """Tokens that may have been generated unseen within `seconds`, in which text of so many came."""
         if text_tokens and not self._comes_at_once:
             self._hold.pace.note(text_tokens, seconds - self._silent_seconds)
-        return self._hold.pace.unseen(self._unseen_seconds(seconds))
+        return self._hold.pace.unseen(self._exchange.lost_seconds + self._unseen_seconds(seconds))
 
     def _unseen_seconds(self, seconds: float) -> float:
         has_begun = self._exchange.is_heard or self._meter.has_text

@@ -94,7 +94,7 @@ class Bill:
             log.warning("upstream reported an odd usage")
         if self.meter.usage:
             self.hold.settle(self.cost.exact(*self.meter.usage), outcome)
-        elif self.meter.has_text or self.exchange.may_have_generated:
+        elif self.meter.has_text or self.exchange.attempts:
             self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)
         else:
             self.hold.release(outcome)

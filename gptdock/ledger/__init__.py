@@ -190,9 +190,10 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     it was sent, but no usage came: the caller left;    prompt + text received + unseen time, at most      counted
       the upstream broke off, stalled or sent an        the hold
       error; a stop cut it
+    an attempt broke off without a status, more than    the same, beside what a later attempt costs        counted
+      a second after it was sent; sooner: 0
     the process was lost                                its will                                           lost
-    a lost process came back                            its will is taken back, and each request is        late
-                                                        charged as above
+    a lost process came back                            its will is taken back; its requests as above      late
 
     Unseen is all time of a stream whose head did not come, or of a whole answer; and of a model that may think, the
     time before its first text. A second of it counts as many tokens as the model generates (`rates`), 200 if unknown.
@@ -200,8 +201,8 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
     test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
-    test_a_stream_without_text_costs_the_time_only_if_its_model_may_think_in_it,
-    test_time_before_the_head_is_charged_whatever_the_model
+    test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_it,
+    test_time_before_the_head_is_charged_whatever_the_model, test_an_attempt_lost_after_a_second_is_charged_besides
 
 7. What is not covered
 ======================
@@ -214,7 +215,6 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
   book refused is replaced, so this takes little left, or a book that the process had forgotten.
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
-- An attempt that broke off before another was answered is not charged, if the answer reports its usage.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
 - While `usage` is out of reach, the receipts that wait are kept in memory, without a bound.

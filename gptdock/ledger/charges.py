@@ -29,6 +29,15 @@ def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Char
     return Charge(total_tokens, prompt_tokens, completion_tokens, "upstream")
 
 
+def with_lost(charge: Charge, prompt_tokens: int, unseen_tokens: int, hold_tokens: int) -> Charge:
+    """The charge of an answer, with what attempts before it may have cost, so far as the hold has room for that."""
+    more = counted(prompt_tokens, unseen_tokens, max(0, hold_tokens - charge.tokens))
+    if not more.tokens:
+        return charge
+    prompt_tokens, completion_tokens = more.prompt_tokens + charge.prompt_tokens, more.completion_tokens
+    return Charge(charge.tokens + more.tokens, prompt_tokens, charge.completion_tokens + completion_tokens, "counted")
+
+
 def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Charge:
     """The charge for what we counted: at most the hold; its two parts sum to it."""
     tokens = min(prompt_tokens + completion_tokens, hold_tokens)

@@ -36,15 +36,16 @@ each request gives back a tenth. So an upstream that stays down gets a tenth mor
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
 upstream refused: by a status, another content type, an error as the first event, or a body that cannot be an answer.
-But an attempt that broke off after it was sent may have generated, even if a retry then answers: without a usage from
-the last attempt, the request is charged by count.
+But an attempt that broke off without a status more than a second after it was sent counts like an answer that was cut,
+prompt and time, whether a retry then answers or not; one that broke off sooner counts as nothing.
 
-`Exchange.seconds` is how long attempts that may have generated were under way. It is charged, as tokens per second,
-where tokens cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
+`Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
+cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
 may think. Every model may, except for those known to write at once; after the head, no text of these is no text.
     Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
     test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
-    test_a_connection_closed_before_the_head_is_attempted_thrice_and_charged_once,
+    test_a_connection_closed_at_once_before_the_head_is_attempted_thrice_and_free,
+    test_an_attempt_lost_after_a_second_is_charged_besides,
     test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
 
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves

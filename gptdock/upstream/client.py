@@ -204,8 +204,7 @@ class Upstream:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
             exchange.lost()
             return refusals.failed(exc, UpstreamLost(), again=True)
-        except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that is not HTTP
-            exchange.lost()
+        except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that cannot be read
             return refusals.failed(exc, UpstreamError(), again=False)
         if response.status == 200:
             self._bodies.watch(response)

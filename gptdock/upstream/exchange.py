@@ -5,25 +5,30 @@ import time
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
+FREE_SECONDS = 1.0  # an attempt that broke off sooner, without a status, has hardly begun to generate
+
 
 class Exchange:
-    """What one request may have made the upstream generate, over all its attempts."""
+    """What one request may have made the upstream generate, over all its attempts.
+
+    `lost_attempts` broke off without a status, after more than FREE_SECONDS each and `lost_seconds` together. A stream
+    `is_heard` once its head came: from then on its text shows as soon as it is written.
+    """
 
     def __init__(self) -> None:
-        self.is_heard = False  # the head of a stream came: its text shows as soon as it is written
-        self._lost = False
-        self._seconds = 0.0
+        self.lost_attempts, self.lost_seconds = 0, 0.0
+        self.is_heard = False
         self._since: float | None = None
 
     @property
-    def may_have_generated(self) -> bool:
-        """Whether an attempt is under way, or was lost."""
-        return self._lost or self._since is not None
+    def attempts(self) -> int:
+        """How many attempts may have generated: those that were lost, and the one under way or answered."""
+        return self.lost_attempts + (self._since is not None)
 
     @property
     def seconds(self) -> float:
-        """Seconds during which the upstream may have generated tokens that did not arrive."""
-        return self._seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
+        """Seconds since the attempt that is under way or answered was sent; 0 if there is none."""
+        return time.monotonic() - self._since if self._since is not None else 0.0
 
     def begin(self) -> None:
         """An attempt is being sent."""
@@ -34,8 +39,11 @@ class Exchange:
         self._since = None
 
     def lost(self) -> None:
-        """The attempt broke off without an answer, before or after it was sent."""
-        self._seconds, self._lost, self._since = self.seconds, self.may_have_generated, None
+        """The attempt broke off without a status, before or after it was sent."""
+        seconds, self._since = self.seconds, None
+        if seconds > FREE_SECONDS:
+            self.lost_attempts += 1
+            self.lost_seconds += seconds
 
 
 class Body(aiohttp.BytesPayload):

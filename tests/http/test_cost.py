@@ -9,7 +9,6 @@ from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.book import Lease
 from gptdock.ledger.rates import MARGIN, TELLING_SECONDS, UNKNOWN, UNKNOWN_AHEAD
-from gptdock.upstream import exchange
 from tests.harness.answers import read_answer
 from tests.harness.hostile import PATIENCE_SECONDS
 from tests.harness.ledgers import learn
@@ -17,14 +16,6 @@ from tests.harness.service import Service
 
 ROLE, FIRST_TEXT = 0, 1  # events of a stream
 both_kinds = pytest.mark.parametrize("model", ["gpt-4o-mini", "o4-mini"])
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock of exchanges with the upstream, which stands until a test moves it."""
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    return clock
 
 
 async def _answered(service: Service, clock: SimpleNamespace, seconds: float, script: Script, *, stream: bool) -> None:
@@ -50,30 +41,32 @@ async def _renewed(service: Service) -> Lease:
     return lease
 
 
-async def test_a_stream_teaches_how_fast_its_text_came(serve, clock: SimpleNamespace):
+async def test_a_stream_teaches_how_fast_its_text_came(serve, upstream_clock: SimpleNamespace):
     async with serve() as service:
-        await _answered(service, clock, 3, Script(tokens=900, hold_at=450), stream=True)
+        await _answered(service, upstream_clock, 3, Script(tokens=900, hold_at=450), stream=True)
 
         assert service.ledger.rate("gpt-4o-mini", stream=True).per_second == 300
 
 
 @pytest.mark.parametrize(("model", "rate"), [("gpt-4o-mini", 900 / TELLING_SECONDS), ("o4-mini", 300)])
-async def test_the_time_before_the_text_counts_if_the_model_may_think_in_it(serve, clock, model: str, rate: float):
+async def test_the_time_before_the_text_counts_if_the_model_may_think_in_it(
+    serve, upstream_clock, model: str, rate: float
+):
     async with serve(openai_model=model) as service:
-        await _answered(service, clock, 3, Script(tokens=900, hold_at=FIRST_TEXT), stream=True)
+        await _answered(service, upstream_clock, 3, Script(tokens=900, hold_at=FIRST_TEXT), stream=True)
 
         assert service.ledger.rate(model, stream=True).per_second == rate
 
 
 @both_kinds
-async def test_a_whole_answer_teaches_how_fast_it_came(serve, clock: SimpleNamespace, model: str):
+async def test_a_whole_answer_teaches_how_fast_it_came(serve, upstream_clock: SimpleNamespace, model: str):
     async with serve(openai_model=model) as service:
-        await _answered(service, clock, 3, Script(tokens=900, hold_at=450), stream=False)
+        await _answered(service, upstream_clock, 3, Script(tokens=900, hold_at=450), stream=False)
 
         assert service.ledger.rate(model, stream=False).per_second == 300
 
 
-async def test_an_answer_that_is_cut_teaches_nothing(serve, clock: SimpleNamespace):
+async def test_an_answer_that_is_cut_teaches_nothing(serve, upstream_clock: SimpleNamespace):
     async with serve() as service:
         service.openai.script = Script(tokens=900, stall_at=800)
         async with service.ask(stream=True) as response:
@@ -85,22 +78,24 @@ async def test_an_answer_that_is_cut_teaches_nothing(serve, clock: SimpleNamespa
         assert service.ledger.rate("gpt-4o-mini", stream=True).per_second == 200
 
 
-async def test_the_text_of_a_whole_answer_says_nothing_of_its_rate(serve, clock: SimpleNamespace):
+async def test_the_text_of_a_whole_answer_says_nothing_of_its_rate(serve, upstream_clock: SimpleNamespace):
     async with serve(openai_model="o4-mini") as service:
-        await _answered(service, clock, 1, Script(tokens=400, hold_at=200, usage=False), stream=False)
+        await _answered(service, upstream_clock, 1, Script(tokens=400, hold_at=200, usage=False), stream=False)
 
         [receipt] = await service.receipts()
         assert receipt["completion_tokens"] == 400 + 200
 
 
 @pytest.mark.parametrize("speed", [20, 400])
-async def test_a_caller_who_leaves_a_whole_answer_pays_for_the_time_by_the_model_s_rate(serve, clock, speed: int):
+async def test_a_caller_who_leaves_a_whole_answer_pays_for_the_time_by_the_model_s_rate(
+    serve, upstream_clock, speed: int
+):
     async with serve() as service:
         learn(service.ledger, round(speed * MARGIN), "gpt-4o-mini")
         service.openai.script = Script(tokens=900, stall_at=450)
         asking = asyncio.create_task(read_answer(service, stream=False))
         await service.openai.journal.sent(450)
-        clock.now += 2
+        upstream_clock.now += 2
         asking.cancel()
         await service.openai.journal.left()
 
@@ -108,12 +103,14 @@ async def test_a_caller_who_leaves_a_whole_answer_pays_for_the_time_by_the_model
         assert receipt["completion_tokens"] == 2 * speed
 
 
-async def test_time_of_thought_is_charged_by_what_the_text_showed_if_that_is_more(serve, clock: SimpleNamespace):
+async def test_time_of_thought_is_charged_by_what_the_text_showed_if_that_is_more(
+    serve, upstream_clock: SimpleNamespace
+):
     async with serve(openai_model="o4-mini") as service:
         service.openai.script = Script(tokens=900, hold_at=FIRST_TEXT, stall_at=300 + FIRST_TEXT)
         async with service.ask(stream=True) as response:
             await service.openai.journal.sent(FIRST_TEXT)
-            clock.now += 1
+            upstream_clock.now += 1
             service.openai.release()
             await service.openai.journal.sent(300 + FIRST_TEXT)
             for _ in range(300 + FIRST_TEXT):
@@ -126,12 +123,14 @@ async def test_time_of_thought_is_charged_by_what_the_text_showed_if_that_is_mor
 
 
 @pytest.mark.parametrize(("model", "seconds"), [("gpt-4o-mini", 0), ("o4-mini", 2)])
-async def test_a_stream_without_text_costs_the_time_only_if_its_model_may_think_in_it(serve, clock, model, seconds):
+async def test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_it(
+    serve, upstream_clock, model, seconds
+):
     async with serve(openai_model=model) as service:
         service.openai.script = Script(stall_at=FIRST_TEXT)
         async with service.ask(stream=True) as response:
             await response.content.readuntil(b"\n\n")
-            clock.now += 2
+            upstream_clock.now += 2
             response.close()
         [record] = await service.openai.journal.left()
 
@@ -152,12 +151,12 @@ async def test_a_head_without_an_event_costs_the_prompt_if_the_model_writes_at_o
 
 @both_kinds
 @pytest.mark.parametrize("stream", [True, False])
-async def test_time_before_the_head_is_charged_whatever_the_model(serve, clock, model: str, stream: bool):
+async def test_time_before_the_head_is_charged_whatever_the_model(serve, upstream_clock, model: str, stream: bool):
     async with serve(openai_model=model) as service:
         service.openai.script = Script(stall_at=BEFORE_HEAD)
         asking = asyncio.create_task(read_answer(service, stream=stream))
         record = await service.openai.journal.arrived()
-        clock.now += 2
+        upstream_clock.now += 2
         asking.cancel()
         await service.openai.journal.ended()
 
@@ -165,12 +164,12 @@ async def test_time_before_the_head_is_charged_whatever_the_model(serve, clock, 
         assert receipt["tokens"] == record.prompt_tokens + 2 * UNKNOWN
 
 
-async def test_a_will_of_a_model_that_writes_at_once_has_no_time_without_text(serve, clock: SimpleNamespace):
+async def test_a_will_of_a_model_that_writes_at_once_has_no_time_without_text(serve, upstream_clock: SimpleNamespace):
     async with serve(progress_seconds=0.05) as service:
         service.openai.script = Script(hold_at=FIRST_TEXT)
         async with service.ask(stream=True) as response:
             await response.content.readuntil(b"\n\n")
-            clock.now += 3
+            upstream_clock.now += 3
             lease = await _renewed(service)
 
             assert lease.will == service.openai.journal[0].prompt_tokens + 0.05 * UNKNOWN_AHEAD
@@ -178,7 +177,7 @@ async def test_a_will_of_a_model_that_writes_at_once_has_no_time_without_text(se
             await response.read()
 
 
-async def test_a_will_allows_for_what_was_seen_of_a_fast_stream(serve, clock: SimpleNamespace):
+async def test_a_will_allows_for_what_was_seen_of_a_fast_stream(serve, upstream_clock: SimpleNamespace):
     async with serve(progress_seconds=0.05) as service:
         service.openai.script = Script(tokens=900, hold_at=300 + FIRST_TEXT)
         async with service.ask(stream=True) as response:

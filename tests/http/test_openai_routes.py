@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gptdock.dev.script import Script
+from gptdock.upstream import exchange
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
 from tests.harness.service import Service, sse_data
 
@@ -144,8 +145,9 @@ async def test_a_request_that_the_upstream_rejects_is_the_caller_s_fault(service
 
 
 async def test_a_rejection_after_an_attempt_that_broke_off_is_charged_as_it_was_told(
-    service: Service,
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(exchange, "FREE_SECONDS", 0.0)
     service.openai.next(Script(cut="before_head"), Script(status=400, error={"param": "tools"}))
 
     async with complete(service) as response:

@@ -26,6 +26,21 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
 
 
 @pytest.mark.parametrize(
+    ("prompt", "unseen", "hold", "charge"),
+    [
+        (5, 20, 100, Charge(32, 10, 22, "counted")),
+        (5, 20, 32, Charge(32, 10, 22, "counted")),
+        (5, 20, 20, Charge(20, 10, 10, "counted")),
+        (5, 20, 10, Charge(10, 8, 2, "counted")),
+        (5, 20, 7, Charge(7, 5, 2, "upstream")),
+        (5, 20, 6, Charge(7, 5, 2, "upstream")),
+    ],
+)
+def test_lost_attempts_are_charged_so_far_as_the_hold_has_room(prompt, unseen, hold, charge):
+    assert charges.with_lost(charges.exact(7, 5, 2), prompt, unseen, hold) == charge
+
+
+@pytest.mark.parametrize(
     ("model", "may"),
     [
         ("gpt-4o-mini", False),
