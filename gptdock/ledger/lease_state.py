@@ -178,7 +178,7 @@ def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]
         ended_held, ended_will = requests.share(requests[request_id])
         held, will = held - ended_held, will - ended_will
     for request_id, tokens in new_holds.items():
-        held, will = held + tokens, will + min(tokens, requests[request_id].used + requests.allowance)
+        held, will = held + tokens, will + min(tokens, requests[request_id].used)
     return held, will
 
 

@@ -40,12 +40,11 @@ class Requests(dict[int, Request]):
     """All requests by id. `waiting` and `ended` are those of a phase, oldest first.
 
     `held` are the tokens on hold for all that hold some, and `will` what to charge for these if the process is never
-    heard of again; `allowance` is what that adds for an open one, for the time until the next commit.
+    heard of again.
     """
 
-    def __init__(self, allowance: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.allowance = allowance
         self.waiting: dict[int, Request] = {}
         self.ended: dict[int, Request] = {}
         self.holding = self.held = self.will = 0
@@ -67,7 +66,7 @@ class Requests(dict[int, Request]):
 
     def share(self, request: Request) -> tuple[int, int]:
         """Tokens that one holds, and its part of the will; one whose receipt waits for room holds what it costs."""
-        held, used = request.held, request.used + self.allowance
+        held, used = request.held, request.used
         if request.receipt:
             used = request.receipt.tokens
             held = min(held, used)
@@ -75,7 +74,7 @@ class Requests(dict[int, Request]):
 
     def fork(self) -> Self:
         """A copy, of which changes leave these as they are."""
-        fork = type(self)(self.allowance)
+        fork = type(self)()
         for request_id, request in self.items():
             fork.put(request_id, request)
         return fork

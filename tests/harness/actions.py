@@ -35,7 +35,7 @@ def actions(world: World) -> Iterator[tuple[str, World]]:
 def _requests(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     i = process.asked
     if i < len(process.wants):
-        new = lease_state.ask(fork(process.state), i, process.wants[i], 0)
+        new = lease_state.ask(fork(process.state), i, process.wants[i], ALLOWANCE)
         yield f"P{p} asks {i}: {process.wants[i]}", swap(world, p, state=new, asked=i + 1)
     for i, request in process.state.requests.items():
         if request.phase is Phase.WAITS and (after := spend(world, "give_up")):
@@ -60,7 +60,8 @@ def _ended(world: World, p: int, i: int, truth: int) -> World:
 def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, World]]:
     write = process.state.in_flight
     if write is None:
-        as_expected = lease_state.progress(fork(process.state), {i: process.truth[i] for i in process.state.requests})
+        used = {i: process.truth[i] + ALLOWANCE for i in process.state.requests}
+        as_expected = lease_state.progress(fork(process.state), used)
         for renew, ours in ((False, process.state), (True, as_expected)):
             made = lease_state.commit(ours, _terms(world, process), process.put, renew=renew)
             if made and not (renew and _is_idle(ours, made)):
@@ -97,7 +98,7 @@ def _launched(world: World, p: int, write: Write) -> World:
     process = world.processes[p]
     assert write.lease is not None
     requests = process.state.requests
-    levels = {i: r.receipt.tokens if r.receipt else r.used for i, r in requests.items()}
+    levels = {i: r.receipt.tokens if r.receipt else r.used - ALLOWANCE for i, r in requests.items()}
     return swap(
         world,
         p,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from gptdock.ledger.book import Book, Change, Demand, Receipt, Write
 from gptdock.ledger.lease_state import LeaseState
-from gptdock.ledger.requests import Requests
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
@@ -60,7 +59,7 @@ def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> Worl
 
 def fresh(p: int) -> LeaseState:
     """What a process knows that has not met the book."""
-    return LeaseState(f"P{p}", requests=Requests(ALLOWANCE))
+    return LeaseState(f"P{p}")
 
 
 def fork(state: LeaseState) -> LeaseState:
