@@ -2,6 +2,7 @@
 
 GPTDockError
 ├── CallerGone                    the caller left, or stopped reading: there is no one to tell
+├── LeaseNotReleased              an operator would end a lease that holds nothing, or whose process lives
 ├── SettingsError                 a setting is missing or invalid: one line, and the process does not start
 └── APIError                      becomes {"error": {...}, "request_id"}: see data/openapi.json
     ├── InvalidRequest            400 invalid_request
@@ -46,6 +47,10 @@ class GPTDockError(Exception):
 
 class SettingsError(GPTDockError):
     """A setting is missing or invalid. Its text is one line that names the setting and never holds a secret."""
+
+
+class LeaseNotReleased(GPTDockError):
+    """The lease that an operator wanted to end holds no tokens, or its process lives. Its text is one line."""
 
 
 class CallerGone(GPTDockError):

@@ -16,7 +16,7 @@ from gptdock.errors import SettingsError
 
 DECIDED_BY_GPTDOCK = ("messages", "model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens")
 
-DAY = 86_400.0
+DAY = 86_400
 MOST_QUOTA_TOKENS = 10**15
 MOST_ANSWER_TOKENS = 10**9  # more is neither asked for in one answer nor believed if reported
 
@@ -151,9 +151,9 @@ class Settings:
     max_body_bytes: int = setting(whole(1024, 16 * 1024 * 1024), 262_144)
     max_streams: int = setting(whole(1, 100_000), 1000)
 
-    lease_seconds: float = setting(seconds(), 60.0)
-    lease_grace_seconds: float = setting(seconds(least=0), 10.0)
-    lease_retain_seconds: float = setting(seconds(most=30 * DAY), 3600.0)
+    lease_seconds: int = setting(whole(1, DAY), 60)  # like the two after it: DynamoDB's time has whole seconds
+    lease_grace_seconds: int = setting(whole(0, DAY), 10)
+    lease_retain_seconds: int = setting(whole(1, 30 * DAY), 3600)
     progress_seconds: float = setting(seconds(), 5.0)
     drain_seconds: float = setting(seconds(least=0), 30.0)
 

@@ -165,16 +165,18 @@ def test_values_are_read_as_their_types():
 
 @pytest.mark.parametrize("value", ["-1", "65536", "1.5", "1_0", "٣", "0x10", "9" * 5000])
 def test_a_port_is_a_whole_number_in_range(value):
-    complaint = complaint_about(PORT=value)
-
-    assert complaint == "PORT must be a whole number from 0 to 65535"
+    assert complaint_about(PORT=value) == "PORT must be a whole number from 0 to 65535"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e3", "1_0", ".5", "86401"])
 def test_a_deadline_is_a_positive_number_of_seconds(value):
-    complaint = complaint_about(EVENT_TIMEOUT=value)
+    assert complaint_about(EVENT_TIMEOUT=value) == "EVENT_TIMEOUT must be a number of seconds from 0.001 to 86400"
 
-    assert complaint == "EVENT_TIMEOUT must be a number of seconds from 0.001 to 86400"
+
+@pytest.mark.parametrize("value", ["-1", "0.9", "60.5", "2592001"])
+@pytest.mark.parametrize("name", ["LEASE_SECONDS", "LEASE_GRACE_SECONDS", "LEASE_RETAIN_SECONDS"])
+def test_a_lease_is_timed_in_whole_seconds(name, value):
+    assert complaint_about(**{name: value}).startswith(f"{name} must be a whole number from ")
 
 
 @pytest.mark.parametrize("value", ["0", "15", "1000001"])

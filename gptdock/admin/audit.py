@@ -44,7 +44,7 @@ async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) ->
     async for account, period, book in store.books(client_id):
         await sweeper.sweep(account, period, book)
         expires_at = receipts_expire_at(period)
-        yield await _look(store, account, period, expired=expires_at is not None and expires_at <= sweeper.now)
+        yield await _look(store, account, period, expired=expires_at is not None and expires_at <= store.clock())
 
 
 async def _look(store: Store, account: Account, period: str, *, expired: bool) -> Finding:

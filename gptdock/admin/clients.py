@@ -1,4 +1,4 @@
-"""An operator's work on clients, for the routes and the commands: list, show, set a quota, reset a period.
+"""An operator's work on clients, for the routes and the commands: list, show, set a quota, reset, release.
 
 A change is one DynamoDB transaction that also writes a receipt naming the operator. If another change came first, or
 DynamoDB did not answer, the transaction is repeated with the same receipt. It requires that this receipt does not exist
@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.admin import report_rows
+from gptdock.admin.release import release
 from gptdock.errors import ClientNotFound, LedgerUnavailable
 from gptdock.ledger import periods, verbs
 from gptdock.ledger.backoff import Backoff
@@ -54,11 +55,10 @@ class Overview(NamedTuple):
 class Clients:
     """All clients of a deployment. `process` names the serving process, if any, whose own leases are not swept."""
 
-    def __init__(
-        self, store: Store, settings: Settings, process: str | None = None, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._store, self._clock, self._kind = store, clock, settings.quota_period
-        self._sweeper = Sweeper.of(store, process, clock, settings)
+    def __init__(self, store: Store, settings: Settings, process: str | None = None) -> None:
+        self._store, self._clock, self._kind = store, store.clock, settings.quota_period
+        self._settings = settings
+        self._sweeper = Sweeper.of(store, process, settings)
 
     def period(self) -> str:
         """The period that is running now, such as `2026-11`."""
@@ -115,6 +115,10 @@ class Clients:
         period, receipt = self.period(), operator.receipt("reset", self._clock())
         await _persist(partial(self._reset, account, period, receipt))
         return await self.look(account)
+
+    async def release(self, account: Account, process: str, operator: Operator) -> None:
+        """End what a dead process holds, see `release`. Raises LeaseNotReleased, LedgerUnavailable."""
+        await release(self._store, self._settings, account, process, operator.name)
 
     async def _set(self, account: Account, period: str, new: int, receipt: Receipt) -> bool:
         book = await self._store.read(account, period)

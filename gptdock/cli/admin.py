@@ -17,12 +17,12 @@ from typing import Any
 
 from gptdock import accounts
 from gptdock.accounts import Account
-from gptdock.admin import report_rows
+from gptdock.admin import in_force, report_rows
 from gptdock.admin.clients import Clients, Operator, Overview, to_json
 from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
 from gptdock.cli.commands import configured
 from gptdock.cli.console import Table, counted
-from gptdock.errors import InvalidRequest
+from gptdock.errors import InvalidRequest, SettingsError
 from gptdock.ledger import periods
 from gptdock.ledger.store import Store
 from gptdock.settings import MOST_QUOTA_TOKENS, Settings
@@ -40,7 +40,11 @@ def add_to(subparsers: Any) -> None:
     _add(actions, "show", _show, "show a client and its books")
     set_quota = _add(actions, "set-quota", _set_quota, "set the quota, also of the running period; create a new client")
     set_quota.add_argument("max_quota", metavar="TOKENS", type=_tokens)
-    _add(actions, "reset", _reset, "restart the running period with 0 used")
+    reset = _add(actions, "reset", _reset, "restart the running period with 0 used")
+    for action in (set_quota, reset):
+        action.set_defaults(changes_running_period=True)
+    ended = _add(actions, "release", _release, "end what a process that died still holds; takes a minute, to be sure")
+    ended.add_argument("--process", metavar="ID", required=True, help="as `show` names it")
     usage = _add(subparsers, "usage", _usage, "report what a client used", forms=("json", "csv"))
     usage.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
     usage.add_argument("--by", choices=list(report_rows.COLUMNS), default="day")
@@ -50,7 +54,7 @@ def _add(
     subparsers: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=what)
-    parser.set_defaults(run=_run, act=act)
+    parser.set_defaults(run=_run, act=act, changes_running_period=False)
     if one_client:
         parser.add_argument("client_id", metavar="CLIENT", type=identity)
         parser.add_argument("product_id", metavar="PRODUCT", type=identity)
@@ -69,6 +73,12 @@ def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _act(parsed: argparse.Namespace, settings: Settings) -> None:
     async with Store.connected(settings) as store:
+        try:
+            await in_force.check(store, settings.quota_period)
+        except SettingsError as exc:
+            if parsed.changes_running_period:
+                raise
+            sys.stderr.write(f"gptdock: {exc}\n")
         await parsed.act(Clients(store, settings), parsed)
 
 
@@ -87,6 +97,13 @@ async def _set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
 
 async def _reset(clients: Clients, parsed: argparse.Namespace) -> None:
     _print_client(await clients.reset(_account(parsed), parsed.operator), in_json=parsed.json)
+
+
+async def _release(clients: Clients, parsed: argparse.Namespace) -> None:
+    account = _account(parsed)
+    await clients.look(account)  # what has expired needs no patience
+    await clients.release(account, parsed.process, parsed.operator)
+    _print_client(await clients.look(account), in_json=parsed.json)
 
 
 async def _list(clients: Clients, parsed: argparse.Namespace) -> None:
@@ -109,6 +126,12 @@ def _print_client(overview: Overview, *, in_json: bool) -> None:
     table = Table("period:<10 max:>16 left:>16 held:>12 used:>12 resets:<20")
     for period, book in books:
         table.row(period, book.max, book.left, book.held, book.used, periods.resets_at(period) or "never")
+    leases = [(period, *each) for period, book in books for each in book.leases.items() if each[1].held]
+    if leases:
+        print()
+        table = Table("process:<14 period:<10 held:>12 will:>12 expires:<24")
+        for period, process, lease in leases:
+            table.row(process, period, lease.held, lease.will, periods.moment(lease.expires_at))
 
 
 async def _usage(clients: Clients, parsed: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ import asyncio
 import gc
 import logging
 import socket
-import time
 from collections.abc import Mapping
 
 from gptdock.admin.audit import audit
@@ -91,7 +90,7 @@ async def _audit(settings: Settings, client_id: str | None) -> int:
     table = Table(columns)
     found = balanced = 0
     async with Store.connected(settings) as store:
-        async for finding in audit(store, Sweeper.of(store, None, time.time, settings), client_id):
+        async for finding in audit(store, Sweeper.of(store, None, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             receipts = "expired" if finding.expired else finding.receipts
             table.row(*finding.account, finding.period, book.max, book.left, book.held, book.used, receipts, drift)

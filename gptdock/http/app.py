@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, closing
 
 from aiohttp import web
 
+from gptdock.admin import in_force
 from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
 from gptdock.http import admin_routes, client_routes, middlewares, openai_routes
@@ -74,9 +75,11 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             await store.check()
         except LedgerUnavailable as exc:
             log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": exc.fault})
+        await stack.enter_async_context(in_force.announced(store, settings.quota_period))
         app[STORE] = store
         app[LEDGER] = await stack.enter_async_context(Ledger(store, settings).running())
         app[CLIENTS] = Clients(store, settings, app[LEDGER].process)
+        metrics.CLOCK_SKEW.set_function(lambda: store.clock.skew)
         metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
         metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
         app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))

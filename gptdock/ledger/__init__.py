@@ -11,7 +11,7 @@ client has one **lease** in the book. What it holds for open requests is not in 
     left + used + sum of held = max
 
 The table `quota` (keys: client_id, book) has the standing quota of each account, `account#<product>`, and its books,
-`quota#<period>#<product>`. A book's attributes:
+`quota#<period>#<product>`; and one item `in_force`, the QUOTA_PERIOD of those that serve. A book's attributes:
 
     max, left, used   tokens
     f                 the fence: no lease is created that expires at or before this moment
@@ -19,7 +19,7 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
       o                 held: tokens on hold for open requests
       c                 will: what to charge if this process is never heard of again
       n                 number of its last commit; negative once it was swept
-      e                 expires_at, in Unix seconds
+      e                 expires_at, in Unix seconds of DynamoDB
       q                 receipts that are charged here, and not yet known to be in `usage`
 
 An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why; or a
@@ -42,8 +42,7 @@ bytes. The write has a number, so a repeated one is recognized. A call costs 0.2
 3. The verbs
 ============
 Each is one conditional UpdateItem; what operators do, and what creates items, is one transaction. `u` is the sum of
-the receipts that are new in the lease; ' marks what the write puts. All but the two creations also need the book to
-exist.
+the receipts that are new in the lease; ' marks what the write puts. All but the two creations also need the book.
 
     verb            decided by               what it does                            only if
     commit          the process, for all     left += held - held' - u, used += u     number is what it last saw;
@@ -98,8 +97,7 @@ later one that wants less may still fit.
     test_a_smaller_request_may_fit_where_an_earlier_one_did_not
 
 **The number tells the outcome, then the sign.** If |number| in the book is that of a commit, this commit was applied;
-if the number is negative, the lease was swept since. A refused write shows the item (ALL_OLD), so this needs no second
-call.
+if the number is negative, the lease was swept since. A refused write shows the item (ALL_OLD): no second call.
     Test: test_lost_answers_charge_once, test_without_a_rule_a_promise_breaks[a_sweep_leaves_no_mark]
 
 **Not answered: the same commit again**, until it is answered. It may have been applied, or may be at any later time,
@@ -125,7 +123,13 @@ fence, so no write from before the removal can bring the old lease back; and it 
 process ever wrote.
     Test: test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew,
     test_without_a_rule_a_promise_breaks[fences_stay_down],
-    test_a_clock_that_jumps_changes_no_charge_and_ends_no_lease_sooner
+    test_a_time_of_dynamodb_that_jumps_changes_no_charge_and_ends_no_lease_sooner
+
+**Time is DynamoDB's**, as the header `Date` of its answers tells it (see `clock`). A lease is judged by the date of the
+answer that shows it, which is never ahead, and written by a time that is never behind, but not before DynamoDB told its
+own. Periods begin by it, too. The machine's clock decides nothing, unless answers have no date.
+    Test: test_without_the_store_s_time_a_client_overspends, test_a_lease_is_not_written_before_the_time_is_known,
+    test_no_answer_is_dated_later_than_it_was_given_and_no_lease_ends_too_early
 
 **Whoever sees an expired lease ends it**, after LEASE_GRACE_SECONDS more: a commit of another process,
 /v1/client/info, what operators read, `gptdock audit`. Nothing scans for them. A process leaves its own lease alone. A
@@ -206,11 +210,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 
 7. What is not covered
 ======================
-- Clocks. Each machine judges leases by its own. Where two differ by more than LEASE_SECONDS - PROGRESS_SECONDS +
-  LEASE_GRACE_SECONDS (65 s), the one that is ahead, be it only an operator's, sweeps leases that are alive. Their
-  processes revive them, but until then others may hold what was freed: overspend. A lease that was written by a clock
-  far ahead ends that late: if its process dies, its tokens stay on hold until then. Leases are timed in whole seconds;
-  fractions of settings are dropped.
+- After a virtual machine stood still, the first commit of its processes is dated by the old time, and may be swept.
 - A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
 - After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
   book refused is replaced, so this takes little left, or a book that the process had forgotten.
@@ -218,8 +218,8 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
 - While `usage` is out of reach, the receipts that wait are kept in memory, without a bound.
-- Processes with different QUOTA_PERIOD, and commands with another than the server's, work on different books.
-- Two processes with one id (of 48 random bits) would block each other; both would log `commit failed`.
+- Processes with different QUOTA_PERIOD work on different books; each logs it at its start, if it is not the last one's.
+- Two processes with one id (of 48 random bits) would block each other, and log `commit failed`.
 - The searches are of small worlds and random walks, not a proof. They have one book, no periods, and a store without
   size limits.
 

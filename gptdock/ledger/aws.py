@@ -7,6 +7,8 @@ for more than `dynamo` can, go through aiobotocore.
 Every call ends within CALL_SECONDS. Whatever is not a clear answer raises LedgerUnavailable: the call may have been
 applied, or may still be. botocore never repeats a call by itself: it could not tell whether the first had won. A
 refusal is a clear answer, and raises Refused.
+
+Every answer tells the time of DynamoDB to the client's clock, and has SEEN_AT: when it was given, see `clock`.
 """
 
 import asyncio
@@ -28,12 +30,14 @@ from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from gptdock.errors import LedgerUnavailable
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.dynamo import OPERATIONS, Dynamo
 from gptdock.ledger.http_client import CONNECT_SECONDS, CONNECTIONS, READ_SECONDS, HTTPClient, Server
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
 
 CALL_SECONDS = 4.0  # CONNECT_SECONDS + READ_SECONDS, and what waiting for a pooled connection may add
+SEEN_AT = "SeenAt"  # of an answer, or of a refusal's `response`: DynamoDB's time, in whole seconds, not later
 _NOT_APPLIED = {"ConditionalCheckFailed", "TransactionConflict", "None"}
 
 log = logging.getLogger(__name__)
@@ -43,15 +47,17 @@ Refused = ClientError  # as `call` lets it pass: only where DynamoDB surely did 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The ways to one DynamoDB."""
+    """The ways to one DynamoDB, and its clock."""
 
     aiobotocore: Any
     dynamo: Dynamo | None
+    clock: Clock
 
 
 @asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[Client]:
-    """A client for the life of the process."""
+async def connect(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Client]:
+    """A client for the life of the process; `clock` learns DynamoDB's time."""
+    clock = clock or Clock()
     config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -68,15 +74,15 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
         aws_session_token=settings.aws_session_token or None,
         config=config,
     ) as aiobotocore:
-        dynamo = await _dynamo(aiobotocore.meta.endpoint_url, aiobotocore.meta.region_name, settings)
+        dynamo = await _dynamo(aiobotocore.meta.endpoint_url, aiobotocore.meta.region_name, settings, clock)
         try:
-            yield Client(aiobotocore, dynamo)
+            yield Client(aiobotocore, dynamo, clock)
         finally:
             if dynamo:
                 await dynamo.close()
 
 
-async def _dynamo(endpoint: str, region: str, settings: Settings) -> Dynamo | None:
+async def _dynamo(endpoint: str, region: str, settings: Settings, clock: Clock) -> Dynamo | None:
     """The thin client, as aiobotocore's is configured; None, with a line in the log, where it would not do the same."""
     credentials = await _credentials(settings)
     try:
@@ -91,7 +97,7 @@ async def _dynamo(endpoint: str, region: str, settings: Settings) -> Dynamo | No
     if why_not:
         log.info("DynamoDB is called through aiobotocore", extra={"why": why_not})
         return None
-    return Dynamo(HTTPClient(server), region, credentials.get_frozen_credentials)
+    return Dynamo(HTTPClient(server), region, credentials.get_frozen_credentials, clock)
 
 
 async def _credentials(settings: Settings) -> Any:
@@ -130,20 +136,37 @@ async def call(client: Client, operation: str, **parameters: Any) -> Mapping[str
     with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
             async with _translated(CALL_SECONDS):
-                if client.dynamo and operation in OPERATIONS:
-                    return await client.dynamo.call(operation, parameters)
-                answer: Mapping[str, Any] = await getattr(client.aiobotocore, operation)(**parameters)
-                return answer
+                return await _dated(client, operation, parameters)
         except Refused:
             timer.outcome = "refused"
             raise
 
 
+async def _dated(client: Client, operation: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
+    sent_at = client.clock.steady()
+    try:
+        if client.dynamo and operation in OPERATIONS:
+            answer = await client.dynamo.call(operation, parameters)
+        else:
+            answer = await getattr(client.aiobotocore, operation)(**parameters)
+    except ClientError as exc:
+        if _is_refusal(exc) or _date(exc.response):  # a gateway's error without a date is none of DynamoDB's
+            exc.response[SEEN_AT] = client.clock.learn(_date(exc.response), sent_at)
+        raise
+    answer[SEEN_AT] = client.clock.learn(_date(answer), sent_at)
+    return answer
+
+
+def _date(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+
+
 async def pages(client: Client, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:
-    """The items of a query or a scan, consistently read, page by page."""
+    """The items of a query or a scan, consistently read, page by page; each with the SEEN_AT of its page."""
     while True:
         answer = await call(client, operation, ConsistentRead=True, **parameters)
         for item in answer["Items"]:
+            item[SEEN_AT] = answer[SEEN_AT]
             yield item
         if "LastEvaluatedKey" not in answer:
             return

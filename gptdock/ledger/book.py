@@ -57,13 +57,17 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """One client's numbers for one product and period; no lease is created that expires at or before `fence`."""
+    """One client's numbers for one product and period; no lease is created that expires at or before `fence`.
+
+    It was seen like this at `seen_at`, in Unix seconds of DynamoDB: by that its leases are judged.
+    """
 
     max: int
     left: int
     used: int
     fence: int = -1
     leases: Mapping[str, Lease] = field(default_factory=dict)
+    seen_at: int = field(default=0, compare=False)
 
     @property
     def held(self) -> int:
@@ -116,7 +120,10 @@ class Demand(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a commit is decided with besides the state: a fresh number, the Unix time, the seconds of a lease."""
+    """What a commit is decided with besides the state: a fresh number, the Unix time, the seconds of a lease.
+
+    `now` is a time that DynamoDB's has not passed, so that no lease is shorter than it should be.
+    """
 
     number: int
     now: int

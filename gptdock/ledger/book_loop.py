@@ -7,21 +7,21 @@ holds and settles. The loop runs while the book has requests, and is started aga
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import lease_state
 from gptdock.ledger.backoff import Backoff
-from gptdock.ledger.book import Book, Demand, Receipt, Terms
+from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.rates import Pace
 from gptdock.ledger.requests import Phase
+from gptdock.ledger.rules import Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
@@ -46,22 +46,6 @@ class Outlook(NamedTuple):
 
     will: Callable[[float], int]
     pace: Pace
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What all loops of a process share: its id, its commit numbers, the time, and the terms of its leases."""
-
-    process: str
-    numbers: Iterator[int]
-    clock: Callable[[], float]
-    lease_seconds: int
-    progress_seconds: float
-    default_max: int
-
-    def terms(self) -> Terms:
-        """What the next commit is decided with."""
-        return Terms(next(self.numbers), int(self.clock()), self.lease_seconds)
 
 
 class BookLoop:
@@ -154,6 +138,7 @@ class BookLoop:
     async def _decide(self) -> bool:
         """Put the next commit in flight, as soon as there is one; False if nothing is left to wait for."""
         while True:
+            await self._ask_for_the_time()
             self._woken.clear()
             renew = await self._progress()
             write = lease_state.commit(self._state, self._rules.terms(), self._put, renew=renew)
@@ -163,6 +148,15 @@ class BookLoop:
             if not self._state.requests:
                 return False
             await self._wait()
+
+    async def _ask_for_the_time(self) -> None:
+        """A lease that is written by a wrong time may be swept while this process lives."""
+        while self._state.requests and not self._rules.clock.sure:
+            try:
+                await self._store.ping()
+            except LedgerUnavailable as exc:
+                log.warning("commit not answered", extra={**self.account.named(), "fault": exc.fault})
+                await self._backoff.pause()
 
     async def _wait(self) -> None:
         try:

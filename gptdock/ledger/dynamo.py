@@ -4,7 +4,6 @@ The header x-amz-crc32 is not checked: TCP, TLS and Content-Length protect the b
 fault.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -24,23 +23,31 @@ OPERATIONS = {
 
 
 class Dynamo:
-    """One DynamoDB. `credentials` gives those that are valid now, and is asked for each call."""
+    """One DynamoDB. `credentials` gives those that are valid now, and is asked for each call.
 
-    def __init__(self, http: HTTPClient, region: str, credentials: Callable[[], Awaitable[sigv4.Credentials]]) -> None:
-        self._http, self._region, self._credentials = http, region, credentials
-        self.date = ""  # DynamoDB's clock, as its latest answer's header Date says
+    Calls are signed by `clock`, DynamoDB's own: it refuses what was signed five minutes ago, or in its future.
+    """
 
-    async def call(self, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What one of OPERATIONS answers. Raises botocore's ClientError for an error of DynamoDB's, and other classes
-        for whatever else fails: nobody knows then whether it was applied.
+    def __init__(
+        self,
+        http: HTTPClient,
+        region: str,
+        credentials: Callable[[], Awaitable[sigv4.Credentials]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._http, self._region, self._credentials, self._clock = http, region, credentials, clock
+
+    async def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What one of OPERATIONS answers, with ResponseMetadata as botocore has it, as far as it is used here. Raises
+        botocore's ClientError for an error of DynamoDB's, and other classes for whatever else fails: nobody knows then
+        whether it was applied.
         """
         name, body = OPERATIONS[operation], orjson.dumps(parameters)
         signed = sigv4.headers(
-            self._http.server.header, self._region, await self._credentials(), name, body, int(time.time())
+            self._http.server.header, self._region, await self._credentials(), name, body, int(self._clock())
         )
         head = f"POST / HTTP/1.1\r\n{signed}Accept-Encoding: identity\r\nContent-Length: {len(body)}\r\n\r\n"
         answer = await self._http.send(head.encode() + body)
-        self.date = answer.date
         return _read(answer, name)
 
     async def close(self) -> None:
@@ -48,16 +55,17 @@ class Dynamo:
         await self._http.close()
 
 
-def _read(answer: Answer, operation: str) -> Mapping[str, Any]:
+def _read(answer: Answer, operation: str) -> dict[str, Any]:
     content = _object(answer.body)
+    metadata = {"ResponseMetadata": {"HTTPStatusCode": answer.status, "HTTPHeaders": {"date": answer.date}}}
     if answer.status == 200 and content is not None:
-        return content
+        return content | metadata
     if answer.status == 200 or not _are_reasons((content or {}).get("CancellationReasons", [])):
         raise BrokenAnswer("no answer of DynamoDB's")
     error = content or {}
     code = str(error.get("__type") or answer.status).partition(":")[0].rpartition("#")[2]
     told = {"Error": {"Code": code, "Message": error.get("message", "")}}
-    raise ClientError({**error, **told, "ResponseMetadata": {"HTTPStatusCode": answer.status}}, operation)
+    raise ClientError({**error, **told, **metadata}, operation)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import logging
 import secrets
-import time
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -21,11 +20,12 @@ from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
 from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
-from gptdock.ledger.book_loop import BookLoop, Outlook, Rules
+from gptdock.ledger.book_loop import BookLoop, Outlook
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.rates import Pace, Rate
+from gptdock.ledger.rules import Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
@@ -140,15 +140,15 @@ class Hold:
 class Ledger:
     """All holds of this process."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self.process = secrets.token_hex(6)
         self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
-        self._store, self._settings, self._clock = store, settings, clock
+        self._store, self._settings, self._clock = store, settings, store.clock
         self._rules = Rules(
             process=self.process,
             numbers=itertools.count(1),
-            clock=clock,
-            lease_seconds=int(settings.lease_seconds),
+            clock=store.clock,
+            lease_seconds=settings.lease_seconds,
             progress_seconds=settings.progress_seconds,
             default_max=settings.default_token_quota,
         )
@@ -157,7 +157,7 @@ class Ledger:
         self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
         self._owed: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(store)
-        self._sweeper = Sweeper.of(store, self.process, clock, settings)
+        self._sweeper = Sweeper.of(store, self.process, settings)
 
     def hold(self, claim: Claim, *, stream: bool = True) -> Hold:
         """A hold for one request: entering it reserves the tokens, leaving it releases what was not settled.

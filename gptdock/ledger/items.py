@@ -15,6 +15,7 @@ from gptdock.ledger import periods
 from gptdock.ledger.book import Book, Change, Client, Lease, Receipt, Write
 
 RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end; those of `all` stay: they sum to `used` for ever
+IN_FORCE_KEY = {"client_id": {"S": "-"}, "book": {"S": "in_force"}}  # no client's: those are account# and quota#
 ACCOUNT = "account#"  # how the range key of a standing quota starts
 _LEASE = "l#"
 
@@ -52,13 +53,13 @@ def to_client(item: Mapping[str, Any]) -> Client:
     return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"])
 
 
-def to_book(item: Mapping[str, Any], applied: Write | None = None) -> Book:
+def to_book(item: Mapping[str, Any], seen_at: int, applied: Write | None = None) -> Book:
     """The book that an item holds; the lease that `applied` has just written is known and not read again."""
     known = {applied.process: applied.lease} if applied and applied.lease else {}
     names = [name.removeprefix(_LEASE) for name in item if name.startswith(_LEASE)]
     leases = {name: known.get(name) or _to_lease(item[_LEASE + name]["M"]) for name in names}
     fence = int(item["f"]["N"]) if "f" in item else -1
-    return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases)
+    return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases, seen_at)
 
 
 def update(write: Write) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 Whatever is not a clear answer raises LedgerUnavailable: a write may have been applied, or may still be.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.ledger import aws, items
+from gptdock.ledger import aws, items, periods
 from gptdock.ledger.book import Book, Change, Client, Receipt, Write
+from gptdock.ledger.clock import Clock
 from gptdock.settings import Settings
 
 BATCH = 25  # the most items that DynamoDB takes in a BatchWriteItem
@@ -34,10 +35,15 @@ class Store:
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, settings: Settings) -> AsyncIterator[Self]:
-        """A store for the life of the process."""
-        async with aws.connect(settings) as client:
+    async def connected(cls, settings: Settings, clock: Clock | None = None) -> AsyncIterator[Self]:
+        """A store for the life of the process; `clock` learns DynamoDB's time."""
+        async with aws.connect(settings, clock) as client:
             yield cls(client, settings.dynamodb_table_prefix)
+
+    @property
+    def clock(self) -> Clock:
+        """DynamoDB's time."""
+        return self._client.clock
 
     async def send(self, account: Account, period: str, write: Write) -> Result:
         """Apply the write once, or have it refused. Raises LedgerUnavailable: it may be applied, now or later."""
@@ -52,14 +58,14 @@ class Store:
                 **items.update(write),
             )
         except aws.Refused as exc:
-            item = exc.response.get("Item")
-            return Result(False, items.to_book(item) if item else await self.read(account, period))
-        return Result(True, items.to_book(answer["Attributes"], applied=write))
+            item, seen_at = exc.response.get("Item"), exc.response[aws.SEEN_AT]
+            return Result(False, items.to_book(item, seen_at) if item else await self.read(account, period))
+        return Result(True, items.to_book(answer["Attributes"], answer[aws.SEEN_AT], applied=write))
 
     async def read(self, account: Account, period: str) -> Book | None:
         """The book, read consistently; None if there is none yet."""
-        item = await self._get(items.book_key(account, period))
-        return items.to_book(item) if item else None
+        answer = await self._get(items.book_key(account, period))
+        return items.to_book(answer["Item"], answer[aws.SEEN_AT]) if "Item" in answer else None
 
     async def read_max(self, account: Account) -> int | None:
         """The client's standing quota in tokens; None if the client was never seen."""
@@ -68,8 +74,8 @@ class Store:
 
     async def client(self, account: Account) -> Client | None:
         """The client with its standing quota; None if it was never seen."""
-        item = await self._get(items.account_key(account))
-        return items.to_client(item) if item else None
+        answer = await self._get(items.account_key(account))
+        return items.to_client(answer["Item"]) if "Item" in answer else None
 
     async def clients(self, after: Account | None = None) -> AsyncIterator[Client]:
         """Every client, or those after `after` in the order of a scan, which means nothing but stays the same."""
@@ -134,7 +140,7 @@ class Store:
             operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
         async for item in aws.pages(self._client, TableName=self._quota, Limit=PAGE, **operation):
             if whose := items.whose(item):
-                yield *whose, items.to_book(item)
+                yield *whose, items.to_book(item, item[aws.SEEN_AT])
 
     async def receipts(self, account: Account, period: str) -> AsyncIterator[Receipt]:
         """The receipts in `usage` of one client and period, by time."""
@@ -151,6 +157,16 @@ class Store:
             query["ExpressionAttributeValues"][":since"] = {"S": since}
         async for item in aws.pages(self._client, "query", TableName=self._usage, Limit=PAGE, **query):
             yield item["period"]["S"], items.to_receipt(item)
+
+    async def period_in_force(self) -> str | None:
+        """The kind of period that the process that started last goes by; None if none has said so yet."""
+        answer = await self._get(items.IN_FORCE_KEY)
+        return str(answer["Item"]["period"]["S"]) if "Item" in answer else None
+
+    async def put_in_force(self, kind: periods.Kind) -> None:
+        """Say by which kind of period this process goes."""
+        item = {**items.IN_FORCE_KEY, "period": {"S": kind}}
+        await aws.call(self._client, "put_item", TableName=self._quota, Item=item)
 
     async def ping(self) -> None:
         """Raise LedgerUnavailable if DynamoDB does not answer now."""
@@ -173,10 +189,8 @@ class Store:
             spec = {"Enabled": True, "AttributeName": "expires_at"}
             await aws.call(self._client, "update_time_to_live", TableName=self._usage, TimeToLiveSpecification=spec)
 
-    async def _get(self, key: items.Item) -> items.Item | None:
-        answer = await aws.call(self._client, "get_item", TableName=self._quota, Key=key, ConsistentRead=True)
-        item: items.Item | None = answer.get("Item")
-        return item
+    async def _get(self, key: items.Item) -> Mapping[str, Any]:
+        return await aws.call(self._client, "get_item", TableName=self._quota, Key=key, ConsistentRead=True)
 
 
 def _absent(attribute: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ may attempt it at once: the book applies one write. See `gptdock.ledger`.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context
 from typing import Self
 
@@ -24,22 +23,15 @@ log = logging.getLogger(__name__)
 class Sweeper:
     """Sweeps for a process, whose own lease it leaves alone, or for a command, which has none (`process` is None)."""
 
-    def __init__(
-        self, store: Store, process: str | None, clock: Callable[[], float], grace: float, retain: float
-    ) -> None:
-        self._store, self._process, self._clock = store, process, clock
-        self._grace_seconds, self._retain_seconds = int(grace), int(retain)
+    def __init__(self, store: Store, process: str | None, grace: int, retain: int) -> None:
+        self._store, self._process = store, process
+        self._grace_seconds, self._retain_seconds = grace, retain
         self._busy: dict[tuple[Account, str], asyncio.Task[None]] = {}
 
     @classmethod
-    def of(cls, store: Store, process: str | None, clock: Callable[[], float], settings: Settings) -> Self:
+    def of(cls, store: Store, process: str | None, settings: Settings) -> Self:
         """A sweeper with the grace and the retention of the settings."""
-        return cls(store, process, clock, settings.lease_grace_seconds, settings.lease_retain_seconds)
-
-    @property
-    def now(self) -> int:
-        """The time by which leases are judged, in Unix seconds."""
-        return int(self._clock())
+        return cls(store, process, settings.lease_grace_seconds, settings.lease_retain_seconds)
 
     def saw(self, account: Account, period: str, book: Book) -> None:
         """Sweep this book in the background, if one of its leases ended."""
@@ -57,6 +49,14 @@ class Sweeper:
                 book = await self._remove(account, period, book, process, lease)
         return book
 
+    async def release(self, account: Account, period: str, process: str, book: Book, operator: str) -> bool:
+        """End this lease as it is in the book, though it has not expired; its receipt names the operator.
+
+        False if the lease has changed since. Raises LedgerUnavailable: it may be ended.
+        """
+        swept = await self._sweep(account, period, book, process, book.leases[process], operator)
+        return process in swept.leases and swept.leases[process].number == -book.leases[process].number
+
     def tasks(self) -> list[asyncio.Task[None]]:
         return list(self._busy.values())
 
@@ -67,11 +67,13 @@ class Sweeper:
             log.warning("lease not swept yet", extra={**account.named(), "fault": exc.fault})
 
     def _ended(self, book: Book) -> list[tuple[str, Lease]]:
-        ended = verbs.expired(book, self.now, self._grace_seconds)
+        ended = verbs.expired(book, self._grace_seconds)
         return [(process, lease) for process, lease in ended if process != self._process]
 
-    async def _sweep(self, account: Account, period: str, book: Book, process: str, lease: Lease) -> Book:
-        write = verbs.sweep(process, lease, self.now, self._retain_seconds)
+    async def _sweep(
+        self, account: Account, period: str, book: Book, process: str, lease: Lease, operator: str = "-"
+    ) -> Book:
+        write = verbs.sweep(process, lease, self._store.clock.latest(), self._retain_seconds, operator)
         answer = await self._store.send(account, period, write)
         if answer.applied:
             metrics.of(metrics.TOKENS_CHARGED, "lost").inc(lease.will)

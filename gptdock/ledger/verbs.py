@@ -40,9 +40,12 @@ def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int
     )
 
 
-def sweep(process: str, lease: Lease, now: int, retain_seconds: int) -> Write:
-    """End a lease by its will. It is kept for `retain_seconds`, so that its process can come back and revive it."""
-    lost = own_receipt("lost", process, lease.number, now, lease.will)
+def sweep(process: str, lease: Lease, now: int, retain_seconds: int, user: str = "-") -> Write:
+    """End a lease by its will. It is kept for `retain_seconds`, so that its process can come back and revive it.
+
+    The receipt names `user`, the operator who ended it, if any.
+    """
+    lost = own_receipt("lost", process, lease.number, now, lease.will)._replace(user=user)
     swept = Lease(0, lease.will, -lease.number, now + retain_seconds, (*lease.receipts, lost))
     return Write(process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
 
@@ -63,9 +66,9 @@ def reset(used: int, receipt: Receipt) -> Change:
     return Change(receipt._replace(tokens=-used), left_by=used, used_by=-used)
 
 
-def expired(book: Book, now: int, grace_seconds: int) -> Iterator[tuple[str, Lease]]:
-    """The leases that ended, with their processes: to be swept if they hold tokens, otherwise to be removed."""
-    return ((name, lease) for name, lease in book.leases.items() if lease.expires_at + grace_seconds < now)
+def expired(book: Book, grace_seconds: int) -> Iterator[tuple[str, Lease]]:
+    """The leases that had ended when the book was seen: to be swept if they hold tokens, otherwise to be removed."""
+    return ((name, lease) for name, lease in book.leases.items() if lease.expires_at + grace_seconds < book.seen_at)
 
 
 def own_receipt(source: Literal["lost", "late"], process: str, number: int, now: int, tokens: int) -> Receipt:

@@ -30,6 +30,7 @@ HOLDS_OPEN = Gauge("gptdock_holds_open", "Requests that hold tokens of a quota."
 STREAMS_OPEN = Gauge("gptdock_streams_open", "Open answers, whole or streamed; MAX_STREAMS is their limit.")
 SETTLES_PENDING = Gauge("gptdock_settles_pending", "Requests that ended and are not yet settled in DynamoDB.")
 RECEIPTS_PENDING = Gauge("gptdock_receipts_pending", "Receipts that are charged and not yet put into the usage table.")
+CLOCK_SKEW = Gauge("gptdock_clock_skew_seconds", "How far the machine's clock is ahead of DynamoDB's.")
 COMMIT_REQUESTS = Histogram("gptdock_commit_requests", "Requests that one commit held or settled.", buckets=_BATCH)
 UPSTREAM = Histogram(
     "gptdock_upstream_seconds", "From sending an attempt to its response headers.", ["outcome"], buckets=_OPERATION

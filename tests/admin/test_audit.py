@@ -8,6 +8,7 @@ from gptdock.ledger import verbs
 from gptdock.ledger.book import Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
+from tests.harness.ledgers import at
 
 ACCOUNT = Account("c1", "p1")
 RECEIPT = Receipt("k", 12, 5, 7, "user", "model", "upstream", "complete", "a", 1)
@@ -16,8 +17,8 @@ MARCH_8_2026 = 1_772_928_000  # 400 days after January 2025
 
 
 async def look(store: Store, client_id: str | None = None, now: int = NOW) -> list[Finding]:
-    sweeper = Sweeper(store, "auditor", lambda: now, grace=10, retain=3600)
-    return [finding async for finding in audit(store, sweeper, client_id)]
+    store = at(store, lambda: now)
+    return [finding async for finding in audit(store, Sweeper(store, "auditor", grace=10, retain=3600), client_id)]
 
 
 async def charge(store: Store, lease: Lease, used: int, left: int, period: str = "all") -> None:

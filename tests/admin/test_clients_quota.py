@@ -93,7 +93,7 @@ async def test_a_change_with_the_same_request_id_is_another_change(store: Store)
 
 async def test_a_quota_set_as_a_period_ends_applies_to_the_next(store: Store):
     """A process whose clock is ahead has already opened the next period's book with the old quota."""
-    times = iter([DECEMBER - 1] * 2)  # for the period, and for the receipt
+    times = iter([DECEMBER - 1] * 3)  # for the first answer, for the period, and for the receipt
     for period in ("2026-11", "2026-12"):
         await store.open_book(ACCOUNT, period, 100, "now")
 

@@ -73,6 +73,40 @@ async def test_a_client_is_created_shown_changed_and_listed(printed, store: Stor
     assert cells(await printed("audit"))[-1][-1] == "0"
 
 
+async def test_what_a_dead_process_holds_is_shown_and_released(gptdock, printed, dynamodb: str, store: Store):
+    await charge(store)
+    far = Lease(held=60, will=25, number=7, expires_at=4_000_000_000)
+    assert (await store.send(ACCOUNT, "all", Write("b1", None, far, left_by=-60))).applied
+    env = environment(dynamodb, LEASE_SECONDS="1", LEASE_GRACE_SECONDS="0", PROGRESS_SECONDS="0.1")
+
+    shown = await printed("client", "show", *ACCOUNT)
+    released = await gptdock(env, "client", "release", *ACCOUNT, "--process", "b1")
+    again = await gptdock(env, "client", "release", *ACCOUNT, "--process", "b1")
+
+    assert cells(shown)[-2:] == [
+        ["process", "period", "held", "will", "expires"],
+        ["b1", "all", "60", "25", "2096-10-02T07:06:40.000Z"],
+    ]
+    assert (released.code, cells(released.out)[-1]) == (0, ["all", "500", "475", "0", "25", "never"])
+    assert (again.code, again.err) == (1, "gptdock: This process holds no tokens of this client.\n")
+
+
+async def test_a_command_with_another_period_than_the_server_s_changes_nothing(gptdock, dynamodb: str, store: Store):
+    await store.put_in_force("month")
+    changed = [
+        await gptdock(environment(dynamodb), "client", "set-quota", *ACCOUNT, "5"),
+        await gptdock(environment(dynamodb), "client", "reset", *ACCOUNT),
+    ]
+    shown = await gptdock(environment(dynamodb), "client", "list")
+    agreed = await gptdock(environment(dynamodb, QUOTA_PERIOD="month"), "client", "set-quota", *ACCOUNT, "7")
+
+    told = "gptdock: QUOTA_PERIOD is none here, but the processes that serve go by month\n"
+    assert [(each.code, each.out, each.err) for each in changed] == [(1, "", told)] * 2
+    assert (shown.code, shown.err, len(cells(shown.out))) == (0, told, 1)
+    assert agreed.code == 0
+    assert [period async for _, period, _ in store.books("1234")] == [cells(agreed.out)[4][0]]
+
+
 async def test_a_change_made_with_sudo_names_the_user_who_ran_it(tmp_path, dynamodb: str, store: Store):
     env = environment(dynamodb, SUDO_USER="alice")
     finished = await run("client", "set-quota", "1234", "demo", "5", cwd=tmp_path, env=env)

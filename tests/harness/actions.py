@@ -1,13 +1,26 @@
 """What can happen in a `world`: everything that can be the next action, with the world after it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Change, Receipt, Terms, Write
 from gptdock.ledger.lease_state import LeaseState
 from gptdock.ledger.requests import Phase
-from tests.harness.world import ALLOWANCE, SECONDS, Process, World, changed, fork, fresh, spend, stored, swap, verb
+from tests.harness.world import (
+    ALLOWANCE,
+    SECONDS,
+    Process,
+    Sent,
+    World,
+    changed,
+    fork,
+    fresh,
+    spend,
+    stored,
+    swap,
+    verb,
+)
 
 
 def actions(world: World) -> Iterator[tuple[str, World]]:
@@ -104,7 +117,7 @@ def _launched(world: World, p: int, write: Write) -> World:
         p,
         state=lease_state.send(fork(process.state), write),
         number=write.lease.number,
-        levels={**_remembered(world, process), write.lease.number: levels},
+        sent={**_remembered(world, process), write.lease.number: Sent(world.now, levels)},
     )
 
 
@@ -115,30 +128,28 @@ def _is_idle(ours: LeaseState, write: Write) -> bool:
     return bool(same) and not write.new_holds and not write.ends
 
 
-def _remembered(world: World, process: Process) -> dict[int, Mapping[int, int]]:
-    """Levels of the commits that may yet be applied."""
+def _remembered(world: World, process: Process) -> dict[int, Sent]:
+    """The commits that may yet be applied."""
     writes = [process.state.in_flight, process.state.replaced, *world.ghosts]
     numbers = {write.lease.number for write in writes if isinstance(write, Write) and write.lease}
-    return {number: levels for number, levels in process.levels.items() if number in numbers}
+    return {number: sent for number, sent in process.sent.items() if number in numbers}
 
 
 def _sweeps(world: World) -> Iterator[tuple[str, World]]:
     for name, lease in world.book.leases.items():
-        late = name in dict(verbs.expired(world.book, world.now, 0))
-        after = world if late else spend(world, "skew")
-        if after is None:
+        if name not in dict(verbs.expired(replace(world.book, seen_at=world.now), 0)):
             continue
         missing = [receipt for receipt in lease.receipts if receipt.key not in world.usage]
         if missing:
-            yield f"receipts of {name} are put by another", _put(after, missing)
+            yield f"receipts of {name} are put by another", _put(world, missing)
         if lease.held:
             write = verbs.sweep(name, lease, world.now, SECONDS)
         elif not missing:
             write = verbs.remove(name, lease, world.book.fence)
         else:
             continue
-        yield f"{verb(write)} of {name}", stored(after, write)[0]
-        if stray := spend(after, "stray"):
+        yield f"{verb(write)} of {name}", stored(world, write)[0]
+        if stray := spend(world, "stray"):
             yield f"{verb(write)} of {name} is read and sent", stray._replace(ghosts=(*world.ghosts, write))
 
 
@@ -150,6 +161,7 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
 
 
 def _terms(world: World, process: Process) -> Terms:
+    """Time is the store's, whatever `process.skew` is."""
     return Terms(process.number + 1, world.now, SECONDS)
 
 
@@ -163,5 +175,5 @@ def _plus(values: tuple[int, ...], i: int, by: int) -> tuple[int, ...]:
 
 def _uncovered(process: Process, i: int) -> bool:
     request = process.state.requests[i]
-    covered = min(request.held, process.base.get(i, 0) + ALLOWANCE)
+    covered = min(request.held, process.base.levels.get(i, 0) + ALLOWANCE)
     return request.phase in (Phase.OPEN, Phase.ENDED) and process.truth[i] > covered

@@ -8,6 +8,7 @@ from gptdock.admin.clients import Clients, Operator
 from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
+from tests.harness.ledgers import at
 from tests.harness.service import NOBODY, make_settings
 
 ACCOUNT = Account("c1", "p1")
@@ -17,7 +18,7 @@ RECEIPT = Receipt("2026-11-23T02:13:19.000Z#r#p.1", 12, 5, 7, "u1", "model", "up
 
 
 def operate(store: Store, clock: Callable[[], float] = lambda: NOW, **changes: object) -> Clients:
-    return Clients(store, make_settings("http://127.0.0.1:1", NOBODY, **changes), clock=clock)
+    return Clients(at(store, clock), make_settings("http://127.0.0.1:1", NOBODY, **changes))
 
 
 async def charge(store: Store, period: str, *receipts: Receipt, lease: Lease | None = None, most: int = 100) -> None:
@@ -32,8 +33,8 @@ async def charge(store: Store, period: str, *receipts: Receipt, lease: Lease | N
 
 
 async def check_balance(store: Store) -> None:
-    sweeper = Sweeper(store, "", lambda: NOW, 10, 3600)
-    findings = [finding async for finding in audit(store, sweeper)]
+    now = at(store, lambda: NOW)
+    findings = [finding async for finding in audit(now, Sweeper(now, "", 10, 3600))]
     assert findings
     assert [finding for finding in findings if finding.drift] == []
 

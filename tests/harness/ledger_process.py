@@ -1,13 +1,14 @@
 """Processes for the `machine` of the ledger: real ledgers, each on its own `MemoryStore`, with requests to steer."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
 from gptdock.ledger.charges import Charge
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import learn
@@ -17,6 +18,7 @@ from tests.harness.world import verb
 
 ACCOUNT = Account("c1", "p1")
 PASSES = 30  # of the loop, after which nothing is ready
+BOOTED = 1795000000  # when the steady clocks began, in Unix seconds
 ALLOWANCE = 10  # tokens that a will adds: PROGRESS_SECONDS x 200, as it has learned
 
 
@@ -73,9 +75,11 @@ async def _counted(charge: Charge) -> Charge:
 
 
 class Process:
-    """A ledger on its own store, with a clock that may be wrong."""
+    """A ledger on its own store, on a machine whose clock is `skew` seconds ahead, and whose steady clock stood still
+    for `slept` seconds.
+    """
 
-    def __init__(self, tables: Tables, default_max: int, clock: Callable[[], float]) -> None:
+    def __init__(self, tables: Tables, default_max: int) -> None:
         settings = make_settings(
             "http://127.0.0.1:1",
             NOBODY,
@@ -84,11 +88,11 @@ class Process:
             progress_seconds=ALLOWANCE / 200,
             reserve_timeout=1000,
         )
-        self.skew = 0
+        self.skew = self.slept = 0
         self.is_paused = False
-        self.store = MemoryStore(tables)
-        self.clock = lambda: clock() + self.skew
-        self.ledger = Ledger(cast(Store, self.store), settings, self.clock)
+        clock = Clock(lambda: tables.now() + self.skew, lambda: tables.now() - self.slept - BOOTED)
+        self.store = MemoryStore(tables, clock)
+        self.ledger = Ledger(cast(Store, self.store), settings)
         learn(self.ledger, 200)
         self.requests: list[Request] = []
         self.tasks = [asyncio.create_task(self._live())]

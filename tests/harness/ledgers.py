@@ -1,9 +1,12 @@
-"""What the tests of ledgers share: a clock, claims and charges, and the numbers of the usual book."""
+"""What the tests of ledgers share: clocks, claims and charges, and the numbers of the usual book."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from math import ceil
 
 from gptdock.accounts import Account
+from gptdock.ledger import clock
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.rates import ENOUGH, MARGIN
@@ -22,6 +25,32 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Standing(clock.Clock):
+    """DynamoDB's time as a test says it is, whatever DynamoDB answers."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._now = now
+
+    def __call__(self) -> float:
+        return self._now()
+
+    @property
+    def sure(self) -> bool:
+        return True
+
+    def latest(self) -> int:
+        return ceil(self._now())
+
+    def learn(self, date: str, sent_at: float) -> int:
+        return int(self._now())
+
+
+def at(store: Store, now: Callable[[], float]) -> Store:
+    """The same tables, at that time."""
+    return Store(replace(store._client, clock=Standing(now)), "gptdock_")
 
 
 def claim(completion_tokens: int = 90, request_id: str = "r") -> Claim:

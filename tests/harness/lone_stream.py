@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from gptdock.accounts import Account
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.holds import Claim, Hold, Ledger
 from gptdock.ledger.store import Store
 from tests.harness.ledger_process import PASSES, cancelled
@@ -42,10 +43,12 @@ class LoneStream:
 
     def watch(self, seconds: float) -> Iterator[Moment]:
         """What a kill would cost, STEP_SECONDS after STEP_SECONDS from when the hold is in the book."""
-        self.loop, self.tables, self.tasks = MachineLoop(), Tables(), list[asyncio.Task[None]]()
+        self.loop, self.tasks = MachineLoop(), list[asyncio.Task[None]]()
+        self.tables = Tables(lambda: NOON + self.loop.now)
         settings = make_settings("http://127.0.0.1:1", NOBODY)
         try:
-            self.ledger = Ledger(cast(Store, MemoryStore(self.tables)), settings, lambda: NOON + self.loop.now)
+            store = MemoryStore(self.tables, Clock(steady=self.tables.now))
+            self.ledger = Ledger(cast(Store, store), settings)
             self.learn(self.ledger)
             self.ask()
             while self.loop.now <= seconds:

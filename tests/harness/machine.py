@@ -14,12 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gptdock.ledger import verbs
-from gptdock.ledger.book import Change, Receipt
+from gptdock.ledger.book import Change, Lease, Receipt
 from gptdock.ledger.book_loop import SETTLE_SECONDS
 from gptdock.ledger.outbox import GATHER_SECONDS
 from tests.harness.ledger_process import PASSES, Process, Request, cancelled
-from tests.harness.machine_promises import wrong, wrong_at_rest, wrong_when_settled, wrongly_applied, wrongly_willed
-from tests.harness.memory_store import Call, Key, MemoryStore, Tables
+from tests.harness.machine_promises import (
+    wrong,
+    wrong_at_rest,
+    wrong_when_settled,
+    wrongly_applied,
+    wrongly_dated,
+    wrongly_willed,
+)
+from tests.harness.memory_store import Call, Key, MemoryStore, Sent, Tables
 
 NOON = 1795435200  # 2026-11-23T12:00:00Z
 RENEWAL, EXPIRY, RETENTION, DAY = 1, 75, 3700, 86_400  # seconds; each is past what it is named after
@@ -58,7 +65,7 @@ class Machine(RuleBasedStateMachine):
         self.bad: list[str] = []
         self.errors = Errors(self.bad)
         logging.getLogger("gptdock").addHandler(self.errors)
-        self.tables = Tables()
+        self.tables = Tables(lambda: NOON + self.loop.now)
         self.operator = MemoryStore(self.tables)
         self.changes: list[asyncio.Task[bool]] = []
         self.processes: dict[str, Process] = {}
@@ -131,7 +138,7 @@ class Machine(RuleBasedStateMachine):
             self.do(self.tables.decide, call, fate)
 
     def start_process(self) -> None:
-        process = Process(self.tables, self.default_max, lambda: NOON + self.loop.now)
+        process = Process(self.tables, self.default_max)
         self.processes[process.ledger.process] = process
 
     def kill(self, process: Process, *, late: bool) -> None:
@@ -194,14 +201,19 @@ class Machine(RuleBasedStateMachine):
     def _note(self) -> None:
         """What was applied, and what the commits know that are on their way."""
         for applied in self.tables.applied:
-            self.bad += wrongly_applied(applied)
+            self.bad += wrongly_applied(applied, self.tables.now())
             self.processes[applied.write.process].learn(applied, is_excused=not self.is_resting)
         self.tables.applied.clear()
         for call in self.tables.calls:
             if call.sent and call.sent.write.lease:
                 process = self.processes[call.sent.write.process]
-                told = {request: request.told for request in process.requests}
-                process.levels.setdefault((call.sent.key, call.sent.write.lease.number), told)
+                self._note_commit(process, call.sent, call.sent.write.lease)
+
+    def _note_commit(self, process: Process, sent: Sent, lease: Lease) -> None:
+        """What it knows, when it is first sent."""
+        if (sent.key, lease.number) not in process.levels:
+            process.levels[sent.key, lease.number] = {request: request.told for request in process.requests}
+            self.bad += wrongly_dated(process, lease, self.tables.now())
 
     def _close(self) -> None:
         logging.getLogger("gptdock").removeHandler(self.errors)

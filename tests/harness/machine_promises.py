@@ -8,6 +8,8 @@ from tests.harness.ledger_process import ALLOWANCE, Process, Request
 from tests.harness.memory_store import Applied, Key, Tables
 from tests.harness.world import verb
 
+LEASE_SECONDS, GRACE_SECONDS = 60, 10  # as they are without settings
+
 
 def wrong(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
     for key, book in tables.books.items():
@@ -23,9 +25,9 @@ def wrong(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
 
 def wrongly_willed(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
     for key, book in tables.books.items():
-        for process, lease, opened in _admitted(tables, living, key, book):
+        for _, lease, opened in _admitted(tables, living, key, book):
             will = sum(min(hold, generated + ALLOWANCE) for hold, generated in opened)
-            if lease and lease.number > 0 and (lease.will != will or lease.expires_at < process.clock()):
+            if lease and lease.number > 0 and (lease.will != will or lease.expires_at < tables.now()):
                 yield f"renewed: not the will of {opened}: {lease}"
 
 
@@ -70,7 +72,16 @@ def wrong_at_rest(tables: Tables, processes: Iterable[Process]) -> Iterator[str]
             yield from _wrongly_charged(process, key, ours)
 
 
-def wrongly_applied(applied: Applied) -> Iterator[str]:
+def wrongly_dated(process: Process, lease: Lease, now: float) -> Iterator[str]:
+    """A write of `process` that was sent now, to its own lease or to another's that it sweeps."""
+    if lease.expires_at < now + LEASE_SECONDS and not process.slept:
+        yield f"sent at {now}: a lease that does not last: {lease}"
+
+
+def wrongly_applied(applied: Applied, now: float) -> Iterator[str]:
+    lease = applied.before.leases.get(applied.write.process)
+    if verb(applied.write) in ("sweep", "remove") and lease and lease.expires_at + GRACE_SECONDS >= now:
+        yield f"ended at {now}, before it expired: {lease}"
     if applied.write.new_holds and applied.after.left < 0:
         yield f"left < 0 by a hold: {applied}"
     if applied.write.used_by < 0 and verb(applied.write) != "revive":

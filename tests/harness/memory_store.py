@@ -1,17 +1,19 @@
 """A store of values in memory, where every write is a call that waits until a test decides what becomes of it.
 
 A call is applied, and then answered or its answer is lost; or it is dropped; or it is late: it may be applied at any
-later time, or never. Reads are answered at once. `Tables.applied` has what was applied.
+later time, or never. Reads are answered at once. `Tables.applied` has what was applied. Each answer is dated by `now`.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Change, Receipt, Write
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import BATCH, Result
 from tests.harness.world import apply, holds
 
@@ -43,11 +45,13 @@ class Call:
     sent: Sent | None = None
     answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     done: list[Any] = field(default_factory=list)
+    date: str = ""
 
     def apply(self) -> None:
         """It reaches the tables; its sender does not know yet."""
         if not self.done:
             self.done.append(self.what())
+            self.date = self.store.tables.date()
 
     def tell(self) -> None:
         """It is answered, after it was applied."""
@@ -65,12 +69,16 @@ class Call:
 class Tables:
     """What all processes share: both tables, and the calls that are under way to them."""
 
+    now: Callable[[], float]
     accounts: dict[Account, int] = field(default_factory=dict)
     books: dict[Key, Book] = field(default_factory=dict)
     usage: dict[Key, dict[str, Receipt]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     late: list[Call] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
+
+    def date(self) -> str:
+        return formatdate(self.now(), usegmt=True)
 
     def decide(self, call: Call, fate: str) -> None:
         """`fate`: `answered`, `applied` (and answered later), `lost` (applied, not answered), `dropped` or `late`."""
@@ -132,15 +140,20 @@ class MemoryStore:
     """The store of one process, or of the operator; once it is `cut`, no call leaves it and none is answered."""
 
     tables: Tables
+    clock: Clock = field(default_factory=Clock)
     cut: bool = False
 
     async def send(self, account: Account, period: str, write: Write) -> Result:
         sent = Sent((account, period), write)
-        answer: Result = await self._call(lambda: self.tables.send(*sent), sent)
-        return answer
+        answer, seen_at = await self._call(lambda: self.tables.send(*sent), sent)
+        return Result(answer.applied, replace(answer.book, seen_at=seen_at) if answer.book else None)
 
     async def read(self, account: Account, period: str) -> Book | None:
-        return self.tables.books.get((account, period))
+        book, seen_at = self.tables.books.get((account, period)), await self.ping()
+        return replace(book, seen_at=seen_at) if book else None
+
+    async def ping(self) -> int:
+        return self.clock.learn(self.tables.date(), self.clock.steady())
 
     async def read_max(self, account: Account) -> int | None:
         return self.tables.accounts.get(account)
@@ -153,11 +166,13 @@ class MemoryStore:
         await self._call(lambda: self.tables.put(receipts))
 
     async def change(self, account: Account, period: str, change: Change) -> bool:
-        applied: bool = await self._call(lambda: self.tables.change((account, period), change))
-        return applied
+        applied, _ = await self._call(lambda: self.tables.change((account, period), change))
+        return bool(applied)
 
-    async def _call(self, what: Callable[[], Any], sent: Sent | None = None) -> Any:
-        call = Call(self, what, sent)
+    async def _call(self, what: Callable[[], Any], sent: Sent | None = None) -> tuple[Any, int]:
+        """What it returns, and when."""
+        call, sent_at = Call(self, what, sent), self.clock.steady()
         if not self.cut:
             self.tables.calls.append(call)
-        return await call.answer
+        answer = await call.answer
+        return answer, self.clock.learn(call.date, sent_at)

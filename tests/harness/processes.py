@@ -19,6 +19,19 @@ GPTDOCK = str(Path(sys.executable).parent / "gptdock")
 PATIENCE_SECONDS = 60  # for anything that a process does at once, on a busy machine
 SECRETS = {"OPEN_AI_KEY": "sk-upstream-secret", "PRE_SHARED_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "aws-secret"}
 
+_AHEAD = """
+import sys, time
+right = time.time
+time.time = lambda: right() + {seconds}
+from gptdock.__main__ import main
+sys.exit(main())
+"""
+
+
+def gptdock_ahead(seconds: str) -> tuple[str, ...]:
+    """The command `gptdock` on a machine whose clock is ahead by what this expression says; it knows `right()`."""
+    return (sys.executable, "-c", _AHEAD.format(seconds=seconds))
+
 
 class Finished(NamedTuple):
     """Exit code, stdout and stderr of a process that ended."""

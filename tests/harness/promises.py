@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.harness.actions import actions
-from tests.harness.world import ALLOWANCE, Process, World, start
+from tests.harness.world import ALLOWANCE, SECONDS, Process, World, start, swap
 
 Path = tuple[Any, ...]  # (the path before, the last label)
 
@@ -130,9 +130,11 @@ def _random_start(rng: random.Random) -> World:
         "tick": 6,
         "over": 2,
         "change": 2,
-        "skew": 2,
         "stray": 3,
         "give_up": 2,
         "forget": 2,
     }
-    return start(wants, rng.randint(4, 30), **{kind: rng.randint(0, most) for kind, most in faults.items()})
+    world = start(wants, rng.randint(4, 30), **{kind: rng.randint(0, most) for kind, most in faults.items()})
+    for p in range(len(wants)):
+        world = swap(world, p, skew=rng.choice([-2 * SECONDS, 0, 2 * SECONDS]))
+    return world

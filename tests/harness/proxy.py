@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Literal
 
 import aiohttp
@@ -36,7 +38,8 @@ REFUSALS: dict[str, tuple[int, str]] = {
 class Proxy:
     """`faults` are for the next calls of an operation, one each; `always`, if set, is for every call instead.
 
-    `url` is its address; `calls` counts calls by operation; `struck` is set when a call has been broken.
+    `url` is its address; `calls` counts calls by operation; `struck` is set when a call has been broken. Every answer
+    is dated by `clock`.
     """
 
     upstream: str
@@ -45,6 +48,7 @@ class Proxy:
     calls: Counter[str] = field(default_factory=Counter)
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     always: Fault | None = None
+    clock: Callable[[], float] = time.time
     struck: asyncio.Event = field(default_factory=asyncio.Event)
     _late: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,7 +79,7 @@ class Proxy:
         if fault in REFUSALS:
             status, code = REFUSALS[fault]
             content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "not now"})
-            return web.Response(status=status, text=content, content_type="application/x-amz-json-1.0")
+            return self._dated(web.Response(status=status, text=content, content_type="application/x-amz-json-1.0"))
         if fault == "garbage":
             return web.Response(text="<html>")
         if fault in ("lose", "mute"):
@@ -90,7 +94,11 @@ class Proxy:
 
     async def _forward(self, sent: dict[str, str], body: bytes) -> web.Response:
         async with self.session.post(self.upstream, data=body, headers=sent) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer))
+            return self._dated(web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer)))
+
+    def _dated(self, response: web.Response) -> web.Response:
+        response.headers["Date"] = formatdate(self.clock(), usegmt=True)
+        return response
 
 
 def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
@@ -99,10 +107,10 @@ def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def proxied(upstream: str) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of the DynamoDB at `upstream`."""
+async def proxied(upstream: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of the DynamoDB at `upstream`, whose time is that of `clock`."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        proxy = Proxy(upstream, session)
+        proxy = Proxy(upstream, session, clock=clock)
         runner = web.ServerRunner(web.Server(proxy.handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         try:

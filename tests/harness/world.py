@@ -20,6 +20,13 @@ NOTHING: Mapping[Any, Any] = {}
 GUARDS = frozenset({"expected_number", "needed", "fence", "receipt"})
 
 
+class Sent(NamedTuple):
+    """What was known when a commit was first sent: the store's time, and what each request had used."""
+
+    now: int = -1
+    levels: Mapping[int, int] = NOTHING
+
+
 class Process(NamedTuple):
     state: LeaseState
     wants: tuple[Demand, ...]
@@ -28,8 +35,9 @@ class Process(NamedTuple):
     number: int = 0
     asked: int = 0
     put: frozenset[str] = frozenset()
-    levels: Mapping[int, Mapping[int, int]] = NOTHING  # by commit: what each request had used
-    base: Mapping[int, int] = NOTHING  # the same, of the last commit applied
+    sent: Mapping[int, Sent] = NOTHING  # what each commit knew, by its number
+    base: Sent = Sent()  # the same, of the last commit applied
+    skew: int = 0  # seconds that its machine's clock is ahead, which must not matter
     stale: bool = False  # died with more generated than its last applied commit covered
     away: bool = False  # was away until its swept lease was removed
 
@@ -42,7 +50,7 @@ class World(NamedTuple):
     ghosts: tuple[Write | Change, ...] = ()
     now: int = 0
     peak: int = 0
-    slack: int = 0  # what overruns and sweeps of living leases freed
+    slack: int = 0  # what overruns freed, and sweeps of processes that were cut off for longer than a lease lasts
     forgiven: int = 0
     changes: int = 0
     guards: frozenset[str] = GUARDS
@@ -54,7 +62,7 @@ def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> Worl
     processes = tuple(
         Process(fresh(p), tuple(Demand(*want) for want in row), (0,) * len(row)) for p, row in enumerate(wants)
     )
-    return World(Book(limit, limit, 0), processes, faults, peak=limit)
+    return World(Book(limit, limit, 0), processes, faults, now=4 * SECONDS, peak=limit)
 
 
 def fresh(p: int) -> LeaseState:
@@ -110,13 +118,14 @@ def stored(world: World, write: Write) -> tuple[World, bool]:
         world = world._replace(bad="used fell")
     p = int(write.process[1:])
     process = world.processes[p]
-    if verb(write) == "sweep" and (process.up or process.stale):
+    is_due = process.base.now + SECONDS < world.now  # a clock that is wrong is no excuse
+    if verb(write) == "sweep" and is_due and (process.up or process.stale):
         world = world._replace(slack=world.slack + max(0, write.left_by))
     if verb(write) == "remove":
         away = process.away or (before.leases[write.process].number < 0 and process.up)
         return swap(world, p, away=away), True
     if write.lease and write.lease.number > 0:
-        world = swap(world, p, base=process.levels.get(write.lease.number, {}))
+        world = swap(world, p, base=process.sent.get(write.lease.number, Sent()))
     return world, True
 
 

@@ -21,7 +21,7 @@ WHO = "client_id=c1&product_id=p1"
 async def check_balance(service) -> None:
     """As `gptdock audit` would find it."""
     await service.ledger.settled()
-    sweeper = Sweeper(service.store, service.ledger.process, lambda: 0, 10, 3600)
+    sweeper = Sweeper(service.store, service.ledger.process, 10, 3600)
     findings = [finding async for finding in audit(service.store, sweeper)]
     assert findings
     assert [finding for finding in findings if finding.drift] == []

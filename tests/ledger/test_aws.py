@@ -10,11 +10,13 @@ import pytest
 
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import aws
+from gptdock.ledger.clock import Clock
 from gptdock.telemetry import metrics
 from tests.harness.dynamodb_calls import ITEM, both_ways, fault_of, update
 from tests.harness.hostile import PATIENCE_SECONDS, bound_socket, raw_upstream, read_request, url_of
 from tests.harness.service import NOBODY, make_settings
 
+ELEVEN = 1795690800  # 2026-11-26T11:00:00Z
 TYPE = "com.amazonaws.dynamodb.v20120810#"
 HARMLESS = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "m"}, {"Code": "TransactionConflict"}]
 
@@ -170,11 +172,64 @@ async def test_the_deadline_is_over_the_wait_for_a_connection_too(monkeypatch):
         await asyncio.wait([first])
 
 
-async def test_the_clock_of_dynamodb_is_the_date_of_its_latest_answer():
-    dated = answer({}, 200).replace(b"Content-Type: x", b"Date: Thu, 26 Nov 2026 11:00:00 GMT")
+@both_ways
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [({}, 200), (error("ConditionalCheckFailedException"), 400), (error("ThrottlingException"), 400)],
+)
+async def test_each_answer_of_dynamodb_tells_its_time(content, status):
+    dated = answer(content, status).replace(b"Content-Type: x", b"Date: Thu, 26 Nov 2026 11:00:00 GMT")
 
     async with answering(dated) as url, aws.connect(make_settings(url, NOBODY)) as client:
-        await aws.call(client, "get_item", TableName="t", Key=ITEM)
+        with suppress(aws.Refused, LedgerUnavailable):
+            await aws.call(client, "get_item", TableName="t", Key=ITEM)
 
-        assert client.dynamo
-        assert client.dynamo.date == "Thu, 26 Nov 2026 11:00:00 GMT"
+        assert client.clock.sure
+        assert ELEVEN <= client.clock() < ELEVEN + PATIENCE_SECONDS
+
+
+@both_ways
+async def test_a_book_is_dated_by_the_answer_or_the_refusal_that_shows_it():
+    dated = [
+        answer(*shown).replace(b"Content-Type: x", f"Date: Thu, 26 Nov 2026 11:00:0{second} GMT".encode())
+        for second, shown in enumerate([({}, 200), (error("ConditionalCheckFailedException"), 400)])
+    ]
+
+    async with answering(*dated) as url, aws.connect(make_settings(url, NOBODY)) as client:
+        first = await aws.call(client, "get_item", TableName="t", Key=ITEM)
+        with pytest.raises(aws.Refused) as raised:
+            await aws.call(client, "update_item", TableName="t", Key=ITEM)
+
+    assert [first[aws.SEEN_AT], raised.value.response[aws.SEEN_AT]] == [ELEVEN, ELEVEN + 1]
+
+
+@both_ways
+async def test_an_error_without_a_date_is_no_reason_to_go_by_the_clock_of_the_machine():
+    async with answering(answer(b"", 502)) as url, aws.connect(make_settings(url, NOBODY)) as client:
+        with pytest.raises(LedgerUnavailable):
+            await aws.call(client, "get_item", TableName="t", Key=ITEM)
+
+        assert not client.clock.sure
+
+
+async def test_calls_are_signed_by_the_clock_of_dynamodb():
+    """It refuses what was signed five minutes ago, and says in the refusal what time it is."""
+    signed: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, _ = await read_request(reader)
+            signed.append(head.lower().partition(b"x-amz-date: ")[2][:13])
+            refusal = answer(error("InvalidSignatureException"))
+            writer.write(refusal.replace(b"Content-Type: x", b"Date: Thu, 26 Nov 2026 11:00:00 GMT"))
+
+    an_hour_behind = Clock(machine=lambda: ELEVEN - 3600.0)
+    async with (
+        raw_upstream(serve) as url,
+        aws.connect(make_settings(url.removesuffix("/v1"), NOBODY), an_hour_behind) as client,
+    ):
+        for _ in range(2):
+            with suppress(LedgerUnavailable):
+                await aws.call(client, "get_item", TableName="t", Key=ITEM)
+
+    assert signed == [b"20261126t1000", b"20261126t1100"]

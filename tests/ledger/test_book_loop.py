@@ -141,7 +141,7 @@ async def test_open_holds_renew_their_lease_and_will(start: Start, clock: Clock)
         while book.leases[ledger.process].will != 133:
             book = await ledger.read(ACCOUNT, ledger.period())
 
-        assert book.leases[ledger.process].expires_at == NOON + 50 + 60
+        assert 0 <= book.leases[ledger.process].expires_at - (NOON + 50 + 60) <= 2, "Date has whole seconds"
 
 
 async def test_the_loop_of_a_book_logs_for_no_single_request(start: Start, proxy: Proxy):

@@ -154,7 +154,7 @@ async def test_an_unknown_client_is_not_found(start: Start):
 async def test_another_client_is_served_while_all_remembered_books_are_busy(monkeypatch: pytest.MonkeyPatch):
     """As in an outage of DynamoDB, which leaves the book of each client that asked busy until it ends."""
     monkeypatch.setattr(holds, "MOST_BOOKS", 1)
-    process = Process(Tables(), 100, lambda: NOON)
+    process = Process(Tables(lambda: NOON), 100)
     process.ask("r1", 0, 5)
     process.ask("r2", 0, 5, Account("c2", "p1"))
 

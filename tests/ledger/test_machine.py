@@ -26,12 +26,14 @@ FAULTS = {
     "release": 3,
     "forget": 3,
     "sweep": 3,
-    "clock": 2,
+    "clock": 4,
+    "sleep": 1,
     "operator": 4,
     "expiry": 6,
     "retention": 2,
     "day": 1,
 }
+SKEWS = [0, *range(-240, 241, 40), -DAY, -RETENTION, RETENTION, DAY]  # seconds that a machine's clock is ahead
 ANY = st.integers(0, 11)  # one of what there is
 
 
@@ -40,7 +42,7 @@ class Schedules(Machine):
 
     @initialize(
         default_max=st.sampled_from([40, 80, 150]),
-        skews=st.lists(st.sampled_from([0, 0, 0, -EXPIRY, -RETENTION]), min_size=1, max_size=MOST_PROCESSES),
+        skews=st.lists(st.sampled_from(SKEWS), min_size=1, max_size=MOST_PROCESSES),
         is_known=st.booleans(),
         faults=st.fixed_dictionaries({kind: st.integers(0, most) for kind, most in FAULTS.items()}),
     )
@@ -137,9 +139,14 @@ class Schedules(Machine):
         for key in [key for key, book in books.items() if book.idle]:
             del books[key]
 
-    @happens("clock", process=ANY, skew=st.sampled_from([-DAY, -RETENTION, -EXPIRY, 0, EXPIRY, RETENTION]))
+    @happens("clock", process=ANY, skew=st.sampled_from(SKEWS))
     def has_a_wrong_clock(self, process, skew):
         pick(self.living(), process).skew = skew
+
+    @happens("sleep", process=ANY)
+    def is_suspended_with_its_machine(self, process):
+        pick(self.living(), process).slept += EXPIRY
+        self.loop.now += EXPIRY
 
     # -- the rest of the world ---------------------------------------------------------------------------------------
     @happens()

@@ -35,7 +35,7 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
     "first",
     [
         start([[(2, 1)], [(2, 1)]], 3),
-        start([[(1, 1)], [(1, 1)]], 1, skew=1, stray=1),
+        start([[(1, 1)]], 1, tick=2, stray=1),
         start([[(1, 1)]], 2, change=1),
         start([[(1, 1)], [(1, 1)]], 1, timeout=1),
         start([[(1, 1)]], 1, timeout=1, tick=1),
@@ -44,7 +44,7 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
     ],
     ids=[
         "cut to fit",
-        "a living lease swept",
+        "a lease swept late",
         "an operator",
         "lost answer",
         "lost, expired",
@@ -124,9 +124,25 @@ def _fences_stay_down(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(verbs, "remove", remove)
 
 
+def _leases_by_the_machine_s_clock(monkeypatch: pytest.MonkeyPatch):
+    by_the_store = actions._terms
+
+    def terms(now: World, process: world.Process) -> Terms:
+        return by_the_store(now, process)._replace(now=now.now + process.skew)
+
+    monkeypatch.setattr(actions, "_terms", terms)
+
+
+def _judged_by_a_clock_ahead(monkeypatch: pytest.MonkeyPatch):
+    def expired(book: Book, grace: int, expired=verbs.expired):
+        return expired(replace(book, seen_at=book.seen_at + 2 * world.SECONDS), grace)
+
+    monkeypatch.setattr(verbs, "expired", expired)
+
+
 RULES = {  # each with the seed that shows it today, which is tried first
     _numbers_from_the_lease: 1,
-    _no_resolving: 17,
+    _no_resolving: 30,
     _no_outbox: 0,
     _no_revival: 0,
     _empty_leases_go: 12,
@@ -141,6 +157,16 @@ def test_without_a_rule_a_promise_breaks(break_it: Callable[[pytest.MonkeyPatch]
     break_it(monkeypatch)
 
     assert any(walk(seed, STEPS_TO_A_FAULT)[0] for seed in (first, *SEEDS))
+
+
+@pytest.mark.parametrize("break_it", [_leases_by_the_machine_s_clock, _judged_by_a_clock_ahead])
+def test_without_the_store_s_time_a_client_overspends(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch):
+    first = world.swap(start([[(3, 1)], [(3, 1)]], 3), 0, skew=-2 * world.SECONDS)
+    assert search(first, 60_000) == ("", [], True)
+
+    break_it(monkeypatch)
+
+    assert search(first, 60_000)[0] == "overspend"
 
 
 @pytest.mark.parametrize("guard", sorted(GUARDS))

@@ -10,6 +10,7 @@ from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import aws, verbs
 from gptdock.ledger.book import Lease, Receipt, Write
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import Result, Store
 from tests.harness.proxy import Proxy
 from tests.harness.service import NOBODY, make_settings, read_receipts
@@ -138,7 +139,7 @@ async def test_an_error_that_nobody_foresaw_is_no_clear_answer_either():
     async def unreadable(**_parameters):
         raise KeyError("Attributes")
 
-    store = Store(aws.Client(SimpleNamespace(update_item=unreadable), None), "gptdock_")
+    store = Store(aws.Client(SimpleNamespace(update_item=unreadable), None, Clock()), "gptdock_")
 
     with pytest.raises(LedgerUnavailable) as raised:
         await store.send(ACCOUNT, "all", FIRST)

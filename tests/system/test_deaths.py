@@ -20,6 +20,7 @@ from gptdock.ledger.book import Book
 from gptdock.ledger.rates import UNKNOWN_AHEAD
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
+from tests.harness.ledgers import at
 from tests.harness.processes import PATIENCE_SECONDS, Running, environment, serving
 from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import KEY, QUESTION, read_receipts
@@ -179,9 +180,8 @@ async def _until(store: Store, happened: Callable[[Book], int]) -> None:
 async def _end(store: Store) -> Finding:
     """Audit with a clock ahead, so that all leases are swept and then removed; fails unless the book then balances."""
     for later in (LEASE_SECONDS + 20, 2 * 3600):
-        now = time.time() + later
-        sweeper = Sweeper(store, "auditor", partial(float, now), grace=10, retain=3600)
-        [finding] = [finding async for finding in audit(store, sweeper)]
+        ahead = at(store, partial(float, time.time() + later))
+        [finding] = [finding async for finding in audit(ahead, Sweeper(ahead, "auditor", grace=10, retain=3600))]
     book, receipts = finding.book, await read_receipts(store, ACCOUNT)
     assert finding.balances
     assert (dict(book.leases), book.held, book.left) == ({}, 0, book.max - book.used)
