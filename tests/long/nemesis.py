@@ -1,5 +1,6 @@
 """Runs real GPTDock processes through seeds of lost and late answers of DynamoDB, black holes, kill -9, SIGSTOP, and
-callers that leave. An observer reads the books all the time; at the end they are compared with what OpenAI generated.
+callers that leave, on machines whose clocks jump. An observer reads the books all the time; at the end they are
+compared with what OpenAI generated.
 
 Seeds run one after the other on the same processes, each with its own client. At the end all leases must end.
 `python -m tests.long.nemesis 0 500` runs 500 seeds, from 0, and prints a Report.
@@ -10,7 +11,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +32,8 @@ from tests.harness.service import KEY, make_settings, serve_tables
 from tests.long.nemesis_report import Report, judge
 from tests.long.nemesis_worker import Worker
 
-PROCESSES = 3
+SKEWS = (-240, 70, 240)  # seconds, by which the clock of each process's machine jumps back and forth
+PROCESSES = len(SKEWS)
 TOKEN_SECONDS = 0.02  # 50 tokens a second; a will allows for more
 SETTINGS = {
     "PROGRESS_SECONDS": "0.5",
@@ -165,7 +166,7 @@ def _asked(record: Record) -> str:
 
 
 def _sweeper(store: Store) -> Sweeper:
-    return Sweeper(store, "nemesis", time.time, grace=0, retain=3600)
+    return Sweeper(store, "nemesis", grace=0, retain=3600)
 
 
 @asynccontextmanager
@@ -194,7 +195,7 @@ async def battlefield() -> AsyncIterator[Nemesis]:
         connector = aiohttp.TCPConnector(limit=0)
         headers = {"Authorization": f"Bearer {KEY}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
-        workers = [Worker(environ) for _ in range(PROCESSES)]
+        workers = [Worker(environ, skew) for skew in SKEWS]
         await asyncio.gather(*(worker.start(session) for worker in workers))
         nemesis = Nemesis(workers, session, openai, proxy, store)
         try:

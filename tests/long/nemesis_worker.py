@@ -3,15 +3,20 @@
 import asyncio
 import signal
 import socket
-import sys
 
 import aiohttp
 
+from tests.harness.processes import gptdock_ahead
+
 
 class Worker:
-    """One `gptdock serve` process. Its socket outlives it, so that it can be started again on the same port."""
+    """One `gptdock serve` process. Its socket outlives it, so that it can be started again on the same port.
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    Its machine's clock jumps by `skew` seconds ahead, and a few seconds later back, all the time.
+    """
+
+    def __init__(self, environ: dict[str, str], skew: int = 0) -> None:
+        self._command = gptdock_ahead(f"{skew} * (right() % 7 < 4)")
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._environ = environ
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -19,7 +24,7 @@ class Worker:
     async def start(self, session: aiohttp.ClientSession) -> None:
         """Start the process, and wait until it answers."""
         fd = self._socket.fileno()
-        command = (sys.executable, "-m", "gptdock", "serve", "--fd", str(fd))
+        command = (*self._command, "serve", "--fd", str(fd))
         self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
         async with asyncio.timeout(20), session.get(f"{self.url}/v1/health") as response:
             assert response.status == 200
