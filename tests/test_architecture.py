@@ -22,14 +22,14 @@ MOST_NAME = 79  # characters of a test's name
 
 # A package imports from lines below its own, never from one on the same line.
 FLOORS = ["__main__", "cli", "dev", "http", "admin upstream prompt", "ledger", "accounts settings", "telemetry"]
-FLOORS += ["errors aiohttp_private"]
+FLOORS += ["errors aiohttp_private aiohttp_pool"]
 FLOOR = {package: floor for floor, line in enumerate(FLOORS) for package in line.split()}
 KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger")}  # neither may know about charges
 
 # The rooms that may import a library.
 OWNERS = {
     "aiobotocore": "ledger.aws",
-    "aiohttp": "aiohttp_private dev.* http.* upstream.client upstream.exchange upstream.refusals",
+    "aiohttp": "aiohttp_private aiohttp_pool dev.* http.* upstream.client upstream.exchange upstream.refusals",
     "aiohttp.web": "aiohttp_private dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",

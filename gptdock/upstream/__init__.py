@@ -18,10 +18,10 @@ connections, are off: MAX_STREAMS bounds the connections.
     test_a_whole_answer_has_the_request_s_deadline_only, test_more_streams_than_the_default_pool_of_aiohttp_run_at_once
 
 **Retries.** An attempt is retried if its connection was refused, or was reset or closed before the response headers,
-or if its status is 429, 500, 502, 503 or 504; `x-should-retry` overrules the status. There is a pause before: what
-`Retry-After` asks for, or a random time of up to 0.5 s and then 1 s. A `Retry-After` of more than 5 s is not waited
-for. Never retried are a connection that timed out, an unknown host, a failed TLS handshake, anything but HTTP, a
-redirect, and an account without credit: another attempt would end like the first.
+if two answers came to it, or if its status is 408, 429, 500, 502, 503 or 504; `x-should-retry` overrules the status.
+There is a pause before: what `Retry-After` asks for, or a random time of up to 0.5 s and then 1 s. A `Retry-After` of
+more than 5 s is not waited for. Never retried are a connection that timed out, an unknown host, a failed TLS handshake,
+anything but HTTP, a redirect, and an account without credit: another attempt would end like the first.
 
 Nothing is retried after the headers of a response with status 200, let alone after its first byte was relayed: an
 answer has begun, and a second one would be paid for as well. For the same reason a caller is told not to repeat a
@@ -33,6 +33,16 @@ each request gives back a tenth. So an upstream that stays down gets a tenth mor
     test_an_upstream_account_without_credit_is_attempted_once, test_a_pause_lasts_five_seconds_at_most,
     test_a_head_without_a_body_has_broken_off, test_a_lasting_failure_does_not_triple_the_load,
     test_an_answer_with_a_false_length_is_counted_and_not_asked_for_again
+
+**Kept connections.** HTTP does not say which answer is whose, only their order does. So a connection is used again
+only if all that came on it was one right answer to each request: after anything else, such as an error status or bytes
+that came while it was idle, read or unread, the next answer may be another client's. An answer that comes before its
+request was sent, or together with a second one, is not believed either. What cannot be told apart is a single answer
+too many that looks right and passes a request on its way; only that request gets it, unless the right answer comes
+even later, after the next request was sent.
+    Test: test_a_connection_that_got_bytes_while_it_was_idle_is_not_used,
+    test_a_connection_with_bytes_behind_its_answer_is_not_used,
+    test_a_connection_whose_answer_was_not_right_is_not_used, test_two_answers_to_one_request_are_asked_for_anew
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
 upstream refused: by a status, another content type, an error as the first event, or a body that cannot be an answer.

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from gptdock.aiohttp_pool import Pool
 from gptdock.aiohttp_private import BodyWatch, Take, Tap, can_tap, unread
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
@@ -47,7 +48,7 @@ class Stream:
 
     def __init__(self, response: aiohttp.ClientResponse, event_timeout: float, *, tapped: bool) -> None:
         self.first: list[Event] = []
-        self._content = response.content
+        self._response, self._content = response, response.content
         self._splitter = EventSplitter()
         self._event_timeout = event_timeout
         self._run = Tap.hand_on if tapped else hand_on_plainly
@@ -84,7 +85,8 @@ class Stream:
             return []
 
     async def rest(self) -> None:
-        """Wait up to REST_SECONDS for the end of the body, so that the connection can be used again."""
+        """After the last event: wait up to REST_SECONDS for the end of the body, to use the connection again."""
+        Pool.keep(self._response)
         if self._content.is_eof():
             return
         try:
@@ -178,6 +180,7 @@ class Upstream:
         if not isinstance(content, dict) or not ("choices" in content or meter.sane_usage(content.get("usage"))):
             exchange.refused()
             raise UpstreamError
+        Pool.keep(response)
         return Answer(raw, content)
 
     async def _post(self, body: bytes, exchange: Exchange, content_type: str) -> aiohttp.ClientResponse:
@@ -206,6 +209,10 @@ class Upstream:
             return refusals.failed(exc, UpstreamLost(), again=True)
         except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that cannot be read
             return refusals.failed(exc, UpstreamError(), again=False)
+        if Pool.is_doubtful(response):
+            response.close()
+            exchange.lost()
+            return refusals.failed(ConnectionError(), UpstreamLost(), again=True)
         if response.status == 200:
             self._bodies.watch(response)
             return response
@@ -228,7 +235,7 @@ def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Excha
 async def connect(settings: Settings) -> AsyncIterator[Upstream]:
     """The upstream, over one session for the life of the process."""
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),  # MAX_STREAMS bounds it, not aiohttp's pool of 100
+        connector=Pool(limit=0),  # MAX_STREAMS bounds it, not aiohttp's pool of 100
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
         headers={
             "Authorization": f"Bearer {settings.open_ai_key}",

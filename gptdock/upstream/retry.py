@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})  # 408: also said to a connection that was idle
 MOST_RETRIES = 2
 FIRST_SECONDS = 0.5
 MOST_RETRY_AFTER_SECONDS = 5.0

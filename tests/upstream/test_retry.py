@@ -21,12 +21,12 @@ def _no_jitter() -> float:
     return 0.0
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_passing_faults_are_retried(status):
     assert retry.is_wanted(status, {})
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 408, 409, 422, 501, 505, 529])
+@pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 409, 422, 501, 505, 529])
 def test_other_statuses_are_not_retried(status):
     assert not retry.is_wanted(status, {})
 

@@ -1,0 +1,80 @@
+"""A pool of client's connections of which none can give one request the answer to another: more of aiohttp's own parts.
+
+Written for aiohttp 3.14, like `aiohttp_private`; the test is tests/test_aiohttp_pool.py.
+"""
+
+import select
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.tracing import Trace
+
+
+class Wire(ResponseHandler):
+    """A client's connection, which knows whether it can be used again."""
+
+    is_reused = False
+    is_in_step = False  # its last request got the right answer, and nothing came behind that
+    _last_parser: Any = None
+
+    def rest(self) -> None:
+        """Begin to be idle: what comes from now on is unasked, and is kept unparsed."""
+        self._last_parser, self._parser = self._parser, None
+
+    def reuse(self) -> bool:
+        """Whether it can be used again; asks the kernel, too, for what the loop has not read yet."""
+        is_in_step, self.is_in_step, self.is_reused = self.is_in_step, False, True
+        if not is_in_step or self.should_close or self.transport is None or self._has_half_a_head():
+            return False
+        unasked = select.poll()
+        unasked.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not unasked.poll(0)
+
+    def _has_half_a_head(self) -> bool:
+        try:
+            return self._last_parser is None or self._last_parser.feed_eof() is not None
+        except HttpProcessingError:  # a head cannot end like that
+            return True
+
+
+class Pool(aiohttp.TCPConnector):
+    """A pool that uses a connection again only if the last answer was right and nothing came since.
+
+    Anything else may be taken for the answer to the next request, of another client. aiohttp looks at `should_close`
+    when a connection begins to be idle, and not when it is used again.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._factory = partial(Wire, loop=self._loop)  # type: ignore[assignment]
+
+    @staticmethod
+    def keep(response: aiohttp.ClientResponse) -> None:
+        """Let the connection of this answer, which was the right one, be used again."""
+        if isinstance(response._protocol, Wire):
+            response._protocol.is_in_step = True
+
+    @staticmethod
+    def is_doubtful(response: aiohttp.ClientResponse) -> bool:
+        """Whether this may be the answer to another request: it came before its own was sent, or is one of two."""
+        wire = response._protocol
+        return isinstance(wire, Wire) and wire.is_reused and bool(wire._buffer or response._writer)
+
+    def _release(self, key: "ConnectionKey", protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        if protocol.transport is not None and isinstance(protocol, Wire):
+            protocol.rest()
+
+    async def _get(self, key: "ConnectionKey", traces: list["Trace"]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if isinstance(connection.protocol, Wire) and connection.protocol.reuse():
+                return connection
+            connection.close()
+        return None
