@@ -11,15 +11,24 @@ import aiohttp
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
 Take = Callable[[bytes], bool | None]
 
 
 class PipelineHandler(web.RequestHandler):
-    """A server's connection that calls `cannot_read_on` when more was pipelined than aiohttp reads ahead."""
+    """A server's connection that tells what aiohttp keeps to itself: what was read, and when it reads no more."""
 
     __slots__ = ()
+
+    def has_read(self, data: bytes, bodies: list[aiohttp.StreamReader]) -> int | None:
+        """Called after each read with the bodies of the requests whose heads ended in it.
+
+        Returns None, or how many of these requests are in order: what follows them is refused as malformed.
+        """
+        raise NotImplementedError
 
     def cannot_read_on(self) -> None:
         """Called when reading stops until the current request ends: until then a caller that leaves is not noticed."""
@@ -30,8 +39,23 @@ class PipelineHandler(web.RequestHandler):
 
         uvloop reads 32 times before anything else has its turn: such a connection took 20 MiB.
         """
-        if not (self._messages and isinstance(self._messages[-1][0], _ErrInfo)):
-            super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        known = self._request_count
+        super().data_received(data)
+        new = [self._messages[at] for at in range(known - self._request_count, 0)]
+        fit = self.has_read(data, [body for _, body in new])
+        if fit is not None:
+            self._refuse(len(new) - fit)
+
+    def _refuse(self, count: int) -> None:
+        """Answer 400 instead of the newest `count` requests, as aiohttp does if it cannot parse them."""
+        for _ in range(count):
+            self._messages.pop()
+        fault = BadHttpMessage("the head is too long")
+        self._messages.append((_ErrInfo(status=400, exc=fault, message=fault.message), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def pause_reading(self) -> None:
         # aiohttp calls this when more of a body came than it buffers: of the current request's body, whose handler will

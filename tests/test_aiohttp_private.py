@@ -21,10 +21,13 @@ MUCH = 2**20  # bytes: more than aiohttp buffers of a body
 class Handler(PipelineHandler):
     """Notes that it was told, and reads on."""
 
-    __slots__ = ("told",)
+    __slots__ = ("read", "told")
 
     def cannot_read_on(self) -> None:
         self.told = True
+
+    def has_read(self, data: bytes, bodies: list[aiohttp.StreamReader]) -> None:
+        self.read = (data, len(bodies))
 
 
 class Server:
@@ -100,6 +103,18 @@ async def test_a_server_keeps_requests_that_wait_in_its_messages():
         for _ in range(3):
             await connection.answer()
     assert len(server.requests) == 3
+
+
+async def test_a_server_s_reads_are_told_with_the_requests_whose_heads_ended_in_them():
+    server = Server()
+    server.release.set()
+    async with server.connection() as connection:
+        for data, count in ((GET * 2 + GET[:9], 2), (GET[9:], 1)):
+            connection.send(data)
+            for _ in range(count):
+                await connection.answer()
+
+            assert server.handler.read == (data, count)
 
 
 async def test_a_server_pauses_reading_for_a_body_that_waits_behind_a_request():

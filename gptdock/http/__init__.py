@@ -9,7 +9,11 @@ A fresh connection was accepted and has sent no complete head. Its first head mu
 if it comes byte by byte [a_head_that_drips_is_closed_at_the_deadline]. aiohttp has one deadline for all heads,
 `keepalive_timeout`. It must be long (KEEPALIVE_TIMEOUT, 75 s): a backend may be about to reuse an idle connection, and
 loses its request if we close it just then. So the first head has a deadline of its own, which ends with that head
-[a_first_request_may_take_longer_than_its_head, a_kept_connection_outlives_the_deadline_of_heads].
+[a_first_request_may_take_longer_than_its_head, a_kept_connection_outlives_the_deadline_of_heads]; each later one has
+HEAD_TIMEOUT from its first byte, wherever that comes [a_later_head_that_stays_incomplete_is_closed_at_the_deadline,
+half_a_head_behind_an_answer_does_not_cut_it]. A head may have 64 KB, not only each of its 128 lines 8
+[a_head_may_have_64_kb_and_no_more, a_head_that_is_too_long_is_refused_before_it_ends]. aiohttp does not tell that a
+head began, so `heads` follows what was read [a_body_is_no_head_however_long_it_is].
 
 A busy connection has a request whose handler runs.
 - A caller that leaves cancels the handler, even before the first token

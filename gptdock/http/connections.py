@@ -9,11 +9,12 @@ import struct
 import uuid
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_request import BaseRequest
 
 from gptdock.aiohttp_private import PipelineHandler
 from gptdock.errors import APIError, InternalError, InvalidRequest
+from gptdock.http.heads import HeadMeter
 from gptdock.telemetry import logs, request_line
 
 FRESH_SECONDS = 1.0  # for the first request of a connection that was accepted before the drain; see `Connections.drain`
@@ -28,6 +29,7 @@ class Connections:
         self.write_timeout = write_timeout
         self._head_timeout = head_timeout
         self._fresh: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._heads: dict[web.RequestHandler, asyncio.TimerHandle] = {}  # that are incomplete
         self._busy: set[web.RequestHandler] = set()
         self._idle: set[web.RequestHandler] = set()
         self._changed = asyncio.Event()
@@ -35,6 +37,26 @@ class Connections:
     def opened(self, connection: web.RequestHandler) -> None:
         """Note a new connection, which is closed unless its first request comes within HEAD_TIMEOUT."""
         self._fresh[connection] = _close_in(self._head_timeout, connection)
+
+    def head_began(self, connection: web.RequestHandler) -> None:
+        """Note that a head is incomplete. It must end within HEAD_TIMEOUT of its first byte.
+
+        Otherwise the connection is closed; if a request is being answered then, after that.
+        """
+        if connection not in self._heads:
+            loop = asyncio.get_running_loop()
+            self._heads[connection] = loop.call_later(self._head_timeout, self._give_up, connection)
+
+    def head_ended(self, connection: web.RequestHandler) -> None:
+        """Note that no head is incomplete."""
+        if timer := self._heads.pop(connection, None):
+            timer.cancel()
+
+    def _give_up(self, connection: web.RequestHandler) -> None:
+        if connection in self._busy:
+            connection.close()
+        else:
+            connection.force_close()
 
     def asked(self, connection: web.RequestHandler) -> bool:
         """Note that a request began; return whether it is the first of its connection."""
@@ -52,6 +74,7 @@ class Connections:
     def lost(self, connection: web.RequestHandler) -> None:
         """Note that the connection is closed."""
         self._forget(connection)
+        self.head_ended(connection)
         self._changed.set()
 
     async def drain(self) -> None:
@@ -82,11 +105,21 @@ class Connections:
 class Connection(PipelineHandler):
     """A connection of aiohttp's server that is noted in `Connections` and gives aiohttp's own errors our form."""
 
-    __slots__ = ("_connections",)
+    __slots__ = ("_connections", "_heads")
 
     def __init__(self, connections: Connections, manager: web.Server, **arguments: Any) -> None:
         super().__init__(manager, **arguments)
         self._connections = connections
+        self._heads = HeadMeter()
+
+    def has_read(self, data: bytes, bodies: list[StreamReader]) -> int | None:
+        """Bound heads in bytes and in time."""
+        fit = self._heads.feed(data, bodies)
+        if self._heads.pending:
+            self._connections.head_began(self)
+        else:
+            self._connections.head_ended(self)
+        return fit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
