@@ -4,7 +4,7 @@ One request, told through the packages:
 
     http        accepts the connection, asks for the key, reads the body, and counts the request against MAX_STREAMS
     prompt      checks the question, assembles OpenAI's messages, and counts their tokens
-    ledger      holds the most that the answer may cost; without room for it the request ends here, with 402
+    ledger      holds the most that the answer may cost; without room for it the request ends here, with 402 or 429
     upstream    sends the request to OpenAI, repeats it where that is safe, and waits for the first event
     http        `relay` passes each event on to the caller as it comes
     upstream    `meter` notes what the events report as used, and keeps their text in case it must be counted

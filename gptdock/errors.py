@@ -9,6 +9,7 @@ GPTDockError
     │   ├── PromptTooLong         400 prompt_too_long
     │   └── ContextLengthExceeded 400 context_length_exceeded
     ├── QuotaExceeded             402 insufficient_quota
+    │   └── QuotaOnHold           429 quota_on_hold
     ├── Forbidden                 403 forbidden
     ├── NotFound                  404 not_found
     │   ├── ClientNotFound        404 client_not_found
@@ -36,7 +37,7 @@ Code = (
     Literal["invalid_request", "prompt_too_long", "context_length_exceeded", "insufficient_quota", "forbidden"]
     | Literal["not_found", "client_not_found", "model_not_found", "method_not_allowed", "request_timeout"]
     | Literal["payload_too_large", "unsupported_encoding", "rate_limited", "internal_error"]
-    | Literal["upstream_error", "upstream_timeout", "upstream_quota"]
+    | Literal["upstream_error", "upstream_timeout", "upstream_quota", "quota_on_hold"]
     | Literal["unavailable", "overloaded", "draining", "ledger_unavailable"]
 )
 
@@ -100,10 +101,18 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class QuotaExceeded(APIError):
-    """The tokens left cannot pay for the prompt and a minimal answer. 402, not 429, which OpenAI clients retry."""
+    """The quota cannot pay for the prompt and a minimal answer. 402, not 429, which OpenAI clients retry."""
 
-    status, type, code = 402, "insufficient_quota", "insufficient_quota"
+    status, type = 402, "insufficient_quota"
+    code: ClassVar[Code] = "insufficient_quota"
     message = "The remaining token quota is too small for this request."
+
+
+class QuotaOnHold(QuotaExceeded):
+    """As QuotaExceeded, but only until answers end that hold tokens now."""
+
+    status, type, code, retry_after = 429, "rate_limit_error", "quota_on_hold", 3
+    message = "The remaining token quota is reserved for answers that are still open. Try again in a moment."
 
 
 class Forbidden(APIError):
@@ -227,10 +236,7 @@ class Draining(Unavailable):
 
 
 class LedgerUnavailable(Unavailable):
-    """DynamoDB failed or did not answer in time, so nothing is admitted: otherwise a quota might be overspent.
-
-    `fault` is for the log: DynamoDB's own error code or the class of the exception; empty if neither is known.
-    """
+    """DynamoDB did not say in time what is left. `fault`, for the log, is its own code or the exception's class."""
 
     code, message = "ledger_unavailable", "Quotas cannot be checked now. Try again in a moment."
 

@@ -91,8 +91,8 @@ waits 0.05 s for a hold or other settles to go with; a hold never waits.
     test_a_settle_shares_the_commit_of_the_next_hold, test_a_settle_is_written_although_no_hold_comes
 
 **Admission after the answer.** A request is admitted once a commit with its hold was answered as applied, or is shown
-by the book to have been applied. Of those that wait the first that fit are admitted. One that does not fit gets 402; a
-later one that wants less may still fit.
+by the book to have been applied. Of those that wait the first that fit are admitted. One that does not fit gets 402, or
+429 if it would fit with nothing held; a later one that wants less may still fit.
     Test: test_no_schedule_of_calls_and_faults_breaks_a_promise,
     test_a_smaller_request_may_fit_where_an_earlier_one_did_not
 

@@ -12,8 +12,8 @@ from contextvars import Context
 from typing import NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.errors import LedgerUnavailable, QuotaExceeded
-from gptdock.ledger import lease_state
+from gptdock.errors import LedgerUnavailable
+from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
@@ -58,7 +58,7 @@ class BookLoop:
         self.task: asyncio.Task[None] | None = None
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
         self._state = LeaseState(rules.process)
-        self._waiting: dict[int, asyncio.Future[Admission]] = {}
+        self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
         self._outlooks: dict[int, Outlook] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()
@@ -83,7 +83,7 @@ class BookLoop:
         If cancelled, the request gives its hold up.
         """
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = admission
+        self._waiting[request_id] = demand, admission
         self._outlooks[request_id] = outlook
         self._state = lease_state.ask(self._state, request_id, demand, self._first_will(outlook))
         self._wake()
@@ -181,7 +181,7 @@ class BookLoop:
             if counted := self._outlooks.get(request_id):
                 self._counted[request_id] = counted.will(seconds)
             await asyncio.sleep(0)  # counting 500 requests at once would block the event loop for 0.6 s
-            if number >= COUNTED_AT_ONCE and any(not admission.done() for admission in self._waiting.values()):
+            if number >= COUNTED_AT_ONCE and any(not admission.done() for _, admission in self._waiting.values()):
                 return False
         self._renew_at = now + seconds
         self._state, self._counted = lease_state.progress(self._state, self._counted), {}
@@ -222,12 +222,12 @@ class BookLoop:
 
     def _tell(self, book: Book) -> None:
         """Answer the requests that wait: one that is open was admitted, one that is gone was denied."""
-        for request_id, admission in self._waiting.items():
+        for request_id, (demand, admission) in self._waiting.items():
             request = self._state.requests.get(request_id)
             if admission.done():
                 continue
             if request is None:
-                admission.set_exception(QuotaExceeded())
+                admission.set_exception(verbs.denial(demand, book))
             elif request.phase is Phase.OPEN:
                 admission.set_result(Admission(request.held, book))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from gptdock.errors import QuotaExceeded, QuotaOnHold
 from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
 from gptdock.ledger.periods import moment
 
@@ -21,6 +22,11 @@ def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, in
             holds[request_id] = min(demand.full, room)
             room -= holds[request_id]
     return holds
+
+
+def denial(demand: Demand, book: Book) -> QuotaExceeded:
+    """Why this demand is denied by a book: QuotaOnHold, a kind of it, if it would fit with nothing held."""
+    return QuotaOnHold() if book.left + book.held >= demand.least else QuotaExceeded()
 
 
 def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> Write:

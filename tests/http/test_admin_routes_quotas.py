@@ -85,7 +85,7 @@ async def test_a_quota_below_what_is_held_refuses_until_it_fits(serve):
 
             assert (book["quota_held"], book["quota_left"]) == (held, 100 - held)
             async with service.ask() as refused:
-                assert await fault_of(refused) == Fault(402, "insufficient_quota")
+                assert await fault_of(refused) == Fault(429, "quota_on_hold")
             service.openai.release()
             assert sse_data(await stream.read())[-1] == b"[DONE]"
 

@@ -73,6 +73,24 @@ async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
+async def test_a_quota_that_is_only_held_is_told_apart_from_one_that_is_used_up(serve, stream):
+    async with serve(default_token_quota=1_000, **PLAIN) as service:
+        service.openai.next(Script(tokens=20, hold_at=1))
+        async with service.ask(stream=True) as held:
+            async with service.ask(stream=stream) as response:
+                assert await fault_of(response) == Fault(429, "quota_on_hold")
+                assert response.headers["Retry-After"] == "3"
+                assert "x-should-retry" not in response.headers
+            async with service.ask(stream=stream, question="word " * 1_100) as response:
+                assert await fault_of(response) == Fault(402, "insufficient_quota")
+            service.openai.release()
+            await held.read()
+
+        await check_nothing_is_left(service, service.openai.journal[0].spent)
+        assert service.openai.requests == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_openai_params_that_the_model_reads_are_held_and_charged(serve, stream):
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [f"word {n}" for n in range(200)]}}}
     left: list[int] = []

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from gptdock import errors
 from gptdock.dev.script import Script
-from gptdock.errors import APIError, RateLimited, Unavailable
+from gptdock.errors import APIError, QuotaOnHold, RateLimited, Unavailable
 from gptdock.http import app, middlewares, openapi
 from tests.harness.documents import ROOT, told
 from tests.harness.processes import PATIENCE_SECONDS, run
@@ -116,7 +116,9 @@ def test_an_error_matches_its_schema(error: type[APIError]):
     status = str(error.status)
 
     assert valid(error().to_json("id"), schema_of(status))
-    assert ("Retry-After" in COMPONENTS["responses"][status]["headers"]) == issubclass(error, Unavailable | RateLimited)
+    assert ("Retry-After" in COMPONENTS["responses"][status]["headers"]) == issubclass(
+        error, Unavailable | RateLimited | QuotaOnHold
+    )
 
 
 def test_every_route_refers_to_the_errors_by_their_status():

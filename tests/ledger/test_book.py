@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,13 @@ def test_the_last_demand_that_fits_is_cut_to_what_is_left():
 
 def test_a_smaller_request_may_fit_where_an_earlier_one_did_not():
     assert verbs.fit([(1, Demand(50, 40)), (2, Demand(20, 10))], 30) == {2: 20}
+
+
+@pytest.mark.parametrize(("used", "held", "status"), [(50, 0, 402), (41, 59, 402), (40, 60, 429), (0, 100, 429)])
+def test_a_demand_is_denied_for_good_only_if_it_would_not_fit_with_nothing_held(used: int, held: int, status: int):
+    book = Book(100, 100 - used - held, used, leases={"P": Lease(held, 0, 1, 0)})
+
+    assert verbs.denial(Demand(full=80, least=60), book).status == status
 
 
 @given(st.lists(DEMANDS), st.integers(-10, 500))

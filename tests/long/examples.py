@@ -92,6 +92,17 @@ async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: Si
     assert openai.requests == 0
 
 
+async def tells_that_the_quota_is_only_held(place: Place, program: str, openai: SimulatedOpenAI) -> None:
+    """Once retries did not help."""
+    openai.next(Script(hold_at=1))
+    async with served(openai, default_token_quota=1_000) as service:
+        async with service.ask(stream=True, client_id="1234", product_id="demo"):
+            left = await place.run(program, service.url)
+        openai.release()
+
+    assert left == (1, "", "Wait for your other answers.\n")
+
+
 async def tells_that_an_answer_is_not_whole(place: Place, program: str, openai: SimulatedOpenAI) -> None:
     """And what came before is shown."""
     openai.next(Script(tokens=20, cut="close", cut_at=9))
@@ -142,6 +153,7 @@ async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: st
 CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
     shows_the_whole_answer,
     tells_that_the_quota_is_used_up,
+    tells_that_the_quota_is_only_held,
     tells_that_an_answer_is_not_whole,
     stops_openai_when_its_user_leaves,
 )

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import SecretStr
 
 from gptdock.dev.script import Script
+from gptdock.errors import QuotaOnHold
 from tests.harness.hostile import check_nothing_is_left
 from tests.harness.service import KEY, Service
 
@@ -161,6 +162,29 @@ async def test_openai_s_client_retries_while_the_process_is_overloaded(serve):
         serve(max_streams=1) as service,
         openai.DefaultAsyncHttpxClient(event_hooks={"response": [note]}) as http,
         openai_s(service, max_retries=5, http_client=http) as it,
+        asyncio.TaskGroup() as tasks,
+    ):
+        service.openai.next(Script(hold_at=3))
+        async with service.ask(stream=True) as held:
+            asking = tasks.create_task(it.chat.completions.create(**ASKED))
+            await refused.wait()
+            service.openai.release()
+            await held.read()
+        assert (await asking).choices[0].message.content
+
+
+async def test_openai_s_client_retries_while_its_quota_is_on_hold(serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(QuotaOnHold, "retry_after", 0)
+    refused = asyncio.Event()
+
+    async def note(response: httpx2.Response) -> None:
+        if response.status_code == 429:
+            refused.set()
+
+    async with (
+        serve(default_token_quota=1_000) as service,
+        openai.DefaultAsyncHttpxClient(event_hooks={"response": [note]}) as http,
+        openai_s(service, max_retries=9, http_client=http) as it,
         asyncio.TaskGroup() as tasks,
     ):
         service.openai.next(Script(hold_at=3))
