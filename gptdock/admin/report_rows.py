@@ -28,8 +28,18 @@ COLUMNS: dict[By, tuple[str, ...]] = {
 RUN = 2000  # rows sorted without a pause: 2 ms
 _OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
 _OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset"}
-_FORMULA = re.compile(r"[=+@-](?s:.+)")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_OF_TIME = ("day", "time")
+# What a spreadsheet keeps as it is: no formula, and no number, date or truth value that it would write in another way.
+_STAYS = re.compile(
+    r"""[+-]?
+    | 0|-?[1-9][0-9]{0,14}           # a number; of more digits, the last become zeros
+    | (?=.*[a-df])[0-9a-f]{16,}      # an id of ours; with e as its only letter it could be an exponent
+    | [^\W\d].*                      # what begins with a letter, but for:
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_MONTHS = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?"
+_CHANGES = re.compile(rf"true|false|({_MONTHS}|nov(ember)?|dec(ember)?)[\s./-]?[0-9].*", re.IGNORECASE | re.DOTALL)
 
 
 def belongs(period: str, receipt: Receipt, asked: str) -> bool:
@@ -72,15 +82,24 @@ def row(receipt: Receipt) -> Row:
     return (*who, receipt.prompt_tokens, receipt.completion_tokens, receipt.tokens)
 
 
-def csv_line(cells: Row) -> str:
-    """The row as a line of CSV. A cell that a spreadsheet would run as a formula gets a ' in front."""
+def csv_line(cells: Row, columns: tuple[str, ...] = ()) -> str:
+    """The row, of these columns, as a line of CSV. A ' comes before text that a spreadsheet would not keep as it is."""
     line = io.StringIO()
-    csv.writer(line).writerow([f"'{cell}" if _is_formula(cell) else cell for cell in cells])
+    of_time = [column in _OF_TIME for column in columns] or [False] * len(cells)
+    texts = [cell if exempt else _kept(cell) for cell, exempt in zip(cells, of_time, strict=True)]
+    csv.writer(line).writerow(texts)
     return line.getvalue()
 
 
-def _is_formula(cell: Any) -> bool:
-    return isinstance(cell, str) and bool(_FORMULA.fullmatch(cell)) and not _NUMBER.fullmatch(cell)
+def _kept(cell: Any) -> Any:
+    """With a ' also behind a `;`, where spreadsheets of some languages begin a new cell."""
+    if not isinstance(cell, str):
+        return cell
+    return ";".join(part if _stays(part) else f"'{part}" for part in cell.split(";"))
+
+
+def _stays(text: str) -> bool:
+    return bool(_STAYS.fullmatch(text)) and not _CHANGES.fullmatch(text)
 
 
 def _label(period: str, receipt: Receipt, length: int) -> str:

@@ -66,10 +66,10 @@ async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str
 
 
 async def as_csv(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
-    """The report as CSV: a line of column names, then a line for each row."""
-    yield report_rows.csv_line(report.columns)
+    """The report as CSV for spreadsheets: a byte order mark, a line of column names, then a line for each row."""
+    yield "\ufeff" + report_rows.csv_line(report.columns)
     async for row in rows:
-        yield report_rows.csv_line(row)
+        yield report_rows.csv_line(row, report.columns)
 
 
 async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:

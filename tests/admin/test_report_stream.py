@@ -42,7 +42,7 @@ async def test_a_report_of_nothing_has_no_rows(by: By):
     report = Report(ACCOUNT, "all", by)
 
     assert json.loads(await text(as_json(report, stream_rows(receipts(0), by))))["rows"] == []
-    assert await text(as_csv(report, stream_rows(receipts(0), by))) == ",".join(report.columns) + "\r\n"
+    assert await text(as_csv(report, stream_rows(receipts(0), by))) == "\ufeff" + ",".join(report.columns) + "\r\n"
 
 
 async def test_a_report_sends_nothing_before_its_first_page_was_read():
