@@ -25,11 +25,13 @@ log = logging.getLogger(__name__)
 
 ROUTES = [
     web.get("/v1/health", client_routes.health, allow_head=False),
+    web.head("/v1/health", client_routes.health),
     web.get("/v1/openapi.json", client_routes.contract, allow_head=False),
     web.get("/v1/client/info", client_routes.client_info, allow_head=False),
     web.post("/v1/ask", client_routes.ask_question),
     web.post("/v1/chat/completions", openai_routes.chat_completions),
     web.get("/v1/models", openai_routes.list_models, allow_head=False),
+    web.get("/v1/models/{model}", openai_routes.show_model, allow_head=False),
 ]
 ADMIN_ROUTES = [
     web.get("/v1/admin/clients", admin_routes.list_clients, allow_head=False),

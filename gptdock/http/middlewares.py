@@ -19,7 +19,7 @@ from gptdock.telemetry import logs, request_line
 log = logging.getLogger(__name__)
 
 ADMIN = "/v1/admin/"
-OPEN = frozenset({("GET", "/v1/health")})
+OPEN = frozenset({("GET", "/v1/health"), ("HEAD", "/v1/health")})
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
 _FROM_AIOHTTP: dict[int, type[APIError]] = {
     400: errors.InvalidRequest,

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gptdock import accounts
 from gptdock.accounts import Account
+from gptdock.errors import ModelNotFound
 from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
@@ -31,8 +32,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 async def list_models(request: web.Request) -> web.Response:
     """The models that `/v1/chat/completions` accepts."""
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": "gptdock"} for name in models(request.app)]
-    return web.json_response({"object": "list", "data": data})
+    return web.json_response({"object": "list", "data": [_model(name) for name in models(request.app)]})
 
 
 def models(app: web.Application) -> tuple[str, ...]:
@@ -41,13 +41,24 @@ def models(app: web.Application) -> tuple[str, ...]:
     return tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
 
 
+async def show_model(request: web.Request) -> web.Response:
+    """One of these models. Raises ModelNotFound."""
+    name = request.match_info["model"]
+    if name not in models(request.app):
+        raise ModelNotFound(param="model")
+    return web.json_response(_model(name))
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "gptdock"}
+
+
 async def _claim(request: web.Request, account: Account, asked: CompletionRequest, size: int) -> Claim:
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count = partial(tokens.count, model=asked.model)
     pricing = partial(completions.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
-    user = _header(request, "X-User-Id") if "X-User-Id" in request.headers else NOBODY
-    if asked.user_id is not None:
-        user = asked.user_id
+    named = _header(request, "X-User-Id") if any(_headers(request, "X-User-Id")) else NOBODY
+    user = asked.user_id or named
     request_line.current().note(user=user, model=asked.model)
     return Claim(
         account=account,
@@ -60,4 +71,8 @@ async def _claim(request: web.Request, account: Account, asked: CompletionReques
 
 
 def _header(request: web.Request, name: str) -> str:
-    return accounts.identity_given_once(request.headers.getall(name, []), name)
+    return accounts.identity_given_once(_headers(request, name), name)
+
+
+def _headers(request: web.Request, name: str) -> list[str]:
+    return request.headers.getall(name, [])

@@ -63,7 +63,7 @@ class CompletionRequest:
         user, besides = fields.get("user"), _read_besides(fields, written)
         return cls(
             model=_model(fields.get("model"), models),
-            user_id=None if user is None else identity(user, "user"),
+            user_id=None if user in (None, "") else identity(user, "user"),
             stream=_optional(fields, "stream", bool) or False,
             show_usage=options.get("include_usage") is True,
             most_tokens=most_tokens,

@@ -63,16 +63,22 @@ async def test_another_method_is_told_which_are_allowed(service):
         ("PUT", "/v1/ask", "POST"),
         ("PROPFIND", "/v1/ask", "POST"),
         ("POST", "/v1/client/info", "GET"),
-        ("POST", "/v1/health", "GET"),
+        ("POST", "/v1/health", "GET,HEAD"),
     ):
         async with service.session.request(method, f"{service.url}{path}") as response:
             assert await fault_of(response) == Fault(405, "method_not_allowed")
             assert response.headers["Allow"] == allowed
 
 
-async def test_a_head_request_is_not_allowed(service):
-    async with service.session.head(f"{service.url}/v1/health") as response:
+async def test_a_head_request_is_for_health_only(service):
+    async with service.session.head(f"{service.url}/v1/models") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET")
+    async with connect(service) as connection:
+        connection.send(request("HEAD", "/v1/health", headers={}) + request("GET", "/v1/health", headers={}))
+
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (await connection.answer())[0] == 200
 
 
 async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_client, caplog):

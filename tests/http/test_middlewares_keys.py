@@ -16,7 +16,7 @@ ROUTES = [
     ("POST", "/v1/ask"),
     ("GET", "/v1/client/info?client_id=c1&product_id=p1"),
     ("POST", "/v1/health"),
-    ("HEAD", "/v1/health"),
+    ("HEAD", "/v1/models"),
     ("GET", "/v1/health/"),
     ("GET", "//v1/health"),
     ("GET", "/v1/health%2F..%2Fask"),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from gptdock.dev.script import Script
 from gptdock.upstream import exchange
@@ -83,6 +84,9 @@ async def test_a_hold_is_no_larger_than_the_caller_s_limit_needs(serve):
         ({"X-User-Id": "u8"}, None, "u8"),
         ({"X-User-Id": "u8"}, "u9", "u9"),
         ({"X-User-Id": "ünï"}, None, "ünï"),
+        ({"X-User-Id": "u8"}, "", "u8"),
+        ({"X-User-Id": ""}, "u9", "u9"),
+        ({"X-User-Id": ""}, "", "-"),
     ],
 )
 async def test_the_user_is_the_one_in_the_body_or_otherwise_in_the_header(service: Service, headers, user, receipt):
@@ -101,7 +105,7 @@ async def test_the_user_is_the_one_in_the_body_or_otherwise_in_the_header(servic
         ({"X-Client-Id": "c1"}, "X-Product-Id"),
         ({"X-Client-Id": "", "X-Product-Id": "p1"}, "X-Client-Id"),
         ({"X-Client-Id": "c" * 256, "X-Product-Id": "p1"}, "X-Client-Id"),
-        (WHO | {"X-User-Id": ""}, "X-User-Id"),
+        (WHO | {"X-User-Id": "u" * 256}, "X-User-Id"),
         ([*WHO.items(), ("X-Client-Id", "c2")], "X-Client-Id"),
     ],
 )
@@ -126,7 +130,15 @@ async def test_each_model_that_is_served_is_asked_listed_and_on_the_receipt(serv
             assert (await response.json())["model"] == "gpt-3.5-turbo"
         async with service.session.get(f"{service.url}/v1/models") as response:
             listed = await response.json()
+        shown = []
+        for name in ("gpt-4o", "gpt-4%6F"):
+            async with service.session.get(URL(f"{service.url}/v1/models/{name}", encoded=True)) as response:
+                shown.append(await response.json())
+        for name in ("gpt-4", "gpt-4o%2F", "%20"):
+            async with service.session.get(URL(f"{service.url}/v1/models/{name}", encoded=True)) as response:
+                assert await fault_of(response) == Fault(404, "model_not_found", "model")
 
+        assert shown == [listed["data"][1]] * 2
         assert [receipt["model"] for receipt in await service.receipts()] == ["gpt-3.5-turbo"]
     assert listed["object"] == "list"
     assert [each["id"] for each in listed["data"]] == ["gpt-4o-mini", "gpt-4o", "gpt-3.5-turbo"]
