@@ -71,8 +71,7 @@ class APIError(GPTDockError):
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
         self.param = param
-        if retry_after is not None:
-            self.retry_after = retry_after
+        self.retry_after = self.retry_after if retry_after is None else retry_after
 
     def to_json(self, request_id: str) -> dict[str, Any]:
         """The body of the answer, in the form of OpenAI's own errors."""
@@ -218,9 +217,8 @@ class UpstreamTimeout(APIError):
 class Unavailable(APIError):
     """GPTDock cannot serve the request now; try again in `retry_after` seconds."""
 
-    status, type = 503, "unavailable_error"
+    status, type, retry_after = 503, "unavailable_error", 1
     code: ClassVar[Code] = "unavailable"
-    retry_after = 1
 
 
 class Overloaded(Unavailable):
@@ -248,6 +246,5 @@ class LedgerUnavailable(Unavailable):
 class UpstreamQuota(Unavailable):
     """GPTDock's own account at the upstream is out of credit."""
 
-    code, message = "upstream_quota", "The account at the upstream is out of credit."
-    retry_after = 60
+    code, message, retry_after = "upstream_quota", "The account at the upstream is out of credit.", 60
     should_retry = False  # a person must pay first
