@@ -190,7 +190,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     refused or shed here; no quota; upstream not        0: the hold is released                            -
       reached, or answered by an error status or
       by something else than a completion
-    usage was reported, 0 too                           its total, also above the hold                     upstream
+    usage was reported that can be believed             its total, also above the hold                     upstream
     it was sent, but no usage came: the caller left;    prompt + text received + unseen time, at most      counted
       the upstream broke off, stalled or sent an        the hold
       error; a stop cut it
@@ -202,7 +202,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     Unseen is all time of a stream whose head did not come, or of a whole answer; and of a model that may think, the
     time before its first text. A second of it counts as many tokens as the model generates (`rates`), 200 if unknown.
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
-    test_a_reported_usage_is_charged_even_if_it_is_0_or_above_the_hold,
+    test_a_reported_usage_is_charged_even_if_it_is_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
     test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
     test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_it,

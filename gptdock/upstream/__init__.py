@@ -2,8 +2,9 @@
 
 A request has a body and an `Exchange`. It is sent in at most three attempts: `client` sends them, `retry` decides
 whether there is another, `refusals` says what a failed one means. `sse` splits the answer into events, and `meter`
-reads them. What is charged is decided in `gptdock.ledger.charges`; this package finds out what that depends on. Each
-rule is followed by tests that fail without it.
+reads them: `texts` finds the text in one, `usage` what is reported as used. What is charged is decided in
+`gptdock.ledger.charges`; this package finds out what that depends on. Each rule is followed by tests that fail without
+it.
 
 **Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
 attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for
@@ -65,11 +66,23 @@ the connection is watched.
     Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
     test_a_whole_answer_that_is_not_json_is_counted
 
-**What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it; an
-explicit 0 can be believed. It keeps the text of all events, so that an answer that is cut can be counted. An event
-that differs from a parsed one by its text alone is not parsed. All bytes of an event that it cannot understand count as
-text: a charge that is too high is better than an answer for free.
-    Test: test_a_usage_that_cannot_be_believed_is_marked_and_not_used, test_usage_is_stale_once_more_text_came,
-    test_an_event_that_cannot_be_understood_counts_as_text, test_only_the_text_of_events_is_kept,
+**What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it, and the
+text of all events, so that an answer that is cut can be counted. An event that differs from a parsed one by its text
+alone is not parsed.
+
+Text is what stands in the fields of a choice in which generated text is known: `content`, `refusal`, the reasoning
+under its various names, names and arguments of calls, the transcript of audio, `text`; `texts` lists them. Any other
+JSON says nothing about text: `{}`, pings, content filters, `choices: null`, null or wrongly typed fields. It is passed
+on, does not make usage stale, and costs nothing when the answer is cut. What is not JSON counts as text, all its bytes:
+a charge that is too high is better than an answer for free.
+    Test: test_text_is_known_in_these_fields, test_all_other_json_says_nothing_about_text,
+    test_a_frame_without_text_leaves_the_usage_that_came, test_usage_is_stale_once_more_text_came,
+    test_an_event_that_is_not_json_counts_as_text, test_only_the_text_of_events_is_kept,
     test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
+
+A usage is its total or the sum of its parts, whichever is more, and the sum if there is no total. It is not believed if
+it has neither a total nor both parts, or if it says 0 for text that was seen; 0 without text is believed.
+    Test: test_a_usage_is_its_total_or_its_parts_whichever_is_more,
+    test_a_usage_that_cannot_be_believed_is_marked_and_not_used,
+    test_a_usage_that_denies_the_text_that_was_seen_is_not_believed
 """

@@ -25,6 +25,7 @@ from gptdock.upstream import meter, refusals, retry
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
+from gptdock.upstream.usage import sane_usage
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ class Upstream:
             raise UpstreamLost from exc
         finally:
             response.close()
-        if not isinstance(content, dict) or not ("choices" in content or meter.sane_usage(content.get("usage"))):
+        if not isinstance(content, dict) or not ("choices" in content or sane_usage(content.get("usage"))):
             exchange.refused()
             raise UpstreamError
         Pool.keep(response)

@@ -1,54 +1,28 @@
 """Pure: reads one answer: what of it the caller sees, what text was generated, what the upstream reports as used.
 
 A reported usage counts if it can be believed and no text came after it. Until then the text of all events is kept, and
-counted only if the answer is cut. An event that cannot be understood counts as text, all its bytes, because a charge
-that is too high is better than an answer for free.
+counted only if the answer is cut. An event that is not JSON counts as text, all its bytes, because a charge that is too
+high is better than an answer for free. JSON has the text that `texts` finds in it, and otherwise none.
 """
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from gptdock.settings import MOST_ANSWER_TOKENS
 from gptdock.upstream.sse import Event
+from gptdock.upstream.texts import text_of
+from gptdock.upstream.usage import Usage, denies_text, sane_usage
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
 _CONTENT, _NOISE = b'"content":"', b'"obfuscation":"'
-_ODD_SHAPES = (KeyError, TypeError, AttributeError)
-
-
-class Usage(NamedTuple):
-    """What the upstream reports as used."""
-
-    total_tokens: int
-    prompt_tokens: int
-    completion_tokens: int
-
-
-def sane_usage(value: object) -> Usage | None:
-    """The usage in `value`; None if its total is not from 0 to MOST_ANSWER_TOKENS. A part that is not counts as 0."""
-    if not isinstance(value, dict):
-        return None
-    total = _sane(value.get("total_tokens"))
-    if total is None:
-        return None
-    return Usage(total, _sane(value.get("prompt_tokens")) or 0, _sane(value.get("completion_tokens")) or 0)
+_NO_ERROR: tuple[object, ...] = (None, "", False, 0, [])  # what upstreams put where an error would be
 
 
 def is_chunk(data: bytes | None) -> bool:
     """Whether `data` can be an event of a completion stream: [DONE] or a JSON object."""
-    return data is not None and (_is_done(data) or _parse(data) is not None)
-
-
-def text_of_answer(answer: dict[str, Any], raw: bytes) -> str:
-    """The text that was generated for a whole answer; all of `raw`, its bytes, if it has an unknown shape."""
-    try:
-        return _text(answer, "message")
-    except _ODD_SHAPES:
-        return raw.decode("utf-8", "replace")
+    return data is not None and (_is_done(data) or isinstance(_parsed_or_none(data), dict))
 
 
 class Shape(NamedTuple):
@@ -101,7 +75,7 @@ class Meter:
     def read(self, event: Event) -> bool:
         """Note what `event` tells. True if the caller is to see it; false from an error on, and after [DONE]."""
         data = event.data
-        if data is None or self.done:
+        if not data or self.done:
             return False
         # The hot path: an event that differs from a parsed one by its text alone; 1 us, and parsing takes 4.
         if self._shape and self.usage is None and (text := self._shape.text_of(data)) is not None:
@@ -115,84 +89,100 @@ class Meter:
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
         self.done = self.has_text = True
+        text = _text(answer, raw)
         if _has(answer, "usage"):
-            self._note_usage(answer["usage"])
+            self._note_usage(answer["usage"], beside_text=bool(text))
         if self.usage is None:
-            self._add(text_of_answer(answer, raw))
+            self._add(text)
 
     def text(self) -> str:
         """The text that was generated so far."""
         return self._utf8.decode("utf-8", "surrogatepass")
 
     def _look_into(self, data: bytes) -> bool:
-        chunk = _parse(data)
-        if text := _event_text(data, chunk):
-            self.has_text = True
-            # An upstream may report usage with every chunk; more text makes it stale, and is counted if a cut follows.
-            self.usage = None
-            self._add(text)
+        try:
+            chunk = parse(data)
+        except ValueError:
+            return not data.isspace() and self._note_text(data.decode("utf-8", "replace"))
+        if not isinstance(chunk, dict):
+            return True
+        if text := _text(chunk, data):
+            self._note_text(text)
             self._shape = _shape(data, chunk, text) or self._shape
-        return chunk is None or self._note(chunk)
+        return self._note(chunk, _error(chunk))
+
+    def _note_text(self, text: str) -> bool:
+        self.has_text = True
+        # An upstream may report usage with every chunk; more text makes it stale, and is counted if a cut follows.
+        self.usage = None
+        self._add(text)
+        return True
 
     def _add(self, text: str) -> None:
         self._utf8 += text.encode("utf-8", "surrogatepass")
 
-    def _note(self, chunk: dict[str, Any]) -> bool:
+    def _note(self, chunk: dict[str, Any], error: dict[str, Any] | None) -> bool:
         if _has(chunk, "usage"):
-            self._note_usage(chunk["usage"])
-        if _has(chunk, "error"):
-            self._note_error(chunk["error"])
+            self._note_usage(chunk["usage"], beside_text=self.has_text)
+        if error is not None:
+            self.error = error
             return False
         self.begun = True
         # GPTDock asked for the usage-only chunk; the caller sees it only if it asked, too.
         return self._show_usage or bool(chunk.get("choices")) or not _has(chunk, "usage")
 
-    def _note_usage(self, value: object) -> None:
+    def _note_usage(self, value: object, *, beside_text: bool) -> None:
         usage = sane_usage(value)
+        if usage is not None and beside_text and denies_text(value, usage):
+            usage = None
         self.odd_usage = self.odd_usage or usage is None
         self.usage = usage or self.usage
-
-    def _note_error(self, error: object) -> None:
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
-
-
-def _sane(tokens: object) -> int | None:
-    return tokens if type(tokens) is int and 0 <= tokens <= MOST_ANSWER_TOKENS else None
 
 
 def _is_done(data: bytes) -> bool:
     return data.strip() == b"[DONE]"
 
 
-def _parse(data: bytes) -> dict[str, Any] | None:
+def parse(data: bytes) -> object:
+    """The JSON value in `data`. Raises ValueError."""
     try:
-        chunk = orjson.loads(data)  # 0.7 us, json.loads takes 6
+        return orjson.loads(data)  # 0.7 us, json.loads takes 6
     except ValueError:  # it is stricter than some upstreams: NaN, unpaired surrogates, bytes that are not UTF-8
         try:
-            chunk = json.loads(data.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            return None
-    return chunk if isinstance(chunk, dict) else None
+            return json.loads(data.decode("utf-8", "replace"))
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc
 
 
-def _event_text(data: bytes, chunk: dict[str, Any] | None) -> str:
-    if chunk is not None and "choices" not in chunk and (_has(chunk, "usage") or _has(chunk, "error")):
-        return ""
+def _parsed_or_none(data: bytes) -> object:
     try:
-        return _text(chunk, "delta")
-    except _ODD_SHAPES:
+        return parse(data)
+    except ValueError:
+        return None
+
+
+def _text(answer: dict[str, Any], data: bytes) -> str:
+    try:
+        return text_of(answer)
+    except RecursionError:
         return data.decode("utf-8", "replace")
 
 
-def _shape(data: bytes, chunk: dict[str, Any] | None, text: str) -> Shape | None:
+def _error(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """The error that an event tells. Some upstreams send it as the event itself, or as a text."""
+    error = chunk.get("error")
+    if error not in _NO_ERROR:
+        return error if isinstance(error, dict) else {"message": str(error)}
+    return chunk if "error" in (chunk.get("object"), chunk.get("type")) else None
+
+
+def _shape(data: bytes, chunk: dict[str, Any], text: str) -> Shape | None:
     """The shape of an event that has one choice with plain content, and nothing else to tell; otherwise None."""
-    if chunk is None or _has(chunk, "usage") or _has(chunk, "error") or data.count(_CONTENT) != 1:
+    if _has(chunk, "usage") or _has(chunk, "error") or data.count(_CONTENT) != 1:
         return None
     before, _, rest = data.partition(_CONTENT)
     piece, quote, after = rest.partition(b'"')
-    if piece.decode("utf-8", "replace") != text or chunk["choices"] != [
-        {**chunk["choices"][0], "delta": {"content": text}}
-    ]:
+    if piece.decode("utf-8", "replace") != text or not _has_only_content(chunk["choices"], text):
         return None
     middle, key, last = after.rpartition(_NOISE)
     if not key:
@@ -200,23 +190,12 @@ def _shape(data: bytes, chunk: dict[str, Any] | None, text: str) -> Shape | None
     return Shape(before + _CONTENT, quote + middle + key, last[last.index(b'"') :])
 
 
+def _has_only_content(choices: object, text: str) -> bool:
+    match choices:
+        case [{"delta": delta, **rest}]:
+            return bool(delta == {"content": text} and "message" not in rest)
+    return False
+
+
 def _has(chunk: dict[str, Any], name: str) -> bool:
     return chunk.get(name) is not None
-
-
-def _text(answer: Any, part: Literal["delta", "message"]) -> str:
-    return "".join(text for choice in answer["choices"] or () for text in _texts(choice[part] or {}))
-
-
-def _texts(message: dict[str, Any]) -> Iterator[str]:
-    yield message.get("content") or ""
-    yield message.get("refusal") or ""
-    yield message.get("reasoning_content") or message.get("reasoning") or ""
-    yield from _call_texts(message.get("function_call") or {})
-    for call in message.get("tool_calls") or ():
-        yield from _call_texts(call["function"] if "function" in call else call["custom"])
-
-
-def _call_texts(call: dict[str, Any]) -> Iterator[str]:
-    yield call.get("name") or ""
-    yield call.get("arguments") or call.get("input") or ""

@@ -15,10 +15,10 @@ ODD_USAGES = [
     {"total_tokens": None},
     {"total_tokens": -1},
     {"total_tokens": "7"},
-    {"total_tokens": 7.0},
+    {"total_tokens": 7.5},
     {"total_tokens": True},
     {"total_tokens": 10**9 + 1},
-    {"prompt_tokens": 5, "completion_tokens": 2},
+    {"prompt_tokens": 5},
 ]
 
 

@@ -137,7 +137,7 @@ def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tupl
 def _text_alone(data: bytes) -> str:
     meter = Meter()
     meter.read(Event(data, data))
-    assert _object(data) is not None or meter.text() == data.decode("utf-8", "replace")
+    assert _is_json(data) or data.isspace() or meter.text() == data.decode("utf-8", "replace")
     return meter.text()
 
 
@@ -168,8 +168,13 @@ def _is_deep(data: bytes) -> bool:
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
+    value = json.loads(data.decode("utf-8", "replace")) if _is_json(data) else None
     return value if isinstance(value, dict) else None
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -4,7 +4,7 @@ import pytest
 
 from gptdock.ledger import charges
 from gptdock.ledger.charges import Charge
-from gptdock.upstream.meter import Usage
+from gptdock.upstream.usage import Usage
 
 
 def test_an_exact_charge_is_what_the_upstream_says():

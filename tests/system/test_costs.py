@@ -25,7 +25,7 @@ REQUESTS = 20
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the calls of DynamoDB by operation, and what is parsed by the meter, from now on."""
     counted: Counter[str] = Counter()
-    call, parse = aws.call, meter._parse
+    call, parse = aws.call, meter.parse
 
     async def counting_call(client: aws.Client, operation: str, **parameters: Any) -> Any:
         counted[operation] += 1
@@ -36,7 +36,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return parse(data)
 
     monkeypatch.setattr(aws, "call", counting_call)
-    monkeypatch.setattr(meter, "_parse", counting_parse)
+    monkeypatch.setattr(meter, "parse", counting_parse)
     return counted
 
 
@@ -69,7 +69,7 @@ def _is_ours(callback: Any) -> bool:
     return type(owner).__module__.startswith("gptdock.") or getattr(callback, "__module__", "").startswith("gptdock.")
 
 
-async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Service, counts: Counter[str]):
+async def test_an_event_takes_no_task_no_timer_and_oneparse_at_most(service: Service, counts: Counter[str]):
     """A stream of 200 events takes as many tasks, timers and writes as one of 20."""
     loop, spent = asyncio.get_running_loop(), []
     for events in (EVENTS // 10, EVENTS):

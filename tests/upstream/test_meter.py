@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.upstream import meter
-from gptdock.upstream.meter import Meter, Usage
+from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event, EventSplitter
+from gptdock.upstream.usage import Usage
 from tests.harness import properties
 from tests.harness.chunks import USAGE, chunk, event, read, usage_chunk
 
@@ -31,6 +32,13 @@ def test_all_of_a_recorded_stream_is_shown():
 
 def test_a_comment_is_not_shown():
     assert not Meter().read(Event(b": keep-alive\n\n", None))
+
+
+@pytest.mark.parametrize("data", [b"", b" ", b" \n"])
+def test_an_event_of_nothing_is_not_shown(data):
+    reader, shown = read(data)
+
+    assert (shown, reader.has_text) == ([False], False)
 
 
 @pytest.mark.parametrize("done", [b"[DONE]", b" [DONE] "])
@@ -70,7 +78,6 @@ def test_the_usage_chunk_is_shown_only_if_it_was_asked_for(show_usage, choices):
         [],
         7,
         b"not JSON",
-        b"",
     ],
 )
 @pytest.mark.parametrize("before", [[], [chunk("Hi")]])
@@ -82,10 +89,20 @@ def test_any_other_event_is_shown(data, before):
 
 @pytest.mark.parametrize("before", [[], [chunk("Hi")], [usage_chunk()]])
 @pytest.mark.parametrize(
-    ("error", "noted"), [({"message": "Oh"}, {"message": "Oh"}), ("Oh", {"message": "Oh"}), ({}, {})]
+    ("told", "noted"),
+    [
+        ({"error": {"message": "Oh"}}, {"message": "Oh"}),
+        ({"error": "Oh"}, {"message": "Oh"}),
+        ({"error": {}}, {}),
+        ({"error": ["Oh"]}, {"message": "['Oh']"}),
+        ({"error": {"code": 502}, "choices": [{"delta": {"content": ""}, "finish_reason": "error"}]}, {"code": 502}),
+        ({"type": "error", "error": {"type": "overloaded_error"}}, {"type": "overloaded_error"}),
+        ({"object": "error", "message": "Oh"}, {"object": "error", "message": "Oh"}),
+        ({"type": "error", "message": "Oh"}, {"type": "error", "message": "Oh"}),
+    ],
 )
-def test_an_upstream_s_error_is_noted_and_not_shown(before, error, noted):
-    reader, shown = read(*before, {"error": error})
+def test_an_upstream_s_error_is_noted_and_not_shown(before, told, noted):
+    reader, shown = read(*before, told)
 
     assert not shown[-1]
     assert reader.error == noted
@@ -96,6 +113,19 @@ def test_an_error_is_not_text_and_leaves_the_usage_alone():
     reader, _ = read(chunk("Hi"), usage_chunk(), {"error": {"message": "Oh"}})
 
     assert (reader.usage, reader.text()) == (Usage(7, 5, 2), "Hi")
+
+
+@pytest.mark.parametrize("nothing", [None, "", False, 0, []])
+def test_an_error_of_nothing_is_none(nothing):
+    reader, shown = read(chunk("Hi") | {"error": nothing})
+
+    assert (reader.error, shown, reader.text()) == (None, [True], "Hi")
+
+
+def test_text_that_comes_with_an_error_counts():
+    reader, shown = read(chunk("Hi") | {"error": {"message": "Oh"}})
+
+    assert (shown, reader.text()) == ([False], "Hi")
 
 
 def test_a_text_about_errors_or_usage_is_only_text():

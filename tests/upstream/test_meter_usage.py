@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from gptdock.upstream import meter
-from gptdock.upstream.meter import Usage
+from gptdock.upstream.meter import Meter
+from gptdock.upstream.usage import Usage
 from tests.harness.chunks import ODD_USAGES, USAGE, chunk, read, usage_chunk
 
 
@@ -33,25 +33,36 @@ def test_a_missing_usage_is_not_odd(null):
     assert (reader.usage, reader.odd_usage, shown) == (None, False, [True] * 3)
 
 
-@pytest.mark.parametrize(
-    ("value", "usage"),
-    [
-        (USAGE, Usage(7, 5, 2)),
-        ({"total_tokens": 0}, Usage(0, 0, 0)),
-        ({"total_tokens": 10**9}, Usage(10**9, 0, 0)),
-        ({"total_tokens": 7, "prompt_tokens": "5", "completion_tokens": -2}, Usage(7, 0, 0)),
-        ({"total_tokens": 7, "prompt_tokens": True, "completion_tokens": 10**10}, Usage(7, 0, 0)),
-        ({"total_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(7, 0, 0)),
-        (None, None),
-        *((odd, None) for odd in ODD_USAGES),
-    ],
-)
-def test_a_usage_is_sane_if_its_total_is(value, usage):
-    assert meter.sane_usage(value) == usage
-
-
 def test_an_explicit_zero_is_a_usage():
-    reader, _ = read(usage_chunk({"total_tokens": 0}))
+    reader, _ = read(chunk(), usage_chunk({"total_tokens": 0}))
+
+    assert reader.usage == Usage(0, 0, 0)
+
+
+DENIALS = [
+    {"total_tokens": 0},
+    {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    {"prompt_tokens": 0, "completion_tokens": 0},
+    {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5},
+]
+
+
+@pytest.mark.parametrize("usage", DENIALS)
+def test_a_usage_that_denies_the_text_that_was_seen_is_not_believed(usage):
+    alone, _ = read(chunk("Hi"), usage_chunk(usage))
+    after, _ = read(chunk("Hi"), usage_chunk(), usage_chunk(usage))
+    together, _ = read(chunk("Hi") | {"usage": usage})
+    whole = Meter()
+    whole.read_answer({"choices": [{"message": {"content": "Hi"}}], "usage": usage}, b"")
+
+    assert [(each.usage, each.odd_usage) for each in (alone, together, whole)] == [(None, True)] * 3
+    assert (whole.text(), after.usage) == ("Hi", Usage(7, 5, 2))
+
+
+def test_a_whole_answer_without_text_may_have_used_nothing():
+    reader = Meter()
+
+    reader.read_answer({"choices": [{"message": {"content": ""}}], "usage": {"total_tokens": 0}}, b"")
 
     assert reader.usage == Usage(0, 0, 0)
 

@@ -1,0 +1,133 @@
+"""What a stream or an answer is charged, whatever stands beside its text and its usage."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gptdock.dev.script import Script
+from tests.harness.answers import DONE, HELLO, read_answer, reported
+from tests.harness.hostile import check_nothing_is_left
+from tests.harness.service import Service, sse_data
+
+SILENT = [
+    b"{}",
+    b"[]",
+    b"null",
+    b'"ping"',
+    b'{"type":"ping"}',
+    b'{"choices":null}',
+    b'{"choices":[]}',
+    b'{"choices":[{"index":0,"delta":null}]}',
+    b'{"choices":[{"index":0,"delta":{"content":null}}]}',
+    b'{"choices":[{"index":0,"delta":{"content":7,"tool_calls":[null],"refusal":{}}}]}',
+    b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":null}]}}]}',
+    b'{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":7}}],"usage":null}',
+    b'{"choices":[],"obfuscation":"x7Jq"}',
+]
+
+
+def data(*frames: bytes) -> bytes:
+    return b"".join(b"data: " + frame + b"\n\n" for frame in frames)
+
+
+@pytest.mark.parametrize("frame", SILENT)
+async def test_a_frame_without_text_leaves_the_usage_that_came(service: Service, frame: bytes):
+    service.openai.script = Script(raw=HELLO + data(frame) + reported(10, 20, 30) + data(frame) + DONE)
+
+    body = await read_answer(service, stream=True)
+
+    assert sse_data(body) == [*sse_data(HELLO), frame, frame, b"[DONE]"]
+    await check_nothing_is_left(service, used=30)
+
+
+async def test_frames_without_text_cost_nothing_in_an_answer_that_is_cut(service: Service):
+    for frames in (b"", data(*SILENT) * 20):
+        service.openai.script = Script(raw=HELLO + frames)
+        await read_answer(service, stream=True)
+
+    alone, among = await service.receipts()
+    assert (alone["source"], alone["completion_tokens"]) == ("counted", 1)
+    assert (among["source"], among["completion_tokens"]) == ("counted", 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("usage", "used"),
+    [
+        ((10, 20, 0), 30),
+        ((10, 20, 7), 30),
+        ((10, 20, None), 30),
+        ((10, 20, -1), 30),
+        ((10, 20, "30"), 30),
+        ((10.0, 20.0, 30.0), 30),
+        ((10, 20, 500), 500),
+        ((None, None, 30), 30),
+        ((-10, 10**12, 30), 30),
+    ],
+)
+async def test_of_a_usage_s_numbers_the_higher_is_charged(service: Service, usage: Any, used: int, stream: bool):
+    service.openai.script = Script(usage=usage_of(*usage))
+
+    await read_answer(service, stream=stream)
+
+    await check_nothing_is_left(service, used=used)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("usage", [(0, 0, 0), (None, None, 0), (10, 0, 10), (None, 20, None), (1e400, 20, None)])
+async def test_a_usage_that_cannot_be_true_is_replaced_by_a_count(service: Service, usage: Any, stream: bool):
+    service.openai.script = Script(tokens=20, usage=usage_of(*usage))
+
+    await read_answer(service, stream=stream)
+
+    [receipt] = await service.receipts()
+    assert receipt["source"] == "counted"
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+@pytest.mark.parametrize(
+    ("stream", "used"),
+    [
+        (reported(0, 0, 0) + DONE, 0),
+        (HELLO + reported(1, 1, 2) + HELLO + reported(10, 20, 30) + DONE, 30),
+        (HELLO + reported(10, 20, 30) + reported(0, 0, 0) + DONE, 30),
+        (HELLO + reported(10, 20, 30) + data(b'{"usage":{}}') + DONE, 30),
+        (HELLO + reported(10, 20, 30) + reported(10, 20, 31) + DONE, 31),
+        (reported(10, 20, 30) + DONE, 30),
+    ],
+)
+async def test_the_last_usage_that_can_be_true_is_charged(service: Service, stream: bytes, used: int):
+    service.openai.script = Script(raw=stream)
+
+    await read_answer(service, stream=True)
+
+    await check_nothing_is_left(service, used=used)
+
+
+def usage_of(*numbers: object) -> dict[str, object]:
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {name: number for name, number in zip(names, numbers, strict=True) if number is not None}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"content": "hello"},
+        {"content": [{"type": "text", "text": "hello"}]},
+        {"refusal": "hello"},
+        {"reasoning_content": "hello"},
+        {"reasoning": "hello"},
+        {"function_call": {"name": "hello"}},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "hello"}}]},
+        {"audio": {"transcript": "hello"}},
+    ],
+)
+async def test_text_in_any_known_field_makes_usage_stale_and_counts_when_cut(service: Service, field: Any):
+    frame = json.dumps({"choices": [{"index": 0, "delta": field}]}).encode()
+    service.openai.script = Script(raw=reported(10, 20, 30) + data(frame))
+
+    await read_answer(service, stream=True)
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["completion_tokens"]) == ("counted", 1)

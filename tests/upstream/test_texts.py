@@ -1,0 +1,113 @@
+"""In which fields generated text is known, and what else says nothing about text."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gptdock.upstream.meter import Meter
+from gptdock.upstream.texts import text_of
+from gptdock.upstream.usage import Usage
+from tests.harness.chunks import chunk, event, read, usage_chunk
+
+FUNCTION = {"name": "f", "arguments": '{"a":1}'}
+MESSAGES: list[tuple[Any, str]] = [
+    ({"content": "Hi"}, "Hi"),
+    ({"content": None, "refusal": "No"}, "No"),
+    ({"reasoning_content": "Hm", "content": "Hi"}, "HiHm"),
+    ({"reasoning": "Hm"}, "Hm"),
+    ({"reasoning": "Hm", "reasoning_content": "Hm"}, "Hm"),
+    ({"reasoning_content": "", "reasoning": "Hm"}, "Hm"),
+    ({"reasoning": "Hm", "reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}, "Hm"),
+    ({"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm"}]}, "Hm"),
+    ({"thinking_blocks": [{"type": "thinking", "thinking": "Hm", "signature": "x"}]}, "Hm"),
+    ({"function_call": FUNCTION}, 'f{"a":1}'),
+    ({"tool_calls": [{"index": 0, "id": "call", "type": "function", "function": FUNCTION}]}, 'f{"a":1}'),
+    ({"tool_calls": [{"function": {"name": "f"}}, {"function": {"arguments": "{}"}}]}, "f{}"),
+    ({"tool_calls": [{"custom": {"name": "f", "input": "x"}}]}, "fx"),
+    ({"tool_calls": [{"function": None, "custom": {"name": "f"}}]}, "f"),
+    ({"tool_calls": {"function": {"name": "f"}}}, "f"),
+    ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "b"}}}]}, 'f{"a": "b"}'),
+    ({"content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "!"}, "?"]}, "Hi!?"),
+    ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]}, "Hm"),
+    ({"content": {"type": "text", "text": "Hi"}}, "Hi"),
+    ({"audio": {"id": "a", "transcript": "Hi", "data": "UklGRg=="}}, "Hi"),
+]
+
+
+def each(name: str, *values: Any) -> list[Any]:
+    return [{name: value} for value in values]
+
+
+SILENT_MESSAGES: list[Any] = [
+    *[None, {}, [], "Hi", 7, True, ["Hi"]],
+    *each("content", "", None, 7, 0.5, True, [], {}, [7, None, []], [{"type": "text"}], {"a": "b"}),
+    *each("tool_calls", None, [], {}, 7, "f", ["f"], [None], [7], [{}], [{"type": "x"}]),
+    *each(
+        "tool_calls", *([call] for call in each("function", None, [], {}, 7, "f", {"name": None, "arguments": None}))
+    ),
+    *each("function_call", None, "f", 7, [], *each("name", 7, [], {}, False), *each("arguments", 7, [], {}, False)),
+    *each("reasoning", None, "", 7, {}, [{"type": "reasoning.encrypted", "data": "eNqrVg"}]),
+    *each("audio", None, 7, "a", {"id": "a", "expires_at": 7}, {"transcript": None}),
+    {"role": "assistant", "name": "x", "annotations": ["x"], "unknown": {"content": "x"}},
+]
+SILENT: list[Any] = [
+    *each("choices", *([{"delta": message}] for message in SILENT_MESSAGES)),
+    *each("choices", None, [], {}, "Hi", 7, True, [7], [None], [[]], ["Hi"], [{}], {"a": 1}),
+    {"choices": [{"index": 0, "finish_reason": "stop", "content_filter_results": {"hate": {"filtered": False}}}]},
+    {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+    {"choices": [{"delta": {}, "logprobs": {"content": [{"token": "Hi"}]}}], "obfuscation": "x7Jq"},
+    *[{}, {"delta": "Hi"}, {"type": "ping"}, {"unknown": "Hi"}, {"usage": None}, {"error": None}, {"error": ""}],
+    *[[], None, 7, "Hi", True, ["Hi"]],
+]
+
+
+@pytest.mark.parametrize("part", ["delta", "message"])
+@pytest.mark.parametrize(("message", "text"), MESSAGES)
+def test_text_is_known_in_these_fields(part, message, text):
+    assert text_of({"choices": [{"index": 0, part: message, "finish_reason": None}]}) == text
+
+
+def test_text_is_known_in_the_older_completions():
+    assert text_of({"choices": [{"text": "Hi", "index": 0}]}) == "Hi"
+
+
+def test_a_message_that_repeats_its_delta_counts_once():
+    assert text_of({"choices": [{"delta": {"content": "Hi"}, "message": {"content": "Hi"}}]}) == "Hi"
+    assert text_of({"choices": [{"delta": {"role": "assistant"}, "message": {"content": "Hi"}}]}) == "Hi"
+
+
+@pytest.mark.parametrize("answer", SILENT, ids=json.dumps)
+def test_all_other_json_says_nothing_about_text(answer):
+    before, _ = read(chunk("Hi"), usage_chunk())
+
+    before.read(event(answer))
+
+    assert (before.text(), before.usage, before.error) == ("Hi", Usage(7, 5, 2), None)
+    assert text_of(answer) == ""
+
+
+@pytest.mark.parametrize("answer", SILENT, ids=json.dumps)
+def test_an_event_without_text_is_shown_and_no_text_was_seen(answer):
+    reader, [shown] = read(answer)
+
+    assert shown
+    assert not reader.has_text
+
+
+@pytest.mark.parametrize("depth", [10, 500, 100_000])
+def test_parts_within_parts_end_somewhere(depth):
+    raw = b'{"choices":[{"delta":{"content":' + b"[" * depth + b'"Hi"' + b"]" * depth + b"}}]}"
+    reader = Meter()
+
+    reader.read(event(raw))
+
+    assert len(reader.text()) in (0, len(raw))
+
+
+def test_a_message_beside_an_empty_delta_counts_whatever_came_before():
+    events = [{"choices": [{"delta": {"content": text}, "message": {"content": ["!"]}}]} for text in ("Hi", "")]
+
+    reader, _ = read(*(json.dumps(each, separators=(",", ":")).encode() for each in events))
+
+    assert reader.text() == "Hi!"
