@@ -6,6 +6,7 @@ GPTDockError
 ├── SettingsError                 a setting is missing or invalid: one line, and the process does not start
 └── APIError                      becomes {"error": {...}, "request_id"}: see data/openapi.json
     ├── InvalidRequest            400 invalid_request
+    │   ├── Rejected              400 the same, or any other 4xx and code that the upstream answered, in its words
     │   ├── PromptTooLong         400 prompt_too_long
     │   └── ContextLengthExceeded 400 context_length_exceeded
     ├── QuotaExceeded             402 insufficient_quota
@@ -21,7 +22,7 @@ GPTDockError
     ├── RateLimited               429 rate_limited
     ├── InternalError             500 internal_error
     ├── UpstreamError             502 upstream_error: it refused, failed, or its answer was invalid
-    │   ├── UpstreamRefused       502 the same: it rejected the request; 400 where the caller wrote that request
+    │   ├── UpstreamRefused       502 the same: it rejects the request; for the caller who wrote that: Rejected
     │   └── UpstreamLost          502 the same, after it may have begun to generate
     ├── UpstreamTimeout           504 upstream_timeout: a deadline passed before its answer was whole
     └── Unavailable               503
@@ -61,12 +62,14 @@ class CallerGone(GPTDockError):
 class APIError(GPTDockError):
     """An error that a caller is told: `message` is for people, `param` the field that is wrong, `code` for programs."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     type: ClassVar[str] = "api_error"
     code: ClassVar[Code] = "internal_error"
     message: ClassVar[str] = "Internal error."
     retry_after: int | None = None  # seconds
-    should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was, or may have been, charged
+    should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was charged, or repeating is vain
+    rejection: "Rejected | None" = None  # what a caller is told instead who wrote the upstream's request
+    upstream_code = ""  # told in place of `code`
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -75,7 +78,7 @@ class APIError(GPTDockError):
 
     def to_json(self, request_id: str) -> dict[str, Any]:
         """The body of the answer, in the form of OpenAI's own errors."""
-        error = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
+        error = {"message": str(self), "type": self.type, "param": self.param, "code": self.upstream_code or self.code}
         return {"error": error, "request_id": request_id}
 
 
@@ -85,6 +88,14 @@ class InvalidRequest(APIError):
     status, type = 400, "invalid_request_error"
     code: ClassVar[Code] = "invalid_request"
     message = "Invalid request."
+
+
+class Rejected(InvalidRequest):
+    """The upstream rejects a request that the caller wrote: its own status, message and code. Nothing is charged."""
+
+    def __init__(self, message: str = "", *, status: int = 400, param: str | None = None, code: str = "") -> None:
+        super().__init__(message, param=param)
+        self.status, self.upstream_code = status, code
 
 
 class PromptTooLong(InvalidRequest):
@@ -192,13 +203,9 @@ class UpstreamError(APIError):
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream answered 400: nothing is charged. `field` is the field that it named, if any."""
+    """The upstream rejects the request, and would again: nothing is charged."""
 
     message = "The upstream rejected the request."
-
-    def __init__(self, field: str | None = None) -> None:
-        super().__init__()
-        self.field = field
 
 
 class UpstreamLost(UpstreamError):

@@ -118,7 +118,7 @@ def test_each_library_is_imported_only_where_it_belongs(room):
 
 def test_rooms_that_decide_are_pure():
     decide = {"settings", "accounts", "errors", "upstream.sse", "upstream.meter", "upstream.retry", "prompt.ask"}
-    decide |= {"upstream.texts", "upstream.usage"}
+    decide |= {"upstream.texts", "upstream.usage", "upstream.complaints"}
     decide |= {"prompt.completions", "prompt.strict_json", "prompt.images", "admin.report_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}
     decide |= {"ledger.items", "ledger.sigv4", "ledger.http_answer"}

@@ -2,7 +2,7 @@ import re
 import textwrap
 
 from gptdock import errors
-from gptdock.errors import APIError, InvalidRequest, LedgerUnavailable, UpstreamLost, UpstreamRefused
+from gptdock.errors import APIError, InvalidRequest, LedgerUnavailable, Rejected, UpstreamLost, UpstreamRefused
 
 ROW = re.compile(r"^(?P<branch>[ │├└─]*)(?P<name>\w+)(?: +(?P<status>\d{3})(?: (?!the same)(?P<code>\w+))?)?", re.M)
 
@@ -43,7 +43,8 @@ def test_every_error_has_the_status_and_the_code_of_the_tree():
     for error, status, code in told:
         assert error.status == int(status)
         assert code in (error.code, None)
-    assert {error for error, _, code in told if code is None} == {errors.Unavailable, UpstreamLost, UpstreamRefused}
+    same = {errors.Unavailable, Rejected, UpstreamLost, UpstreamRefused}
+    assert {error for error, _, code in told if code is None} == same
 
 
 def test_an_error_reads_as_openai_clients_expect():

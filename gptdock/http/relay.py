@@ -21,7 +21,7 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock.errors import APIError, CallerGone, InvalidRequest, UpstreamRefused
+from gptdock.errors import APIError, CallerGone
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
@@ -32,7 +32,6 @@ from gptdock.telemetry import metrics, request_line
 from gptdock.upstream.client import Answer, Stream
 from gptdock.upstream.exchange import Exchange
 from gptdock.upstream.meter import Meter
-from gptdock.upstream.refusals import to_error
 from gptdock.upstream.sse import Event
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Completion:
     body: Callable[[int], bytes]
     stream: bool
     show_usage: bool = False
-    callers_words: bool = False  # True: the caller wrote the body, so an upstream's 400 becomes the caller's
+    callers_words: bool = False  # True: the caller wrote the body, so what the upstream says of it is the caller's
 
 
 async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:
@@ -63,25 +62,23 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     app = request.app
     async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
         meter = Meter(show_usage=completion.show_usage)
-        with Bill(hold, app[TOKENS], meter, stream=completion.stream) as bill:
+        with Bill(hold, app[TOKENS], meter, completion) as bill:
             serve = _stream if completion.stream else _whole
             try:
                 return await serve(request, completion.body(hold.completion_tokens), bill)
-            except UpstreamRefused as exc:
-                if not completion.callers_words:
-                    raise
-                message = f"The upstream does not accept {exc.field or 'the request'}."
-                raise InvalidRequest(message, param=exc.field) from exc
+            except APIError as exc:
+                raise bill.told(exc) from exc.__cause__
 
 
 class Bill:
     """What a completion has cost so far. On every way out of its block, the hold is settled by it."""
 
-    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, *, stream: bool) -> None:
+    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, asked: Completion) -> None:
         self.hold, self.meter, self.exchange = hold, meter, Exchange()
-        self.cost = Cost(hold, tokens, meter, self.exchange, comes_at_once=not stream)
+        self.cost = Cost(hold, tokens, meter, self.exchange, comes_at_once=not asked.stream)
         self.outcome: Outcome | None = None
         self.done_shown = False
+        self._callers_words = asked.callers_words
         self._began, self._shown = time.monotonic(), False
 
     def __enter__(self) -> Self:
@@ -128,6 +125,10 @@ class Bill:
                 self._first_shown()
         return shown
 
+    def told(self, error: APIError) -> APIError:
+        """What the caller is told of this error: in the upstream's words, if the caller wrote the request."""
+        return error.rejection if self._callers_words and error.rejection else error
+
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
@@ -163,7 +164,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
                 raise
             bill.outcome = "complete" if caller.ended else exc.code
             if not bill.done_shown:
-                await caller.end(_error_event(exc, request[REQUEST_ID]))
+                await caller.end(_error_event(bill.told(exc), request[REQUEST_ID]))
             elif not caller.ended:  # [DONE] is already being sent: nothing may follow it
                 caller.cut()
     except CallerGone as exc:
@@ -182,7 +183,7 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
             await stream.flow(partial(_pass_on, bill, caller))
             await caller.catch_up()
         if bill.meter.error:
-            raise to_error(0, bill.meter.error.get("code"))
+            raise stream.failure(bill.meter.error)
     finally:
         if not bill.meter.done:  # cut: what arrived before that was generated, and is charged
             bill.read(stream.received())

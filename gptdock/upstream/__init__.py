@@ -20,9 +20,9 @@ connections, are off: MAX_STREAMS bounds the connections.
 
 **Retries.** An attempt is retried if its connection was refused, or was reset or closed before the response headers,
 if two answers came to it, or if its status is 408, 429, 500, 502, 503 or 504; `x-should-retry` overrules the status.
-There is a pause before: what `Retry-After` asks for, or a random time of up to 0.5 s and then 1 s. A `Retry-After` of
-more than 5 s is not waited for. Never retried are a connection that timed out, an unknown host, a failed TLS handshake,
-anything but HTTP, a redirect, and an account without credit: another attempt would end like the first.
+There is a pause before: what `retry-after-ms`, otherwise `Retry-After` asks for, or a random time of up to 0.5 s and
+then 1 s. More than 5 s are not waited for. Never retried are a connection that timed out, an unknown host, a failed TLS
+handshake, anything but HTTP, a redirect, and an account without credit: another attempt would end like the first.
 
 Nothing is retried after the headers of a response with status 200, let alone after its first byte was relayed: an
 answer has begun, and a second one would be paid for as well. For the same reason a caller is told not to repeat a
@@ -32,6 +32,7 @@ each request gives back a tenth. So an upstream that stays down gets a tenth mor
     test_an_unknown_host_is_attempted_once, test_a_failed_tls_handshake_is_attempted_once,
     test_a_lasting_refusal_is_attempted_once, test_the_header_x_should_retry_decides,
     test_an_upstream_account_without_credit_is_attempted_once, test_a_pause_lasts_five_seconds_at_most,
+    test_a_rate_limit_in_milliseconds_is_read_first,
     test_a_head_without_a_body_has_broken_off, test_a_lasting_failure_does_not_triple_the_load,
     test_an_answer_with_a_false_length_is_counted_and_not_asked_for_again
 
@@ -44,6 +45,17 @@ even later, after the next request was sent.
     Test: test_a_connection_that_got_bytes_while_it_was_idle_is_not_used,
     test_a_connection_with_bytes_behind_its_answer_is_not_used,
     test_a_connection_whose_answer_was_not_right_is_not_used, test_two_answers_to_one_request_are_asked_for_anew
+
+**Refusals.** A complaint of the upstream, in the body of a refusal or in an error event, is read in the forms of
+several vendors. A 4xx that will not change is about the request. Whoever wrote that, on OpenAI's route, is told the
+upstream's status, message, `param` and code, keys masked, in an event if the stream has begun; on `/v1/ask`, whose
+request is ours, it is a 502. 401, 403 and 407 are about our key, 402 about our credit: their words are told to nobody.
+No words are logged. Where asking again is vain, callers are told so (`x-should-retry: false`).
+    Test: test_a_refusal_that_will_not_change_keeps_its_status, test_a_refusal_of_our_key_is_a_502_that_says_nothing,
+    test_the_reason_of_a_refusal_is_told_and_not_logged, test_whatever_looks_like_a_key_is_masked,
+    test_an_error_of_the_caller_as_the_first_event_has_its_status,
+    test_a_reason_in_the_middle_of_a_stream_is_told_in_its_last_event,
+    test_a_reason_is_not_told_on_ask_and_not_to_be_asked_again, test_a_complaint_is_read_from_any_form
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
 upstream refused: by a status, another content type, an error as the first event, or a body that cannot be an answer.

@@ -18,10 +18,10 @@ import aiohttp
 
 from gptdock.aiohttp_pool import Pool
 from gptdock.aiohttp_private import BodyWatch, Take, Tap, can_tap, unread
-from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
+from gptdock.errors import APIError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
-from gptdock.upstream import meter, refusals, retry
+from gptdock.upstream import complaints, meter, refusals, retry
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
@@ -47,11 +47,11 @@ class Answer(NamedTuple):
 class Stream:
     """The events of one answer. `first` are those that arrived before the stream was handed out."""
 
-    def __init__(self, response: aiohttp.ClientResponse, event_timeout: float, *, tapped: bool) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, settings: Settings, *, tapped: bool) -> None:
         self.first: list[Event] = []
         self._response, self._content = response, response.content
         self._splitter = EventSplitter()
-        self._event_timeout = event_timeout
+        self._event_timeout, self._secret = settings.event_timeout, settings.open_ai_key
         self._run = Tap.hand_on if tapped else hand_on_plainly
 
     async def begin(self, exchange: Exchange) -> None:
@@ -77,6 +77,10 @@ class Stream:
         """
         if not await self._flow(take, self._run, self._event_timeout):
             raise UpstreamLost from self._content.exception()
+
+    def failure(self, error: dict[str, Any]) -> APIError:
+        """The error of an event as ours."""
+        return complaints.to_error(complaints.read(error), secret=self._secret)
 
     def received(self) -> list[Event]:
         """The whole events that arrived and were not taken, such as those before a cut."""
@@ -159,7 +163,7 @@ class Upstream:
                 async with asyncio.timeout(self._settings.first_event_timeout):
                     response = await self._post(body, exchange, "text/event-stream")
                     exchange.is_heard = True
-                    stream = Stream(response, self._settings.event_timeout, tapped=self._tapped)
+                    stream = Stream(response, self._settings, tapped=self._tapped)
                     await stream.begin(exchange)
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
@@ -218,7 +222,7 @@ class Upstream:
             self._bodies.watch(response)
             return response
         exchange.refused()
-        return await refusals.refusal(response)
+        return await refusals.refusal(response, self._settings.open_ai_key)
 
 
 def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Exchange) -> aiohttp.ClientResponse:
@@ -228,7 +232,7 @@ def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Excha
         return response
     response.close()
     exchange.refused()
-    log.error("upstream sent another content type", extra={"content_type": refusals.name(sent)})
+    log.error("upstream sent another content type", extra={"content_type": complaints.name(sent)})
     raise UpstreamError
 
 

@@ -3,20 +3,17 @@
 import asyncio
 import json
 import logging
-import math
-import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import aiohttp
 
-from gptdock.errors import APIError, ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
-from gptdock.upstream import retry
+from gptdock.errors import APIError, UpstreamQuota
+from gptdock.upstream import complaints, retry
 
 log = logging.getLogger(__name__)
 
 MOST_ERROR_BYTES = 64 * 2**10
-_NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
 ERROR_SECONDS = 5.0  # for the body of a refusal
 
 
@@ -35,8 +32,8 @@ def failed(exc: Exception, error: APIError, *, again: bool) -> Refusal:
     return Refusal(error, again)
 
 
-async def refusal(response: aiohttp.ClientResponse) -> Refusal:
-    """What a response with a status other than 200 says; it is logged, and the response closed."""
+async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
+    """What a response with a status other than 200 says; it is logged, and the response closed. `secret` is our key."""
     try:
         async with asyncio.timeout(ERROR_SECONDS):
             content = json.loads(await read(response, MOST_ERROR_BYTES))
@@ -44,36 +41,16 @@ async def refusal(response: aiohttp.ClientResponse) -> Refusal:
         content = None
     finally:
         response.close()
-    error = content.get("error") if isinstance(content, dict) else None
-    code, param = (error.get("code"), error.get("param")) if isinstance(error, dict) else (None, None)
-    field, told = name(param), {"status": response.status, "code": name(code), "field": name(param)}
-    log.warning("upstream refused", extra={key: value for key, value in told.items() if value is not None})
+    told = complaints.read(content, response.status)
+    noted = {"status": response.status, "code": told.code, "field": told.param}
+    log.warning("upstream refused", extra={key: value for key, value in noted.items() if value is not None})
     after = retry.retry_after(response.headers, datetime.now(UTC))
-    ours = to_error(response.status, code, after, field)
+    ours = complaints.to_error(told, after, secret)
+    if ours.status != 400 and not retry.may_help(response.status, response.headers):  # nobody repeats a 400
+        ours.should_retry = False
     return Refusal(
         ours, not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers), after
     )
-
-
-def to_error(status: int, code: object, after: float | None = None, field: str | None = None) -> APIError:
-    """The upstream's error as ours, by its code, otherwise by its status: 0 for an error event.
-
-    `after` is the seconds that it asked to wait, `field` the one that it names.
-    """
-    if code == "insufficient_quota":
-        return UpstreamQuota()
-    if code == "context_length_exceeded":
-        return ContextLengthExceeded()
-    if status == 429 or code == "rate_limit_exceeded":
-        return RateLimited(retry_after=max(1, math.ceil(after or 1)))
-    if status == 400:
-        return UpstreamRefused(field)
-    return UpstreamError()
-
-
-def name(value: object) -> str | None:
-    """`value`, if it looks like the name of a field, a code or a type; otherwise None."""
-    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
 
 async def read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -4,14 +4,17 @@ At most two retries, after up to 0.5 and then 1 s (full jitter), or after the `R
 While the upstream goes on failing, a budget for the whole process keeps retries near a tenth of the load.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})  # 408: also said to a connection that was idle
+PASSING_REFUSALS = frozenset({408, 409, 425, 429})
 MOST_RETRIES = 2
 FIRST_SECONDS = 0.5
 MOST_RETRY_AFTER_SECONDS = 5.0
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 
 class Budget:
@@ -38,16 +41,31 @@ def is_wanted(status: int, headers: Mapping[str, str]) -> bool:
     return told == "true" or (told != "false" and status in RETRIED_STATUSES)
 
 
+def may_help(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a caller may ask again: not after a refusal that will not change, nor if `x-should-retry` forbids it."""
+    told = headers.get("x-should-retry", "").lower()
+    return told == "true" or (told != "false" and (status >= 500 or status in PASSING_REFUSALS))
+
+
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that `Retry-After` asks to wait, given as a number or a date; None if it is absent or malformed."""
+    """Seconds that the upstream asks to wait; None if it does not, or what it says is malformed.
+
+    `retry-after-ms` is read first, as OpenAI's own packages do, then `Retry-After`, a number or a date.
+    """
+    if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
+        return milliseconds / 1000
     text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return float(text)
+    if (seconds := _number(text)) is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text.strip()) else None
 
 
 def pause(retries: int, asked: float | None, jitter: Callable[[], float]) -> float | None:

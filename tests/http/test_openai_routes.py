@@ -145,17 +145,6 @@ async def test_each_model_that_is_served_is_asked_listed_and_on_the_receipt(serv
     assert {each["object"] for each in listed["data"]} == {"model"}
 
 
-async def test_a_request_that_the_upstream_rejects_is_the_caller_s_fault(service: Service):
-    error = {"message": "You wrote: secret", "type": "invalid_request_error", "param": "response_format", "code": None}
-    service.openai.script = Script(status=400, error=error)
-
-    async with complete(service) as response:
-        assert await fault_of(response) == Fault(400, "invalid_request", "response_format")
-        assert "secret" not in await response.text()
-
-    await check_nothing_is_left(service, used=0)
-
-
 async def test_a_rejection_after_an_attempt_that_broke_off_is_charged_as_it_was_told(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,7 +8,6 @@ from email.utils import format_datetime
 import pytest
 
 from gptdock.dev.script import Script
-from gptdock.errors import ContextLengthExceeded, RateLimited, UpstreamError, UpstreamQuota, UpstreamRefused
 from gptdock.upstream import refusals
 from tests.harness.hostile import (
     PATIENCE_SECONDS,
@@ -23,51 +22,6 @@ from tests.harness.upstream_faults import (
     both_ways,
     check_only_released,
 )
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "error"),
-    [
-        (500, None, UpstreamError),
-        (401, "invalid_api_key", UpstreamError),
-        (400, "invalid_value", UpstreamRefused),
-        (400, "context_length_exceeded", ContextLengthExceeded),
-        (429, None, RateLimited),
-        (429, "rate_limit_exceeded", RateLimited),
-        (0, "rate_limit_exceeded", RateLimited),
-        (429, "insufficient_quota", UpstreamQuota),
-        (403, "insufficient_quota", UpstreamQuota),
-        (0, "insufficient_quota", UpstreamQuota),
-        (429, 7, RateLimited),
-        (400, ["context_length_exceeded"], UpstreamRefused),
-        (400, {}, UpstreamRefused),
-    ],
-)
-def test_an_error_is_known_by_its_code_otherwise_by_its_status(status, code, error):
-    assert type(refusals.to_error(status, code)) is error
-
-
-@pytest.mark.parametrize(
-    ("param", "field"),
-    [
-        ("response_format.json_schema", "response_format.json_schema"),
-        ("messages.[0].content", "messages.[0].content"),
-        ("tools[0].function.name", "tools[0].function.name"),
-        ("what the caller wrote", None),
-        ("x" * 101, None),
-        ("", None),
-        (None, None),
-        (7, None),
-    ],
-)
-def test_a_field_is_named_if_it_can_be_a_field_s_name(param, field):
-    assert refusals.name(param) == field
-
-
-@pytest.mark.parametrize(("after", "told"), [(None, 1), (0.0, 1), (0.2, 1), (1.0, 1), (1.2, 2), (3600.0, 3600)])
-def test_a_rate_limit_asks_to_wait_for_whole_seconds(after, told):
-    assert refusals.to_error(429, None, after).retry_after == told
-
 
 CONTEXT = {"error": {"code": "context_length_exceeded"}}
 
@@ -122,7 +76,9 @@ async def test_a_rate_limit_is_passed_on_after_our_retries(service, quick, strea
     for retry_after, attempts, told in (
         (None, 3, 1),
         ("0", 3, 1),
+        ("0.001", 3, 1),
         ("6", 1, 6),
+        ("6.5", 1, 7),
         ("3600", 1, 3600),
         ("soon", 3, 1),
         ("-1", 3, 1),
@@ -136,6 +92,28 @@ async def test_a_rate_limit_is_passed_on_after_our_retries(service, quick, strea
         attempted += attempts
         assert (response.headers["Retry-After"], service.openai.requests) == (str(told), attempted)
     await check_only_released(service)
+
+
+@pytest.mark.parametrize(
+    ("headers", "attempts", "told"),
+    [
+        ({"retry-after-ms": "1"}, 3, 1),
+        ({"retry-after-ms": "1.5", "Retry-After": "60"}, 3, 1),
+        ({"Retry-After-Ms": "60000"}, 1, 60),
+        ({"retry-after-ms": "5001", "Retry-After": "0"}, 1, 6),
+        ({"retry-after-ms": "soon", "Retry-After": "60"}, 1, 60),
+        ({"retry-after-ms": "-1", "Retry-After": "60"}, 1, 60),
+        ({"retry-after-ms": "nan", "Retry-After": "60"}, 1, 60),
+        ({"retry-after-ms": "", "Retry-After": "60"}, 1, 60),
+    ],
+)
+async def test_a_rate_limit_in_milliseconds_is_read_first(service, quick, headers, attempts, told):
+    service.openai.script = Script(status=429, headers=headers)
+
+    async with service.ask() as response:
+        assert await fault_of(response) == Fault(429, "rate_limited")
+
+    assert (response.headers["Retry-After"], service.openai.requests) == (str(told), attempts)
 
 
 async def test_a_rate_limit_until_an_impossible_year_is_passed_on(service, quick):
@@ -167,6 +145,7 @@ async def test_a_context_that_is_too_long_is_the_caller_s_error(service, stream)
         body = await response.read()
 
     assert (fault, service.openai.requests) == (Fault(400, "context_length_exceeded"), 1)
+    assert "x-should-retry" not in response.headers
     assert b"hush-hush" not in body
     await check_only_released(service)
 
@@ -177,6 +156,7 @@ async def test_a_context_that_is_too_long_is_the_caller_s_error(service, stream)
         (None, BROKEN),
         ("rate_limit_exceeded", Fault(429, "rate_limited")),
         ("insufficient_quota", Fault(503, "upstream_quota")),
+        ("invalid_prompt", BROKEN),
         ("context_length_exceeded", Fault(400, "context_length_exceeded")),
     ],
 )

@@ -58,7 +58,9 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(text, seconds):
     assert retry.retry_after({"Retry-After": text}, NOW) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "1e3", "NaN", "٣", "²", "9" * 10, "9" * 5000, "Mon, 99 Nov"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-5", "1.5.0", ".5", "1e3", "NaN", "٣", "²", "9" * 10, "9" * 5000, "Mon, 99 Nov"]
+)
 def test_a_malformed_retry_after_is_none(text):
     assert retry.retry_after({"Retry-After": text}, NOW) is None
 
@@ -76,6 +78,28 @@ def test_a_retry_after_beyond_all_dates_does_no_harm(text):
     seconds = retry.retry_after({"Retry-After": text}, NOW)
 
     assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "seconds"),
+    [("250", 0.25), ("0", 0.0), ("1.5", 0.0015), (" 250 ", 0.25)] + [(odd, 7.0) for odd in ("", "-1", "inf", "soon")],
+)
+def test_milliseconds_are_read_before_seconds(milliseconds, seconds):
+    assert retry.retry_after({"retry-after-ms": milliseconds, "Retry-After": "7"}, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "helps"),
+    [
+        *((status, "", False) for status in (201, 301, 400, 401, 403, 404, 413, 422)),
+        *((status, "", True) for status in (408, 409, 425, 429, 500, 501, 503, 529)),
+        (500, "false", False),
+        (429, "False", False),
+        (404, "true", True),
+    ],
+)
+def test_asking_again_may_help_unless_a_refusal_lasts_or_the_upstream_says_no(status, told, helps):
+    assert retry.may_help(status, {"x-should-retry": told} if told else {}) == helps
 
 
 def test_an_absent_retry_after_is_none():

@@ -1,0 +1,148 @@
+"""Pure: what an upstream says of a failure, in the body of a refusal or in an event, and which of our errors that is.
+
+    {"error": {"message", "type", "param", "code"}}       OpenAI and most others; `code` may be an HTTP status
+    {"type": "error", "error": {"type", "message"}}       Anthropic
+    [{"error": {"message", "status", "code"}}]            Google
+    {"object": "error", "message", "type", "code"}        vLLM
+    {"error": "..."}, {"message": "..."}, {"detail": ...} others
+
+A refusal that will not change is the caller's, who wrote the request, if it is not about our key or our credit.
+"""
+
+import math
+import re
+from typing import Any, NamedTuple
+
+from gptdock.errors import (
+    APIError,
+    ContextLengthExceeded,
+    RateLimited,
+    Rejected,
+    UpstreamError,
+    UpstreamQuota,
+    UpstreamRefused,
+)
+
+MOST_MESSAGE = 2000  # characters
+_NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
+_KEY = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|key|api|org|proj|sess|hf|nvapi|AIza)[-_]?[\w*-]*[\d*][\w*-]{4,}"  # a known start
+    r"|\b(?:sk|pk|rk|gsk|xai|hf|nvapi)[-_][\w*-]{6,}|\bBearer\s+\S+"
+    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{24,}\b",  # long, of digits and letters
+    re.ASCII | re.IGNORECASE,
+)
+_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"})
+_OUR_KEY = frozenset({"invalid_api_key", "incorrect_api_key", "invalid_organization", "invalid_project"})
+_OUR_KEY |= {"account_deactivated", "mismatched_organization", "mismatched_project", "ip_not_authorized"}
+_OUR_KEY |= {"unsupported_country_region_territory", "authentication_error", "permission_error"}
+_STATUS_OF = {  # types and codes, in lower case and without `_`
+    "invalidrequesterror": 400,
+    "invalidrequest": 400,
+    "invalidargument": 400,
+    "badrequesterror": 400,
+    "badrequest": 400,
+    "contentfilter": 400,
+    "contentpolicyviolation": 400,
+    "stringabovemaxlength": 400,
+    "notfounderror": 404,
+    "notfound": 404,
+    "modelnotfound": 404,
+    "requesttoolarge": 413,
+    "unprocessableentity": 422,
+    "unprocessableentityerror": 422,
+    "authenticationerror": 401,
+    "unauthenticated": 401,
+    "permissionerror": 403,
+    "permissiondenied": 403,
+    "ratelimiterror": 429,
+    "ratelimitexceeded": 429,
+    "resourceexhausted": 429,
+}
+
+
+class Complaint(NamedTuple):
+    """What the upstream says. `status` is HTTP's, 0 if it is not known; `param` and `code` only if they are names."""
+
+    status: int = 0
+    message: str = ""
+    param: str | None = None
+    code: str | None = None
+    type: str | None = None
+
+
+def read(content: object, status: int = 0) -> Complaint:
+    """The complaint in a parsed body or event, of any type. `status` is that of the response, 0 for an event."""
+    error = _error_in(content)
+    complaint = Complaint(
+        message=_message(error),
+        param=name(error.get("param")),
+        code=name(error.get("code")),
+        type=name(error.get("type")) or name(error.get("status")),
+    )
+    return complaint._replace(status=status or _status(error, complaint))
+
+
+def to_error(told: Complaint, after: float | None = None, secret: str = "") -> APIError:
+    """The complaint as our error. `after` is the seconds that the upstream asked to wait, `secret` our key there."""
+    if told.status == 402 or _CREDIT & {told.code, told.type}:
+        return UpstreamQuota()
+    if told.status == 429:
+        return RateLimited(retry_after=max(1, math.ceil(after or 1)))
+    if told.status in (401, 403, 407) or _OUR_KEY & {told.code, told.type}:
+        return _lasting(UpstreamError())
+    if not 400 <= told.status < 500 or told.status in (408, 425):
+        return UpstreamError()
+    too_long = told.code == "context_length_exceeded"
+    ours = ContextLengthExceeded() if too_long else UpstreamRefused()
+    message = mask(told.message[: 2 * MOST_MESSAGE], secret)[:MOST_MESSAGE] or str(ours)
+    ours.rejection = Rejected(message, status=told.status, param=told.param, code=told.code or "")
+    return ours if told.status == 409 or too_long else _lasting(ours)
+
+
+def _lasting(error: APIError) -> APIError:
+    error.should_retry = False
+    return error
+
+
+def mask(message: str, secret: str = "") -> str:
+    """The message with `***` for `secret` and for whatever else looks like a key."""
+    return _KEY.sub("***", message.replace(secret, "***") if secret else message)
+
+
+def name(value: object) -> str | None:
+    """`value`, if it looks like the name of a field, a code or a type; otherwise None."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
+
+
+def _error_in(content: object) -> dict[str, Any]:
+    if isinstance(content, list) and content:
+        content = content[0]
+    if not isinstance(content, dict):
+        return {"message": content}
+    error = content.get("error")
+    if isinstance(error, dict):
+        return error
+    return {"message": error} | content if error else content
+
+
+def _message(error: dict[str, Any]) -> str:
+    for told in (error.get("message"), error.get("detail"), error.get("msg")):
+        if isinstance(told, list) and told and isinstance(told[0], dict):  # FastAPI's, one for each field
+            told = told[0].get("msg")
+        if isinstance(told, str) and told.strip():
+            return told.strip()
+    return ""
+
+
+def _status(error: dict[str, Any], complaint: Complaint) -> int:
+    for number in (error.get("status"), error.get("status_code"), error.get("code")):
+        if isinstance(number, str) and re.fullmatch("[45][0-9][0-9]", number):
+            number = int(number)
+        if type(number) is int and 400 <= number < 600:
+            return number
+    if complaint.code == "context_length_exceeded":
+        return 400
+    known = [_STATUS_OF.get((each or "").lower().replace("_", ""), 0) for each in (complaint.code, complaint.type)]
+    if not any(known) and (complaint.code or "").startswith(("invalid_", "unsupported_", "missing_", "unknown_")):
+        return 400
+    return known[0] or known[1]
