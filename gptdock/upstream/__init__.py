@@ -71,6 +71,11 @@ may think. Every model may, except for those known to write at once; after the h
     test_an_attempt_lost_after_a_second_is_charged_besides,
     test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
 
+**Events leave as the API says:** `data: `, one line of JSON, a blank line; `sse` has the rule. One that comes so is
+passed on as it came.
+    Test: test_every_event_leaves_as_the_api_says, test_odd_events_leave_as_the_api_says_wherever_they_are_cut,
+    test_a_plain_event_is_the_same_bytes, test_any_stream_cut_anywhere_is_read_as_the_specification_says
+
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
 nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
 came and it is JSON. After malformed chunks aiohttp closes the connection without telling the reader of the body, so

@@ -31,6 +31,15 @@ def dispatched(stream: bytes) -> list[bytes]:
     return events
 
 
+def as_the_api_says(data: bytes | None) -> bytes:
+    """An event with this data as OpenAI would send it; nothing without data."""
+    if data is None:
+        return b""
+    if data[:1] == b"{" and b"\n" not in data:
+        return b"data: %b\n\n" % data
+    return b"data: %b\n\n" % data.replace(b"\n", b" ").strip()
+
+
 def strict_json(body: bytes) -> Any:
     """The value in `body` by RFC 8259; no infinite numbers, no duplicate keys. Raises ValueError, RecursionError."""
     tokens = ["", *TOKEN.findall(body.decode("utf-8"))[::-1]]
