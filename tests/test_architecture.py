@@ -29,12 +29,12 @@ KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger")}  # neither may know 
 # The rooms that may import a library.
 OWNERS = {
     "aiobotocore": "ledger.aws",
-    "aiohttp": "aiohttp_private aiohttp_pool dev.* http.* upstream.client upstream.exchange upstream.refusals",
+    "aiohttp": "aiohttp_private aiohttp_pool dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.refusals",
     "aiohttp.web": "aiohttp_private dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo telemetry.logs upstream.meter",
+    "orjson": "ledger.dynamo telemetry.logs upstream.answers upstream.meter",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }
@@ -118,7 +118,7 @@ def test_each_library_is_imported_only_where_it_belongs(room):
 
 def test_rooms_that_decide_are_pure():
     decide = {"settings", "accounts", "errors", "upstream.sse", "upstream.meter", "upstream.retry", "prompt.ask"}
-    decide |= {"upstream.texts", "upstream.usage", "upstream.complaints"}
+    decide |= {"upstream.texts", "upstream.usage", "upstream.complaints", "upstream.answers"}
     decide |= {"prompt.completions", "prompt.strict_json", "prompt.images", "admin.report_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}
     decide |= {"ledger.items", "ledger.sigv4", "ledger.http_answer"}

@@ -21,7 +21,7 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock.errors import APIError, CallerGone
+from gptdock.errors import APIError, CallerGone, UpstreamError
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
@@ -29,7 +29,8 @@ from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
 from gptdock.telemetry import metrics, request_line
-from gptdock.upstream.client import Answer, Stream
+from gptdock.upstream.answers import Answer
+from gptdock.upstream.client import Stream
 from gptdock.upstream.exchange import Exchange
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event
@@ -132,6 +133,7 @@ class Bill:
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
+        self.meter.done = not answer.fault
         self.cost.text_begins()
 
     def _first_shown(self) -> None:
@@ -143,6 +145,8 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     async with request.app[GATE].deadline():
         answer = await request.app[UPSTREAM].complete(body, bill.exchange)
     bill.read_answer(answer)
+    if answer.fault:
+        raise UpstreamError(answer.fault)
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
     caller = Caller(request, response)
     with suppress(CallerGone):

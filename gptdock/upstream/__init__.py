@@ -1,10 +1,10 @@
 """OpenAI, or a compatible service: how a request is sent, what it may have generated, and what its answer says.
 
 A request has a body and an `Exchange`. It is sent in at most three attempts: `client` sends them, `retry` decides
-whether there is another, `refusals` says what a failed one means. `sse` splits the answer into events, and `meter`
-reads them: `texts` finds the text in one, `usage` what is reported as used. What is charged is decided in
-`gptdock.ledger.charges`; this package finds out what that depends on. Each rule is followed by tests that fail without
-it.
+whether there is another, `refusals` and `complaints` say what a failed one means. `bodies` says what can be made of a
+response. Of a stream, `sse` splits it into events, and `meter` reads them: `texts` finds the text in one, `usage` what
+is reported as used. `answers` reads whole answers. What is charged is decided in `gptdock.ledger.charges`; this package
+finds out what that depends on. Each rule is followed by tests that fail without it.
 
 **Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
 attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for
@@ -58,9 +58,9 @@ No words are logged. Where asking again is vain, callers are told so (`x-should-
     test_a_reason_is_not_told_on_ask_and_not_to_be_asked_again, test_a_complaint_is_read_from_any_form
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
-upstream refused: by a status, another content type, an error as the first event, or a body that cannot be an answer.
-But an attempt that broke off without a status more than a second after it was sent counts like an answer that was cut,
-prompt and time, whether a retry then answers or not; one that broke off sooner counts as nothing.
+upstream refused: by a status, a content type of neither JSON nor events, an error in place of the answer, or a body
+that cannot be one. But an attempt that broke off without a status more than a second after it was sent counts like an
+answer that was cut, prompt and time, whether a retry then answers or not; one that broke off sooner counts as nothing.
 
 `Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
 cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
@@ -78,10 +78,19 @@ passed on as it came.
 
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
 nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
-came and it is JSON. After malformed chunks aiohttp closes the connection without telling the reader of the body, so
-the connection is watched.
+came and it is JSON; of one over 64 KB only the end is parsed, where the usage is, unless it is not there. After
+malformed chunks aiohttp closes the connection without telling the reader of the body, so the connection is watched.
     Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
-    test_a_whole_answer_that_is_not_json_is_counted
+    test_a_whole_answer_that_is_not_json_is_counted, test_the_usage_at_the_end_of_a_large_answer_is_enough,
+    test_a_large_answer_is_not_parsed_but_for_its_usage, test_a_large_answer_whose_end_is_missing_is_not_json
+
+**Answers of another kind.** What was generated is charged, also if it is not what was asked for. A whole answer in
+place of a stream is passed on as one event and [DONE]. A stream in place of a whole answer, and an answer over 16 MB,
+are charged by their usage, and a 502 for the caller. What is packed in spite of `Accept-Encoding: identity` is
+unpacked; in a way that nobody knows, it is charged by count, and logged.
+    Test: test_a_whole_answer_to_who_asked_for_a_stream_is_one_event_and_done,
+    test_a_stream_to_who_asked_for_a_whole_answer_is_charged, test_of_an_answer_that_is_too_large_the_usage_is_charged,
+    test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged
 
 **What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it, and the
 text of all events, so that an answer that is cut can be counted. An event that differs from a parsed one by its text

@@ -6,13 +6,12 @@ if the connection broke after it was sent.
 
 import asyncio
 import errno
-import json
 import logging
 import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 
@@ -21,27 +20,19 @@ from gptdock.aiohttp_private import BodyWatch, Take, Tap, can_tap, unread
 from gptdock.errors import APIError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
-from gptdock.upstream import complaints, meter, refusals, retry
+from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry
+from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
-from gptdock.upstream.usage import sane_usage
 
 log = logging.getLogger(__name__)
 
-MOST_ANSWER_BYTES = 16 * 2**20
 MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose headers cannot be read can only be charged by count
 REST_SECONDS = 0.1  # for the end of the body after [DONE]
 
 
 HandOn = Callable[[aiohttp.StreamReader, Take, float], Awaitable[None]]
-
-
-class Answer(NamedTuple):
-    """A whole answer: as it came, and parsed."""
-
-    raw: bytes
-    content: dict[str, Any]
 
 
 class Stream:
@@ -161,10 +152,13 @@ class Upstream:
         try:
             try:
                 async with asyncio.timeout(self._settings.first_event_timeout):
-                    response = await self._post(body, exchange, "text/event-stream")
-                    exchange.is_heard = True
+                    response = await self._post(body, exchange)
                     stream = Stream(response, self._settings, tapped=self._tapped)
-                    await stream.begin(exchange)
+                    if bodies.sends(response, exchange, bodies.EVENTS):
+                        exchange.is_heard = True
+                        await stream.begin(exchange)
+                    else:
+                        stream.first = answers.to_events(await self._read(response, exchange))
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
             yield stream
@@ -174,21 +168,25 @@ class Upstream:
 
     async def complete(self, body: bytes, exchange: Exchange) -> Answer:
         """The whole answer to `body`. Raises as `open_stream` does, but has no deadline of its own."""
-        response = await self._post(body, exchange, "application/json")
+        response = await self._post(body, exchange)
         try:
-            raw = await refusals.read(response, MOST_ANSWER_BYTES)
-            content = json.loads(raw or b"null")  # an empty body: nothing was generated
-        except (aiohttp.ClientError, OSError, ValueError, RecursionError) as exc:
-            raise UpstreamLost from exc
+            bodies.sends(response, exchange, bodies.JSON)
+            return await self._read(response, exchange)
         finally:
             response.close()
-        if not isinstance(content, dict) or not ("choices" in content or sane_usage(content.get("usage"))):
-            exchange.refused()
-            raise UpstreamError
-        Pool.keep(response)
-        return Answer(raw, content)
 
-    async def _post(self, body: bytes, exchange: Exchange, content_type: str) -> aiohttp.ClientResponse:
+    async def _read(self, response: aiohttp.ClientResponse, exchange: Exchange) -> Answer:
+        try:
+            answer = await bodies.read_answer(response)
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError) as exc:
+            raise UpstreamLost from exc
+        if answer is not None and answer.is_answer:
+            Pool.keep(response)
+            return answer
+        exchange.refused()
+        raise complaints.to_error(complaints.read(answer and answer.content), secret=self._settings.open_ai_key)
+
+    async def _post(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse:
         self._budget.first_attempt()
         retries = 0
         while True:
@@ -196,7 +194,7 @@ class Upstream:
                 outcome = await self._attempt(body, exchange)
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
             if isinstance(outcome, aiohttp.ClientResponse):
-                return _expect(outcome, content_type, exchange)
+                return outcome
             seconds = retry.pause(retries, outcome.after, random.random) if outcome.again else None
             if seconds is None or not self._budget.take():
                 raise outcome.error
@@ -225,17 +223,6 @@ class Upstream:
         return await refusals.refusal(response, self._settings.open_ai_key)
 
 
-def _expect(response: aiohttp.ClientResponse, content_type: str, exchange: Exchange) -> aiohttp.ClientResponse:
-    # Not `response.content_type`: aiohttp reads that with email's parser, which takes seconds for some headers.
-    sent = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if sent == content_type:
-        return response
-    response.close()
-    exchange.refused()
-    log.error("upstream sent another content type", extra={"content_type": complaints.name(sent)})
-    raise UpstreamError
-
-
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Upstream]:
     """The upstream, over one session for the life of the process."""
@@ -246,7 +233,6 @@ async def connect(settings: Settings) -> AsyncIterator[Upstream]:
             "Authorization": f"Bearer {settings.open_ai_key}",
             "Accept-Encoding": "identity",
         },
-        auto_decompress=False,
         max_field_size=MOST_FIELD_BYTES,
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:

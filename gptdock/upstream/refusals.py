@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 
 from gptdock.errors import APIError, UpstreamQuota
-from gptdock.upstream import complaints, retry
+from gptdock.upstream import bodies, complaints, retry
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
     """What a response with a status other than 200 says; it is logged, and the response closed. `secret` is our key."""
     try:
         async with asyncio.timeout(ERROR_SECONDS):
-            content = json.loads(await read(response, MOST_ERROR_BYTES))
+            content = json.loads(await bodies.read(response, MOST_ERROR_BYTES))
     except (aiohttp.ClientError, OSError, ValueError, RecursionError):
         content = None
     finally:
@@ -51,13 +51,3 @@ async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
     return Refusal(
         ours, not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers), after
     )
-
-
-async def read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The whole body. Raises ValueError if it has more than `most` bytes."""
-    data = bytearray()
-    while piece := await response.content.readany():
-        data += piece
-        if len(data) > most:
-            raise ValueError(f"the body has more than {most} bytes")
-    return bytes(data)

@@ -12,7 +12,7 @@ between lines of JSON a line end means no more than a space.
 import re
 from typing import NamedTuple
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
@@ -49,7 +49,7 @@ class EventSplitter:
         received = bytes(self._pending) + data
         if self._at_start:
             self._at_start = False
-            received = received.removeprefix(_BOM)
+            received = received.removeprefix(BOM)
         events, rest = _split(received)
         self._pending = bytearray(rest)
         return events

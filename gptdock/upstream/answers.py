@@ -1,0 +1,132 @@
+"""Pure: whole answers, also where a stream was asked for, and streams where a whole answer was.
+
+What the upstream generated is charged in either case. A caller who asked for a stream gets a whole answer as one event
+and [DONE]. A caller who asked for a whole answer gets an error, not one that is put together from a stream; so with an
+answer of more bytes than can be kept, whose usage is read from its end, or its start.
+
+A large answer is not parsed, which would block the event loop, but for its end: there OpenAI reports the usage.
+"""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import orjson
+
+from gptdock.upstream.meter import Meter, parse
+from gptdock.upstream.sse import BOM, Event, EventSplitter
+from gptdock.upstream.usage import denies_text, sane_usage
+
+LARGE_BYTES = 64 * 2**10  # parsed in 0.3 ms
+END_BYTES = 64 * 2**10  # in which a usage is looked for
+TEXT_BYTES = 256 * 2**10  # of an answer that is too large: more tokens than any hold
+_USAGE = re.compile(rb'"usage"\s*:\s*')
+_LINE = re.compile(rb"\s*(?:data|event|id|retry)?:")  # as a stream begins
+_DONE = Event(b"data: [DONE]\n\n", b"[DONE]")
+
+
+class Answer(NamedTuple):
+    """A whole answer: its bytes, and its JSON, of a large one only the end. `fault`: why no caller can have it."""
+
+    raw: bytes
+    content: dict[str, Any]
+    fault: str = ""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether something was generated, as opposed to an error in spite of the status."""
+        return "choices" in self.content or sane_usage(self.content.get("usage")) is not None
+
+
+def read(raw: bytes) -> Answer | None:
+    """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON."""
+    raw = raw.removeprefix(BOM)
+    if len(raw) > LARGE_BYTES and (end := _believed(_end(raw))):
+        return Answer(raw, end)
+    if _LINE.match(raw):
+        return _read_stream(raw)
+    content = parse(raw or b"null")  # an empty body: nothing was generated
+    if not isinstance(content, dict):
+        return None
+    answer = Answer(raw, content)
+    return answer if answer.is_answer or content.get("error") else None
+
+
+def read_too_large(start: bytes, end: bytes) -> Answer:
+    """What is known of an answer of which only the start and the end were kept. All that is not text counts as text."""
+    content = _believed(_end(end)) or _believed(_start(start[:END_BYTES]))
+    text = start[:TEXT_BYTES].decode("utf-8", "replace")
+    return Answer(b"", content or {"choices": [{"text": text}]}, "The upstream's answer is too large.")
+
+
+def to_events(answer: Answer) -> list[Event]:
+    """The events of an answer, for a caller who asked for a stream: of one that is too large only what was used."""
+    if _LINE.match(answer.raw):
+        return EventSplitter().feed(answer.raw + b"\n\n")
+    parsed: Any = parse(answer.raw or b"{}")
+    content, usage = parsed | {"object": "chat.completion.chunk"}, answer.content.get("usage")
+    reported = [_event(content | {"choices": [], "usage": usage})] if usage is not None else []
+    if answer.fault:
+        return reported
+    return [_event(content | {"choices": _deltas(content.get("choices")), "usage": None}), *reported, _DONE]
+
+
+def _read_stream(raw: bytes) -> Answer | None:
+    meter = Meter()
+    for event in EventSplitter().feed(raw + b"\n\n"):
+        meter.read(event)
+    if not meter.begun:
+        return None
+    content = {"choices": [{"text": meter.text()}], "usage": meter.usage._asdict() if meter.usage else None}
+    return Answer(raw, content, "The upstream sent a stream in place of a whole answer.")
+
+
+def _end(raw: bytes) -> object:
+    """The JSON object from its last field `usage` on, if that is a field of the whole, and all of it came."""
+    start = raw.rfind(b'"usage"', max(0, len(raw) - END_BYTES))
+    try:
+        return parse(b"{" + raw[start:]) if start >= 0 else None
+    except ValueError:  # it belongs to something within
+        return None
+
+
+def _start(start: bytes) -> object:
+    if not (found := _USAGE.search(start)):
+        return None
+    try:
+        usage, _ = json.JSONDecoder().raw_decode(start[found.end() :].decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return {"usage": usage}
+
+
+def _believed(content: object) -> dict[str, Any] | None:
+    if not isinstance(content, dict):
+        return None
+    usage = sane_usage(content.get("usage"))
+    return content if usage is not None and not denies_text(content["usage"], usage) else None
+
+
+def _deltas(choices: object) -> object:
+    if not isinstance(choices, list):
+        return choices
+    return [_delta(choice) if isinstance(choice, dict) else choice for choice in choices]
+
+
+def _delta(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice with a `delta` for its `message`. In a stream each call has an `index`."""
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return choice
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and all(isinstance(call, dict) for call in calls):
+        message = message | {"tool_calls": [{"index": index} | call for index, call in enumerate(calls)]}
+    return {name: value for name, value in choice.items() if name != "message"} | {"delta": message}
+
+
+def _event(chunk: dict[str, Any]) -> Event:
+    try:
+        data = orjson.dumps(chunk)
+    except (TypeError, RecursionError):  # half a surrogate pair, a huge number
+        data = json.dumps(chunk, separators=(",", ":")).encode()
+    return Event(b"data: " + data + b"\n\n", data)

@@ -1,0 +1,122 @@
+"""What is read of a whole answer without parsing it, and what becomes of one as a stream."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gptdock.upstream import answers, meter
+from gptdock.upstream.answers import LARGE_BYTES, Answer, read, read_too_large, to_events
+from gptdock.upstream.sse import BOM
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+FILL = "x" * LARGE_BYTES
+
+
+def large(*, inside: Any = None, **after: Any) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": FILL}, "more": inside}]} | after).encode()
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is parsed from now on."""
+    sizes: list[int] = []
+
+    def noting(data: bytes) -> object:
+        sizes.append(len(data))
+        return meter.parse(data)
+
+    monkeypatch.setattr(answers, "parse", noting)
+    return sizes
+
+
+@pytest.mark.parametrize("after", [{}, {"service_tier": "default", "deep": {"usage": 1}, "text": 'my "usage": {}'}])
+def test_the_usage_at_the_end_of_a_large_answer_is_enough(parsed: list[int], after: Any):
+    raw = large(usage=USAGE, **{name: value for name, value in after.items() if name != "deep"})
+
+    answer = read(raw)
+
+    assert answer is not None
+    assert answer.content["usage"] == USAGE
+    assert sum(parsed) < 300
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        large(),
+        large(usage=None),
+        large(usage={}),
+        large(usage={"total_tokens": 0}),
+        large(inside={"usage": USAGE}),
+        large(usage=USAGE, deep={"usage": {"total_tokens": 1}}),
+        b'{"usage": %b, ' % json.dumps(USAGE).encode() + large()[1:],
+    ],
+)
+def test_an_answer_with_another_end_is_parsed(parsed: list[int], raw: bytes):
+    assert read(raw) == Answer(raw, json.loads(raw))
+    assert parsed[-1] == len(raw)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_a_large_answer_whose_end_is_missing_is_not_json(cut: int):
+    with pytest.raises(json.JSONDecodeError):
+        read(large(usage=USAGE)[:-cut])
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"null", b"[]", b"7", b"{}", b'{"usage": {}}', b'{"detail": "x"}', b"data: 7\n\n"]
+)
+def test_what_is_no_answer_is_none(raw: bytes):
+    assert read(raw) is None
+
+
+@pytest.mark.parametrize("raw", [b'{"choices": null}', b'{"usage": {"total_tokens": 7}}', BOM + b'{"choices": []}'])
+def test_choices_or_a_usage_make_an_answer(raw: bytes):
+    answer = read(raw)
+
+    assert answer is not None
+    assert answer.is_answer
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (large(), b'x"}}], "usage": {"total_tokens": 7}, "z": 1}\n'),
+        (b'{"usage": {"total_tokens": 7}, ' + large()[1:], b"xxx"),
+        (b'{"usage" :\n{"total_tokens": 7, "more": {}}, ' + large()[1:], b'"usage": 7}'),
+    ],
+)
+def test_of_an_answer_that_is_too_large_the_usage_is_read(start: bytes, end: bytes):
+    answer = read_too_large(start, end)
+
+    assert answer.content["usage"]["total_tokens"] == 7
+    assert answer.fault
+
+
+@pytest.mark.parametrize("end", [b"", b'"usage": {"total_tokens": 7}', b'"usage": {"total_tokens": 0}}', b'"usage": }'])
+def test_an_answer_that_is_too_large_and_has_no_usage_is_text(end: bytes):
+    answer = read_too_large(b'{"usage": [' + b"x" * 1000, end)
+
+    assert answer.content == {"choices": [{"text": '{"usage": [' + "x" * 1000}]}
+
+
+@pytest.mark.parametrize("choices", [None, [], "odd", [7], [{"message": None}], [{"message": {"tool_calls": [None]}}]])
+def test_choices_of_any_shape_become_an_event(choices: Any):
+    raw = json.dumps({"choices": choices}).encode()
+    answer = read(raw)
+
+    assert answer is not None
+    event, done = to_events(answer)
+
+    assert json.loads(event.data or b"")["object"] == "chat.completion.chunk"
+    assert event.raw == b"data: %b\n\n" % (event.data or b"")
+    assert done.data == b"[DONE]"
+
+
+@pytest.mark.parametrize("odd", [r'"\ud83d"', "1" + "0" * 50, "NaN"])
+def test_json_that_orjson_does_not_write_becomes_an_event(odd: str):
+    answer = read(b'{"choices": [], "odd": %b}' % odd.encode())
+
+    assert answer is not None
+    assert len(to_events(answer)) == 2
