@@ -35,6 +35,8 @@ The relay of an answer
   [an_error_instead_of_the_first_event_has_a_status_and_costs_nothing]. After the 200 it is an error event. `[DONE]` is
   sent if and only if the upstream sent it, so that a caller can tell whether the answer is complete
   [a_cut_stream_ends_with_an_error_and_without_done].
+- A stream whose text goes far beyond the limit that the upstream was given is cut by an error event, the upstream is
+  closed, and the hold is charged: `overrun` [a_stream_far_beyond_its_limit_is_cut_and_charged_by_its_hold].
 - aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
   [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].

@@ -25,6 +25,7 @@ from gptdock.errors import APIError, CallerGone, UpstreamError
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
+from gptdock.http.overrun import Overrun
 from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
@@ -81,6 +82,7 @@ class Bill:
         self.done_shown = False
         self._callers_words = asked.callers_words
         self._began, self._shown = time.monotonic(), False
+        self._overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
 
     def __enter__(self) -> Self:
         return self
@@ -115,8 +117,13 @@ class Bill:
         return shown
 
     def show(self, events: list[Event]) -> bytes:
-        """Read these events, and return what the caller gets of them; that must be sent at once."""
+        """Read these events, and return what the caller gets of them; that must be sent at once.
+
+        Raises UpstreamError if the text is far beyond the limit that the upstream was given.
+        """
         shown = self.read(events)
+        if self.meter.text_bytes > self._overrun.next_look:
+            self._overrun.look()
         if self.meter.error and not self.meter.begun:
             self.exchange.refused()
             return b""

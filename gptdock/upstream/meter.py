@@ -95,6 +95,15 @@ class Meter:
         if self.usage is None:
             self._add(text)
 
+    @property
+    def text_bytes(self) -> int:
+        """How much text there is so far."""
+        return len(self._utf8)
+
+    def text_from(self, start: int) -> bytes:
+        """The text from this byte on, in UTF-8."""
+        return bytes(self._utf8[start:])
+
     def text(self) -> str:
         """The text that was generated so far."""
         return self._utf8.decode("utf-8", "surrogatepass")

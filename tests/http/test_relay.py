@@ -144,7 +144,7 @@ async def test_a_line_without_end_is_cut_off(service: Service):
 
 
 async def test_a_line_of_two_megabytes_is_passed_on(service: Service):
-    text = {"choices": [{"index": 0, "delta": {"content": "long " * 400_000}}]}
+    text = {"choices": [{"index": 0, "delta": {"content": "long"}}], "padding": "long " * 400_000}
     raw = b"data: " + json.dumps(text).encode() + b"\n\ndata: [DONE]\n\n"
     service.openai.script = Script(raw=raw)
 

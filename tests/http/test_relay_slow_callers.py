@@ -44,7 +44,7 @@ async def test_a_caller_who_does_not_read_is_cut(serve):
 
 
 async def test_an_answer_whose_end_could_not_be_written_in_time_is_not_complete(serve):
-    raw = TEXT.replace(b"Hi", b"y" * 3700) * 50 + USAGE_OF_5 + b"data: [DONE]\n\n"
+    raw = TEXT.replace(b"}]}", b'}],"obfuscation":"%b"}' % (b"y" * 3700)) * 50 + USAGE_OF_5 + b"data: [DONE]\n\n"
     async with serve(request_timeout=0.5, write_timeout=0.5) as service:
         service.openai.script = Script(raw=raw)
         with await deaf_caller(service, stream=True):
@@ -154,7 +154,7 @@ async def test_a_slow_caller_is_told_of_a_cut_while_the_end_of_its_answer_is_unr
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         while not behind.is_set():  # little by little, so that GPTDock keeps nothing unread before
-            writer.write(TEXT.replace(b"Hi", b"y" * 3000))
+            writer.write(TEXT.replace(b"}]}", b'}],"obfuscation":"%b"}' % (b"y" * 3000)))
             await asyncio.sleep(0)
         writer.write(USAGE_OF_5 + b"data: [DONE]\n\n")
         await reader.read()

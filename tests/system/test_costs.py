@@ -69,7 +69,7 @@ def _is_ours(callback: Any) -> bool:
     return type(owner).__module__.startswith("gptdock.") or getattr(callback, "__module__", "").startswith("gptdock.")
 
 
-async def test_an_event_takes_no_task_no_timer_and_oneparse_at_most(service: Service, counts: Counter[str]):
+async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Service, counts: Counter[str]):
     """A stream of 200 events takes as many tasks, timers and writes as one of 20."""
     loop, spent = asyncio.get_running_loop(), []
     for events in (EVENTS // 10, EVENTS):

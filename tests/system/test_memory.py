@@ -54,7 +54,8 @@ async def test_a_million_tiny_events_are_relayed_and_not_kept(tmp_path: Path, dy
         writer.write(b'data: {"choices":[],"usage":{"total_tokens":7}}\n\ndata: [DONE]\n\n')
         writer.close()
 
-    async with raw_upstream(answer) as url, serving(tmp_path, environment(dynamodb, url)) as running:
+    limits = {"MAX_COMPLETION_TOKENS": str(EVENTS), "DEFAULT_TOKEN_QUOTA": str(2 * EVENTS)}
+    async with raw_upstream(answer) as url, serving(tmp_path, environment(dynamodb, url, **limits)) as running:
         before, lines = peak(running), 0
         async with (
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,

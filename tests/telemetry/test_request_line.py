@@ -75,7 +75,7 @@ async def test_a_caller_who_left_is_on_the_line_with_what_was_counted(service: S
 
 
 async def test_a_charge_that_is_counted_in_a_thread_is_waited_for(service: Service, lines):
-    service.openai.script = Script(answer="word " * 5000, overrun=True, cut="after_finish")
+    service.openai.script = Script(answer="wonderfully " * 900, cut="after_finish")
     async with service.ask(stream=True) as response:
         await response.read()
     await service.ledger.settled()

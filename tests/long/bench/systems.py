@@ -35,6 +35,7 @@ SETTINGS = {
     "AWS_ACCESS_KEY_ID": "bench",
     "AWS_SECRET_ACCESS_KEY": "bench",
     "DEFAULT_TOKEN_QUOTA": "900000000",
+    "MAX_COMPLETION_TOKENS": "100000",
     "MAX_STREAMS": "20000",
     "OPS_PORT": "0",
 }
