@@ -78,10 +78,11 @@ passed on as it came.
 
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
 nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
-came and it is JSON; of one over 64 KB only the end is parsed, where the usage is, unless it is not there. After
-malformed chunks aiohttp closes the connection without telling the reader of the body, so the connection is watched.
+came and it is JSON; of one over 64 KB only the end or the start is parsed, where the usage is. After malformed chunks
+aiohttp closes the connection without telling the reader of the body, so the connection is watched.
     Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
     test_a_whole_answer_that_is_not_json_is_counted, test_the_usage_at_the_end_of_a_large_answer_is_enough,
+    test_the_usage_at_the_start_of_a_large_answer_is_enough,
     test_a_large_answer_is_not_parsed_but_for_its_usage, test_a_large_answer_whose_end_is_missing_is_not_json
 
 **Answers of another kind.** What was generated is charged, also if it is not what was asked for. A whole answer in

@@ -4,7 +4,8 @@ What the upstream generated is charged in either case. A caller who asked for a 
 and [DONE]. A caller who asked for a whole answer gets an error, not one that is put together from a stream; so with an
 answer of more bytes than can be kept, whose usage is read from its end, or its start.
 
-A large answer is not parsed, which would block the event loop, but for its end: there OpenAI reports the usage.
+A large answer is not parsed, which would block the event loop: only its end is, where OpenAI reports the usage, or its
+start, if the usage is there. Threads would not help: a parser written in C keeps the interpreter to itself.
 """
 
 import json
@@ -26,7 +27,7 @@ _DONE = Event(b"data: [DONE]\n\n", b"[DONE]")
 
 
 class Answer(NamedTuple):
-    """A whole answer: its bytes, and its JSON, of a large one only the end. `fault`: why no caller can have it."""
+    """A whole answer: its bytes, and its JSON, of a large one only a part. `fault`: why no caller can have it."""
 
     raw: bytes
     content: dict[str, Any]
@@ -41,8 +42,8 @@ class Answer(NamedTuple):
 def read(raw: bytes) -> Answer | None:
     """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON."""
     raw = raw.removeprefix(BOM)
-    if len(raw) > LARGE_BYTES and (end := _believed(_end(raw))):
-        return Answer(raw, end)
+    if len(raw) > LARGE_BYTES and (known := _known(raw)):
+        return Answer(raw, known)
     if _LINE.match(raw):
         return _read_stream(raw)
     content = parse(raw or b"null")  # an empty body: nothing was generated
@@ -54,7 +55,7 @@ def read(raw: bytes) -> Answer | None:
 
 def read_too_large(start: bytes, end: bytes) -> Answer:
     """What is known of an answer of which only the start and the end were kept. All that is not text counts as text."""
-    content = _believed(_end(end)) or _believed(_start(start[:END_BYTES]))
+    content = _believed(_end(end)) or _believed(_start(start))
     text = start[:TEXT_BYTES].decode("utf-8", "replace")
     return Answer(b"", content or {"choices": [{"text": text}]}, "The upstream's answer is too large.")
 
@@ -81,6 +82,12 @@ def _read_stream(raw: bytes) -> Answer | None:
     return Answer(raw, content, "The upstream sent a stream in place of a whole answer.")
 
 
+def _known(raw: bytes) -> dict[str, Any] | None:
+    if end := _believed(_end(raw)):
+        return end
+    return _believed(_start(raw)) if raw[-100:].rstrip().endswith(b"}") else None
+
+
 def _end(raw: bytes) -> object:
     """The JSON object from its last field `usage` on, if that is a field of the whole, and all of it came."""
     start = raw.rfind(b'"usage"', max(0, len(raw) - END_BYTES))
@@ -90,14 +97,16 @@ def _end(raw: bytes) -> object:
         return None
 
 
-def _start(start: bytes) -> object:
-    if not (found := _USAGE.search(start)):
+def _start(raw: bytes) -> object:
+    """The JSON object up to its field `usage`, if that is among the first and a field of the whole."""
+    if not (found := _USAGE.search(raw, 0, END_BYTES)):
         return None
+    value = raw[found.end() : found.end() + END_BYTES].decode("latin-1")  # a character a byte, as all syntax is ASCII
     try:
-        usage, _ = json.JSONDecoder().raw_decode(start[found.end() :].decode("utf-8", "replace"))
+        _, length = json.JSONDecoder().raw_decode(value)
+        return parse(raw[: found.end() + length] + b"}")
     except (ValueError, RecursionError):
         return None
-    return {"usage": usage}
 
 
 def _believed(content: object) -> dict[str, Any] | None:

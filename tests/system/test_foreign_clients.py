@@ -1,6 +1,7 @@
 """Clients written for OpenAI work with no more than a base URL, a key and the headers that name the client."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx2
@@ -16,6 +17,7 @@ from tests.harness.hostile import check_nothing_is_left
 from tests.harness.service import KEY, Service
 
 TOO_LONG = "context_length_exceeded"
+INVALID = {"code": "invalid_prompt"}
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 ASKED: dict[str, Any] = {
     "model": "gpt-4o-mini",
@@ -133,6 +135,42 @@ async def test_openai_s_client_raises_its_own_errors(service: Service, script: S
 
     assert raised.value.code == code
     assert raised.value.request_id == raised.value.response.json()["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("script", "asked", "error", "code"),
+    [
+        (Script(status=404, error={"code": "model_not_found"}), {}, openai.NotFoundError, "model_not_found"),
+        (Script(status=422, error={}), {}, openai.UnprocessableEntityError, "invalid_request"),
+        (Script(status=400, error={"code": "content_filter"}), {}, openai.BadRequestError, "content_filter"),
+        (Script(status=401), {}, openai.InternalServerError, "upstream_error"),
+        (Script(status=403), {"stream": True}, openai.InternalServerError, "upstream_error"),
+        (Script(error_at=0, error=INVALID), {"stream": True}, openai.BadRequestError, "invalid_prompt"),
+    ],
+)
+async def test_openai_s_client_does_not_retry_what_is_refused(service: Service, script: Script, asked, error, code):
+    service.openai.script = script
+    async with openai_s(service, max_retries=2) as client:
+        with pytest.raises(error) as raised:
+            await client.chat.completions.create(**ASKED | asked)
+
+    assert (raised.value.code, service.openai.requests) == (code, 1)
+
+
+async def test_openai_s_client_reads_a_whole_answer_that_came_in_place_of_a_stream(service: Service):
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "hello", "tool_calls": [call]}
+    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    raw = json.dumps(answer | {"usage": {"total_tokens": 910}}).encode()
+    service.openai.script = Script(raw=raw, content_type="application/json")
+    async with openai_s(service) as client:
+        chunks = [each async for each in await client.chat.completions.create(**ASKED, stream=True)]
+
+    [delta] = [choice.delta for chunk in chunks for choice in chunk.choices]
+    assert delta.content == "hello"
+    assert delta.tool_calls is not None
+    assert [(each.index, each.id) for each in delta.tool_calls] == [(0, "call_1")]
+    await check_nothing_is_left(service, used=910)
 
 
 async def test_openai_s_client_without_a_right_key_is_denied(service: Service):

@@ -50,12 +50,26 @@ def test_the_usage_at_the_end_of_a_large_answer_is_enough(parsed: list[int], aft
         large(usage={"total_tokens": 0}),
         large(inside={"usage": USAGE}),
         large(usage=USAGE, deep={"usage": {"total_tokens": 1}}),
-        b'{"usage": %b, ' % json.dumps(USAGE).encode() + large()[1:],
+        b'{"z": {"usage": %b}, ' % json.dumps(USAGE).encode() + large()[1:],
+        b'{"usage": {"total_tokens": 0}, ' + large()[1:],
     ],
 )
 def test_an_answer_with_another_end_is_parsed(parsed: list[int], raw: bytes):
     assert read(raw) == Answer(raw, json.loads(raw))
     assert parsed[-1] == len(raw)
+
+
+@pytest.mark.parametrize("before", [b"", b'"id": "\xc3\xa9", "z": {"a": [1]}, ', b'"my": "\\"usage\\": 7", '])
+def test_the_usage_at_the_start_of_a_large_answer_is_enough(parsed: list[int], before: bytes):
+    raw = b"{%b" % before + b'"usage": %b, ' % json.dumps(USAGE).encode() + large()[1:] + b" \n"
+
+    answer = read(raw)
+
+    assert answer is not None
+    assert answer.content["usage"] == USAGE
+    assert sum(parsed) < 300
+    with pytest.raises(json.JSONDecodeError):
+        read(raw.rstrip()[:-1])
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60])
