@@ -28,7 +28,8 @@ _NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quot
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|key|api|org|proj|sess|hf|nvapi|AIza)[-_]?[\w*-]*[\d*][\w*-]{4,}"  # a known start
     r"|\b(?:sk|pk|rk|gsk|xai|hf|nvapi)[-_][\w*-]{6,}|\bBearer\s+\S+"
-    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{24,}\b",  # long, of digits and letters
+    r"|\beyJ[\w-]{8,}(?:\.[\w-]+)*"  # a JSON web token
+    r"|(?<![a-z\d])(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{20,}",  # long, of digits and letters
     re.ASCII | re.IGNORECASE,
 )
 _CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"})

@@ -146,6 +146,8 @@ def test_a_refusal_without_words_or_code_has_ours():
         "AIzaSyA1b2C3d4E5f6G7h8",
         "org-A1b2C3d4E5f6G7h8",
         "0123456789abcdef0123456789abcdef",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln-bmF_0dXJl",
         "Bearer abc",
         "our own",
     ],
@@ -171,6 +173,10 @@ def test_whatever_looks_like_a_key_is_masked(words, key):
 )
 def test_words_that_are_no_keys_stay(words):
     assert mask(words, "our own") == words
+
+
+def test_a_key_is_masked_whatever_stands_before_it():
+    assert mask("my_key_0123456789abcdef0123456789abcdef") == "my_key_***"
 
 
 def test_a_long_message_is_cut_and_no_key_is_cut_in_two():
