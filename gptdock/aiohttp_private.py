@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
+MOST_UNREAD = 2**20  # bytes, after which no more is asked for
 Take = Callable[[bytes], bool | None]
 
 
@@ -120,10 +121,12 @@ class Tap:
         except BaseException as exc:  # of `take`: it is raised where `run` is awaited
             self._end.set_exception(exc)
             return
-        if goes_on:
-            self._content._waiter = self  # type: ignore[assignment]
-        else:
+        if not goes_on:
             self._end.set_result(None)
+        elif self._content._buffer:  # more than is taken at once: others have their turn first
+            self.set_result(None)
+        else:
+            self._content._waiter = self  # type: ignore[assignment]
 
     def _take_all(self) -> bool:
         if data := unread(self._content):
@@ -132,7 +135,7 @@ class Tap:
                 return False
             if alive:
                 self._alive_until = self._loop.time() + self._seconds
-        return not self._content.is_eof() and self._content.exception() is None
+        return bool(self._content._buffer) or not (self._content.is_eof() or self._content.exception())
 
     def _look(self) -> None:
         """One timer a stream, armed again only when it is due: to move it for each event would cost 4 us."""
@@ -191,12 +194,15 @@ def _wakes_a_tap(wake: Callable[[aiohttp.StreamReader], object]) -> bool:
 
 
 def unread(content: aiohttp.StreamReader) -> bytes:
-    """All that has arrived of a body and was not read yet, without waiting, also if the connection broke since."""
+    """What has arrived of a body and was not read yet, without waiting, also if the connection broke since.
+
+    All of it, unless it is more than MOST_UNREAD: a few packed bytes may become many.
+    """
     # Not `read_nowait`: on a broken connection it raises, and what arrived before the break stays in the buffer. Again
     # until nothing is left: each read may resume the parser, which fills the buffer with what it had kept back.
     data = content._read_nowait(-1)
-    while content._buffer:
-        data += content._read_nowait(-1)
+    while len(data) < MOST_UNREAD and (more := content._read_nowait(-1)):
+        data += more
     return data
 
 

@@ -88,10 +88,11 @@ aiohttp closes the connection without telling the reader of the body, so the con
 **Answers of another kind.** What was generated is charged, also if it is not what was asked for. A whole answer in
 place of a stream is passed on as one event and [DONE]. A stream in place of a whole answer, and an answer over 16 MB,
 are charged by their usage, and a 502 for the caller. What is packed in spite of `Accept-Encoding: identity` is
-unpacked; in a way that nobody knows, it is charged by count, and logged.
+unpacked, 1 MB at a time; in a way that nobody knows, it is charged by count, and logged.
     Test: test_a_whole_answer_to_who_asked_for_a_stream_is_one_event_and_done,
     test_a_stream_to_who_asked_for_a_whole_answer_is_charged, test_of_an_answer_that_is_too_large_the_usage_is_charged,
-    test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged
+    test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged,
+    test_few_bytes_that_become_many_are_taken_in_parts
 
 **What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it, and the
 text of all events, so that an answer that is cut can be counted. An event that differs from a parsed one by its text

@@ -10,6 +10,7 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.upstream import bodies, meter
+from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
 from tests.harness.service import Service, sse_data
@@ -161,6 +162,29 @@ async def test_a_body_that_cannot_be_unpacked_is_charged_by_count(service: Servi
     [receipt] = await service.receipts()
     assert receipt["outcome"] == "upstream_error"
     assert receipt["tokens"] > 0
+
+
+@pytest.mark.usefixtures("each_flow")
+@pytest.mark.parametrize("filling", [b"data: " + b"a" * (2**25 - 6), HELLO[:-2] + b" " * 2**20 + b"\n\n"])
+async def test_few_bytes_that_become_many_are_taken_in_parts(service: Service, monkeypatch, filling: bytes):
+    fed: list[int] = []
+    feed = EventSplitter.feed
+
+    def noting(splitter: EventSplitter, data: bytes) -> list[Event]:
+        fed.append(len(data))
+        return feed(splitter, data)
+
+    monkeypatch.setattr(EventSplitter, "feed", noting)
+    packer = zlib.compressobj(wbits=31)
+    begun = packer.compress(HELLO) + packer.flush(zlib.Z_SYNC_FLUSH)
+    times = 2**25 // len(filling)
+    packed = packer.compress(filling * times + reported(10, 20, 30) + DONE) + packer.flush()
+    service.openai.script = Script(raw=begun + packed, headers={"Content-Encoding": "gzip"})
+
+    body = await read_answer(service, stream=True)
+
+    assert max(fed) < 2**21
+    assert body.endswith(DONE) == (times > 1)
 
 
 async def test_an_identity_is_no_coding(service: Service):
