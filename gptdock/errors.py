@@ -128,8 +128,7 @@ class QuotaOnHold(QuotaExceeded):
 class Forbidden(APIError):
     """The request has no valid key for its route."""
 
-    status, type, code = 403, "permission_error", "forbidden"
-    message = "A valid key is required."
+    status, type, code, message = 403, "permission_error", "forbidden", "A valid key is required."
 
 
 class NotFound(APIError):
@@ -163,15 +162,13 @@ class MethodNotAllowed(APIError):
 class RequestTimeout(APIError):
     """The body did not arrive within BODY_TIMEOUT."""
 
-    status, type, code = 408, "invalid_request_error", "request_timeout"
-    message = "The request body took too long."
+    status, type, code, message = 408, "invalid_request_error", "request_timeout", "The request body took too long."
 
 
 class PayloadTooLarge(APIError):
     """The body is over MAX_BODY_BYTES."""
 
-    status, type, code = 413, "invalid_request_error", "payload_too_large"
-    message = "The request body is too large."
+    status, type, code, message = 413, "invalid_request_error", "payload_too_large", "The request body is too large."
 
 
 class UnsupportedEncoding(APIError):
@@ -217,8 +214,7 @@ class UpstreamLost(UpstreamError):
 class UpstreamTimeout(APIError):
     """A deadline passed before the answer was whole; charged by count if the upstream may have generated."""
 
-    status, type, code = 504, "upstream_error", "upstream_timeout"
-    message = "The upstream took too long."
+    status, type, code, message = 504, "upstream_error", "upstream_timeout", "The upstream took too long."
 
 
 class Unavailable(APIError):
