@@ -85,9 +85,8 @@ class APIError(GPTDockError):
 class InvalidRequest(APIError):
     """The request does not follow the contract; `param` names the field."""
 
-    status, type = 400, "invalid_request_error"
+    status, type, message = 400, "invalid_request_error", "Invalid request."
     code: ClassVar[Code] = "invalid_request"
-    message = "Invalid request."
 
 
 class Rejected(InvalidRequest):
@@ -134,9 +133,8 @@ class Forbidden(APIError):
 class NotFound(APIError):
     """No such route."""
 
-    status, type = 404, "not_found_error"
+    status, type, message = 404, "not_found_error", "No such route."
     code: ClassVar[Code] = "not_found"
-    message = "No such route."
 
 
 class ClientNotFound(NotFound):
@@ -148,8 +146,7 @@ class ClientNotFound(NotFound):
 class ModelNotFound(NotFound):
     """The model is neither OPENAI_MODEL nor one of OPENAI_MODELS."""
 
-    type, code = "invalid_request_error", "model_not_found"
-    message = "No such model."
+    type, code, message = "invalid_request_error", "model_not_found", "No such model."
 
 
 class MethodNotAllowed(APIError):
@@ -194,9 +191,8 @@ class InternalError(APIError):
 class UpstreamError(APIError):
     """The upstream was not reached, refused, or its answer was invalid. It is charged only if it may have generated."""
 
-    status, type = 502, "upstream_error"
+    status, type, message = 502, "upstream_error", "The upstream failed."
     code: ClassVar[Code] = "upstream_error"
-    message = "The upstream failed."
 
 
 class UpstreamRefused(UpstreamError):

@@ -235,13 +235,8 @@ async def test_openai_s_client_retries_while_its_quota_is_on_hold(serve, monkeyp
 
 
 async def test_langchain_s_client_reads_both(service: Service):
-    model = ChatOpenAI(
-        base_url=f"{service.url}/v1",
-        api_key=SecretStr(KEY),
-        default_headers=WHO,
-        model="gpt-4o-mini",
-        stream_usage=True,
-    )
+    where: dict[str, Any] = {"base_url": f"{service.url}/v1", "api_key": SecretStr(KEY), "default_headers": WHO}
+    model = ChatOpenAI(**where, model="gpt-4o-mini", stream_usage=True)
 
     whole = await model.ainvoke("Who are you?")
     streamed = [chunk async for chunk in model.astream("Who are you?")]
