@@ -5,8 +5,11 @@ counts. Tables need not be made, signatures are not checked.
 """
 
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -39,6 +42,7 @@ class Store:
         self._acts: dict[str, Callable[[Request], Any]] = {
             "DescribeTable": self._describe_table,
             "GetItem": self._get_item,
+            "PutItem": self._put_item,
             "UpdateItem": self._update_item,
             "BatchWriteItem": self._batch_write_item,
             "TransactWriteItems": self._transact_write_items,
@@ -57,12 +61,12 @@ class Store:
         """The whole HTTP answer."""
         self.calls[operation] += 1
         try:
-            return answer(b"200 OK", orjson.dumps(self._acts[operation](orjson.loads(body))), _HEADERS)
+            return answer(b"200 OK", orjson.dumps(self._acts[operation](orjson.loads(body))), _headers())
         except Refused as exc:
-            return answer(b"400 Bad Request", orjson.dumps(exc.content), _HEADERS)
+            return answer(b"400 Bad Request", orjson.dumps(exc.content), _headers())
         except (LookupError, TypeError, ValueError) as exc:
             self.faults[f"{operation}: {exc!r}"] += 1
-            return answer(b"500 Internal Server Error", b"{}", _HEADERS)
+            return answer(b"500 Internal Server Error", b"{}", _headers())
 
     def _describe_table(self, request: Request) -> Any:
         return {"Table": {"TableName": request["TableName"], "TableStatus": "ACTIVE"}}
@@ -70,6 +74,10 @@ class Store:
     def _get_item(self, request: Request) -> Any:
         item = self._found(request["TableName"], request["Key"])
         return {"Item": item} if item else {}
+
+    def _put_item(self, request: Request) -> Any:
+        self._put(request["TableName"], request["Item"])
+        return {}
 
     def _update_item(self, request: Request) -> Any:
         old = self._found(request["TableName"], request["Key"])
@@ -104,6 +112,15 @@ class Store:
 
     def _put(self, table: str, item: Item) -> None:
         self._tables[table][_key(table, item)] = item
+
+
+def _headers() -> bytes:
+    return _dated(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _dated(second: int) -> bytes:
+    return b"Date: %b\r\n%b" % (formatdate(second, usegmt=True).encode(), _HEADERS)
 
 
 def _key(table: str, item: Item) -> tuple[str, ...]:
