@@ -34,10 +34,9 @@ Books are created on first use, and not renewed: a new period is a new item. Dyn
 2. Why a lease for each process, and not a hold for each request
 ================================================================
 A hold for each request costs 39 bytes of the item while it is open, and DynamoDB bills and throttles each write by the
-size of the whole item (one unit for each KB, 1,000 units a second for one item): one client could then have about 35
-requests a second. With one lease for each process the item stays near 1 KB, and all requests of a client that wait in
-a process go into one write: measured with 64 callers of one client, 0.10 UpdateItem a request, and an item of 246
-bytes. The write has a number, so a repeated one is recognized. A call costs 0.2 ms of CPU, too.
+size of the whole item (one unit for each KB, 1,000 units a second for one item): a client could then have about 35
+requests a second. With one lease for each process the item stays small, and all requests of a client that wait in a
+process go into one write, of 0.2 ms of CPU: measured with 64 callers of one client, 0.10 UpdateItem a request.
 
 3. The verbs
 ============
@@ -106,11 +105,14 @@ first had won.
     Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable,
     test_an_answer_that_cannot_be_understood_stops_no_settle
 
-**Refused for lack of tokens after an attempt was lost: replaced.** The lost attempt may still arrive and take tokens
-for requests that were denied. A commit without new holds replaces it, and is sent until answered; only then is a
-request denied. If the lost attempt arrived first, its requests are admitted.
+**Refused for lack of tokens after an attempt was lost: shut out.** The lost attempt may still arrive and take tokens
+for requests that were denied. A commit without new holds replaces it, and is sent until answered. Then its requests
+wait again: a request is denied only where a refusal without lost attempts shows that it does not fit. If the lost
+attempt arrived first, its requests are admitted.
     Test: test_without_a_rule_a_promise_breaks[no_resolving],
+    test_without_a_rule_a_promise_breaks[denied_when_shut_out],
     test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive,
+    test_a_request_that_fits_is_admitted_after_an_attempt_was_lost,
     test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted
 
 **Swept: revive first.** A process that finds its number negative takes its open holds again, and takes back the will
@@ -212,8 +214,6 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 ======================
 - After a virtual machine stood still, the first commit of its processes is dated by the old time, and may be swept.
 - A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
-- After a lost attempt all requests of the replaced commit get 402, also those that would fit. Only a commit that the
-  book refused is replaced, so this takes little left, or a book that the process had forgotten.
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.

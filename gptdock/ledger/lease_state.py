@@ -7,8 +7,8 @@
 
 These are the rules of a process (see `gptdock.ledger`), as functions from state to state. One commit is in flight at a
 time, and sent again as it is until it is answered. If it is refused for lack of tokens after an attempt was lost, that
-attempt may still arrive: before a request is denied, a commit without new holds takes its place, and the state keeps
-the old one as `replaced`.
+attempt may still arrive: a commit without new holds takes its place, and the state keeps the old one as `replaced`.
+Once that is shut out, its requests wait again.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -107,13 +107,11 @@ def timed_out(state: LeaseState) -> LeaseState:
 def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
     """The commit `won` is in the book: its holds are open, what it ended is settled. `found`: the lease in the book."""
     changes: dict[int, Request | None] = dict.fromkeys(won.ends)
-    if state.replaced and won is not state.replaced:
-        changes |= dict.fromkeys(state.replaced.new_holds)
     for request_id, tokens in won.new_holds.items():
         request = state.requests[request_id]
         phase = Phase.OPEN if request.phase is Phase.WAITS else Phase.ENDED
         changes[request_id] = replace(request, phase=phase, held=tokens)
-    return _landed(_change(state, changes), found or won.lease)
+    return _landed(_without_given_up(_change(state, changes)), found or won.lease)
 
 
 def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
@@ -127,11 +125,11 @@ def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> Lease
     assert write.lease is not None
     if lease is None and (write.expected_number is not None or book.fence >= write.lease.expires_at):
         # Swept and removed: what was open is final.
-        return _landed(_without(state, Phase.OPEN, Phase.ENDED, Phase.GAVE_UP), None, book.fence)
+        return _landed(_without_all_but_waiting(state), None, book.fence)
     if lease is not None and (won := _won(state, lease)):
         return applied(state, won, lease)
     if lease is not None and lease.number < 0:  # swept, and this commit was not in: now it never will be
-        return _landed(_without(state, Phase.GAVE_UP), lease)
+        return _landed(_without_given_up(state), lease)
     if lease is not None and write.expected_number not in (None, lease.number):
         raise ValueError(f"process {state.process} lost track of its lease")
     return _out_of_room(replace(state, lease=lease), write, book, terms, put)
@@ -142,16 +140,16 @@ def _won(state: LeaseState, lease: Lease) -> Write | None:
 
 
 def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
-    if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before a request is denied
+    if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before its requests wait again
         return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=state.replaced or write)
     if write.expected_number is None and state.lease is not None:  # its own, from before it forgot the book
-        return _landed(_without(state, Phase.GAVE_UP), state.lease)
+        return _landed(_without_given_up(state), state.lease)
     return _denied(state, write, book)
 
 
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
     room = book.left + write.left_by + sum(write.new_holds.values())
-    state = _without(_landed(state, state.lease), Phase.GAVE_UP)
+    state = _without_given_up(_landed(state, state.lease))
     asked = [(i, state.requests[i].demand) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
     state = _change(state, {i: None for i, _ in asked if i not in fits})
@@ -195,5 +193,9 @@ def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseSt
     return state
 
 
-def _without(state: LeaseState, *phases: Phase) -> LeaseState:
-    return _change(state, {i: None for i, request in state.requests.items() if request.phase in phases})
+def _without_given_up(state: LeaseState) -> LeaseState:
+    return _change(state, dict.fromkeys(state.requests.gave_up))
+
+
+def _without_all_but_waiting(state: LeaseState) -> LeaseState:
+    return _change(state, dict.fromkeys(state.requests.keys() - state.requests.waiting.keys()))

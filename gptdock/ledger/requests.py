@@ -1,7 +1,7 @@
 """Pure: the requests of one process on one book, and what each commit needs to know of all of them.
 
 A commit holds, charges and promises for all requests at once, and there may be a thousand. So their sums, and those of
-them that wait or ended, are kept up to date with each change instead of being found anew for each commit.
+them that wait, gave up or ended, are kept up to date with each change instead of being found anew for each commit.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Request:
 
 
 class Requests(dict[int, Request]):
-    """All requests by id. `waiting` and `ended` are those of a phase, oldest first.
+    """All requests by id. `waiting`, `gave_up` and `ended` are those of a phase, oldest first.
 
     `held` are the tokens on hold for all that hold some, and `will` what to charge for these if the process is never
     heard of again.
@@ -46,23 +46,23 @@ class Requests(dict[int, Request]):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: dict[int, Request] = {}
+        self.gave_up: dict[int, Request] = {}
         self.ended: dict[int, Request] = {}
+        self._of_phase = {Phase.WAITS: self.waiting, Phase.GAVE_UP: self.gave_up, Phase.ENDED: self.ended}
         self.holding = self.held = self.will = 0
 
     def put(self, request_id: int, request: Request | None) -> None:
         """Let this be the request of that id; None: it is gone."""
         before = self.pop(request_id, None)
         if before:
-            self.waiting.pop(request_id, None)
-            self.ended.pop(request_id, None)
+            if before.phase in self._of_phase:
+                del self._of_phase[before.phase][request_id]
             self._count(before, -1)
         if request:
             self[request_id] = request
             self._count(request, 1)
-            if request.phase is Phase.WAITS:
-                self.waiting[request_id] = request
-            elif request.phase is Phase.ENDED:
-                self.ended[request_id] = request
+            if request.phase in self._of_phase:
+                self._of_phase[request.phase][request_id] = request
 
     def share(self, request: Request) -> tuple[int, int]:
         """Tokens that one holds, and its part of the will; one whose receipt waits for room holds what it costs."""

@@ -97,14 +97,27 @@ def _learned(world: World, p: int, *, applied: bool) -> World:
     process = world.processes[p]
     assert process.state.in_flight is not None
     if applied:
-        return swap(world, p, state=lease_state.applied(fork(process.state), process.state.in_flight))
+        new = lease_state.applied(fork(process.state), process.state.in_flight)
+        return swap(_denied(world, process.state, new), p, state=new)
     try:
         new = lease_state.refused(fork(process.state), world.book, _terms(world, process), process.put)
     except ValueError as exc:
         return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.state.requests.items() if r.phase is Phase.OPEN)
+    world = _denied(world, process.state, new)
     world = swap(world, p, state=replace(new, in_flight=None), away=process.away or (gone and new.lease is None))
     return _launched(world, p, new.in_flight) if new.in_flight else world
+
+
+def _denied(world: World, old: LeaseState, new: LeaseState) -> World:
+    """Who waited and is gone was told that not even a minimal answer fits: not so if all could have theirs in full."""
+    waiting, write = old.requests.waiting, old.in_flight
+    assert write is not None
+    room = world.book.left + min(0, write.left_by + sum(write.new_holds.values()))  # after charges above a hold
+    room -= sum(request.demand.full for request in waiting.values())
+    fit = [i for i, request in waiting.items() if request.demand.least - request.demand.full <= room]
+    wronged = [i for i in fit if i not in new.requests]
+    return world._replace(bad=f"denied, though they fit: {wronged}") if wronged else world
 
 
 def _launched(world: World, p: int, write: Write) -> World:

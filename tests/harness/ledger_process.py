@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
+from gptdock.ledger.book import Demand
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.holds import Claim, Hold, Ledger
@@ -36,6 +37,10 @@ class Request:
         self.task = asyncio.create_task(self._run())
 
     @property
+    def demand(self) -> Demand:
+        return Demand.of(self.claim.prompt_tokens, self.claim.completion_tokens)
+
+    @property
     def is_open(self) -> bool:
         return self.hold is not None and not self.ended.done() and not self.task.done()
 
@@ -63,10 +68,14 @@ class Request:
         return self.told
 
     async def _run(self) -> None:
-        with suppress(QuotaExceeded, LedgerUnavailable):
+        try:
             async with self.process.ledger.hold(self.claim) as hold:
                 self.hold, self.generated, hold.count_used = hold, self.claim.prompt_tokens, self.count_used
                 await self.ended
+        except QuotaExceeded:
+            self.process.denied.append(self)
+        except LedgerUnavailable:
+            return
 
 
 async def _counted(charge: Charge) -> Charge:
@@ -95,6 +104,7 @@ class Process:
         self.ledger = Ledger(cast(Store, self.store), settings)
         learn(self.ledger, 200)
         self.requests: list[Request] = []
+        self.denied: list[Request] = []  # since the machine looked
         self.tasks = [asyncio.create_task(self._live())]
         self.levels: dict[tuple[Key, int], Mapping[Request, int]] = {}  # what each commit knew to be used
         self.covered: dict[Key, Mapping[Request, int]] = {}  # the same, of the last commit applied

@@ -24,6 +24,7 @@ from tests.harness.machine_promises import (
     wrong_when_settled,
     wrongly_applied,
     wrongly_dated,
+    wrongly_denied,
     wrongly_willed,
 )
 from tests.harness.memory_store import Call, Key, MemoryStore, Sent, Tables
@@ -189,7 +190,7 @@ class Machine(RuleBasedStateMachine):
 
     def wait(self, seconds: float) -> None:
         self.loop.now += seconds
-        self.do(nothing)
+        self.do(lambda: None)
 
     def pass_turns(self, passes: int) -> None:
         async def passing() -> None:
@@ -199,7 +200,10 @@ class Machine(RuleBasedStateMachine):
         self.loop.run_until_complete(passing())
 
     def _note(self) -> None:
-        """What was applied, and what the commits know that are on their way."""
+        """What was applied and who was denied, and what the commits know that are on their way."""
+        for process in self.living():
+            self.bad += wrongly_denied(process)
+            process.denied.clear()
         for applied in self.tables.applied:
             self.bad += wrongly_applied(applied, self.tables.now())
             self.processes[applied.write.process].learn(applied, is_excused=not self.is_resting)
@@ -241,7 +245,3 @@ def happens(fault: str = "", when: Callable[["Machine"], object] = bool, **strat
 
 def pick(things: Sequence[Thing], index: int) -> Thing:
     return things[index % len(things)]
-
-
-def nothing() -> None:
-    pass

@@ -88,6 +88,17 @@ def wrongly_applied(applied: Applied, now: float) -> Iterator[str]:
         yield f"used fell: {applied}"
 
 
+def wrongly_denied(process: Process) -> Iterator[str]:
+    """A request is denied only if not even a minimal answer fits once all others that wait have theirs in full."""
+    for request in process.denied:
+        write, book = process.store.refusals[request.key]
+        room = book.left + min(0, write.left_by + sum(write.new_holds.values()))  # after charges above a hold
+        waiting = [r for r in process.requests if r.key == request.key and r.hold is None and not r.task.done()]
+        others = sum(other.demand.full for other in {*waiting, *process.denied} - {request})
+        if request.demand.least <= room - others:
+            yield f"denied, though {request.demand} fits: {write}, {book}"
+
+
 def _wrongly_charged(process: Process, key: Key, receipts: Sequence[Receipt]) -> Iterator[str]:
     charged = {_request_id(receipt): receipt.tokens for receipt in receipts if receipt.source == "upstream"}
     wills = sum(receipt.tokens for receipt in receipts if receipt.source != "upstream")

@@ -142,10 +142,13 @@ class MemoryStore:
     tables: Tables
     clock: Clock = field(default_factory=Clock)
     cut: bool = False
+    refusals: dict[Key, tuple[Write, Book]] = field(default_factory=dict)  # the last write refused, and what it met
 
     async def send(self, account: Account, period: str, write: Write) -> Result:
         sent = Sent((account, period), write)
         answer, seen_at = await self._call(lambda: self.tables.send(*sent), sent)
+        if not answer.applied and answer.book:
+            self.refusals[sent.key] = (write, answer.book)
         return Result(answer.applied, replace(answer.book, seen_at=seen_at) if answer.book else None)
 
     async def read(self, account: Account, period: str) -> Book | None:

@@ -35,7 +35,7 @@ async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(star
     async with start(reserve_timeout=10) as ledger, start() as other:
         await spend(ledger, 1)
         await ledger.settled()
-        async with other.hold(claim(880)):
+        async with other.hold(claim(980)):
             proxy.strike("late")
             with pytest.raises(QuotaExceeded):
                 await spend(ledger, 1, completion_tokens=600)
@@ -43,6 +43,26 @@ async def test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive(star
 
         assert await proxy.release() == [400]
         assert await numbers(ledger, store) == (999, 0, 1, 1)
+
+
+@pytest.mark.parametrize("fault", ["throttle", "break", "conflict", "late"])
+async def test_a_request_that_fits_is_admitted_after_an_attempt_was_lost(
+    start: Start, store: Store, proxy: Proxy, fault: Fault
+):
+    """Once for a process that forgot the book, and once where less is left than a full answer."""
+    async with start(reserve_timeout=10) as ledger:
+        await spend(ledger, 900)
+        await ledger.settled()
+        ledger._books.clear()
+        proxy.strike(fault)
+        await spend(ledger, 40)
+        await ledger.settled()
+        proxy.strike(fault)
+        hold = await spend(ledger, 7)
+        await proxy.release()
+
+        assert hold.tokens == 60
+        assert await numbers(ledger, store) == (53, 0, 947, 947)
 
 
 async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start: Start, store: Store, proxy: Proxy):

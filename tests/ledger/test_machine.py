@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.ledger import backoff, lease_state, verbs
 from tests.harness.ledger_process import ACCOUNT
-from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, nothing, pick
+from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, pick
 
 MOST_PROCESSES, MOST_REQUESTS = 3, 6
 FAULTS = {
@@ -98,7 +98,7 @@ class Schedules(Machine):
         for call in self.calls()[:1]:
             self.tables.decide(call, "answered")
         self.pass_turns(passes)
-        self.do(request.leave if request in self.present() else nothing)
+        self.do(request.leave if request in self.present() else lambda: None)
 
     # -- calls -------------------------------------------------------------------------------------------------------
     @happens()
