@@ -34,9 +34,14 @@ class Finding(NamedTuple):
         return abs(book.max - book.left - book.held - book.used) + missing
 
     @property
+    def fault(self) -> str:
+        """What no book can come to, if this one has, by name; or an empty text."""
+        return "used < 0" if self.book.used < 0 else "left > max" if self.book.left > self.book.max else ""
+
+    @property
     def balances(self) -> bool:
-        """Whether there is no drift; True for a busy book, whose drift means nothing."""
-        return self.busy or not self.drift
+        """Whether there is no drift and no fault; a busy book has no drift that means anything."""
+        return not self.fault and (self.busy or not self.drift)
 
 
 async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) -> AsyncIterator[Finding]:

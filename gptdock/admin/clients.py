@@ -135,7 +135,7 @@ class Clients:
         book = await self._store.read(account, period)
         if book is None:
             return True
-        if not await self._store.change(account, period, verbs.reset(book.used, receipt)):
+        if not await self._store.change(account, period, verbs.reset(book, receipt, int(self._clock()))):
             return False
         log.info("quota reset", extra={**_who(account, period, receipt), "used": book.used})
         return True

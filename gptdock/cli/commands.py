@@ -86,14 +86,15 @@ def _spare_collections() -> None:
 
 
 async def _audit(settings: Settings, client_id: str | None) -> int:
-    columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8"
+    columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8 fault:<10"
     table = Table(columns)
     found = balanced = 0
     async with Store.connected(settings) as store:
         async for finding in audit(store, Sweeper.of(store, None, settings), client_id):
             book, drift = finding.book, "busy" if finding.busy else finding.drift
             receipts = "expired" if finding.expired else finding.receipts
-            table.row(*finding.account, finding.period, book.max, book.left, book.held, book.used, receipts, drift)
+            numbers = (book.max, book.left, book.held, book.used, receipts, drift)
+            table.row(*finding.account, finding.period, *numbers, finding.fault)
             found, balanced = found + 1, balanced + finding.balances
     return 0 if found == balanced and (found or client_id is None) else 1
 

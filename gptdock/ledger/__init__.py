@@ -22,8 +22,8 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
       e                 expires_at, in Unix seconds of DynamoDB
       q                 receipts that are charged here, and not yet known to be in `usage`
 
-An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why; or a
-swept lease, or the change of an operator. `used` is the sum of a book's receipts, those in `usage` and those still in
+An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why, or a
+swept lease, or an operator's change. `used` is the sum of a book's receipts, those in `usage` and those still in
 leases. The receipts of leases together are the **outbox**: a charge and its receipt are one write, and the receipt is
 put into `usage` afterwards, as often as it takes.
 
@@ -54,15 +54,17 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
                     that expired and         lease := (0, will, -number,
                     holds tokens             now + retention, receipts
                                              + `lost` of will)
-    revive          its process, when it     a commit without new holds; with a      number is as read (negative)
-                    sees number < 0          receipt `late` of -will in it
+    revive          its process, when it     a commit without new holds; with a      number is as read (negative),
+                    sees number < 0          receipt `late` of -will in it           will too
     remove          whoever sees a lease     lease is removed; the fence becomes     number is as read; all receipts
                     that expired and         its expires_at, if that is later        are put; the fence is not above
                     holds nothing                                                    what it becomes
     set the quota   an operator              max, left += new - old; account :=      max is as read; receipt is new
                                              new; a receipt of 0 tokens
-    reset           an operator              left += a, used -= a, for a = used      used >= a; receipt is new
-                                             as read; a receipt of -a tokens
+    reset           an operator              left += a, used -= a, for a = used      used >= a; receipt is new;
+                                             as read; for each swept lease           number and will of these
+                                             will := 0, a receipt `late` of -will;   leases are as read
+                                             a receipt of -a + these wills
     create client   the first request,       account and book                        both are absent
                     or an operator
     create book     the first request        book, of the account's standing         account is as read; book is absent
@@ -71,10 +73,10 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
 The conditions are one number each, since emulators and DynamoDB do not agree on arithmetic or maps in conditions. The
 tests of conditions run on values; the first test below compares these with DynamoDB's expressions.
     Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference,
-    test_without_a_condition_of_the_store_a_promise_breaks[expected_number],
-    test_without_a_condition_of_the_store_a_promise_breaks[needed],
-    test_without_a_condition_of_the_store_a_promise_breaks[fence],
-    test_without_a_condition_of_the_store_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
+    test_without_a_condition_a_promise_breaks[expected_number],
+    test_without_a_condition_a_promise_breaks[expected_will], test_without_a_condition_a_promise_breaks[late],
+    test_without_a_condition_a_promise_breaks[needed], test_without_a_condition_a_promise_breaks[fence],
+    test_without_a_condition_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
     test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once,
     test_a_book_is_not_created_from_a_quota_that_was_changed
 
@@ -100,8 +102,7 @@ if the number is negative, the lease was swept since. A refused write shows the 
     Test: test_lost_answers_charge_once, test_without_a_rule_a_promise_breaks[a_sweep_leaves_no_mark]
 
 **Not answered: the same commit again**, until it is answered. It may have been applied, or may be at any later time,
-so it is neither changed nor given up. The client of DynamoDB repeats nothing by itself: it could not tell whether the
-first had won.
+so it is neither changed nor given up. The client of DynamoDB repeats nothing: it could not tell whether the first won.
     Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable,
     test_an_answer_that_cannot_be_understood_stops_no_settle
 
@@ -116,13 +117,12 @@ attempt arrived first, its requests are admitted.
     test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted
 
 **Swept: revive first.** A process that finds its number negative takes its open holds again, and takes back the will
-that was charged for them, before any new hold.
-    Test: test_without_a_rule_a_promise_breaks[no_revival],
+that was charged for them, before any new hold. If a reset came first, that has taken the will back, and set it 0.
+    Test: test_without_a_rule_a_promise_breaks[no_revival], test_without_a_rule_a_promise_breaks[resets_take_no_wills],
     test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used
 
 **Lease gone: a new one.** It had been swept and then removed, and what was open is final. The new lease must pass the
-fence, so no write from before the removal can bring the old lease back; and it ends no sooner than any lease that this
-process ever wrote.
+fence, so no earlier write brings the old one back, and it ends no sooner than any that this process ever wrote.
     Test: test_a_process_that_comes_back_after_its_lease_was_removed_starts_anew,
     test_without_a_rule_a_promise_breaks[fences_stay_down],
     test_a_time_of_dynamodb_that_jumps_changes_no_charge_and_ends_no_lease_sooner
@@ -213,7 +213,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 7. What is not covered
 ======================
 - After a virtual machine stood still, the first commit of its processes is dated by the old time, and may be swept.
-- A reset between a sweep and the revival forgives the will twice: the reset gives it back, then the revival does.
+- A reset takes back 50 wills at most; of more swept leases the wills stay charged until the next.
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.

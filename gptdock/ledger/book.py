@@ -78,6 +78,7 @@ class Book:
 class Write(NamedTuple):
     """One conditional update of a book. `needed` is the least `left` for it; None: it may take `left` below 0.
 
+    `expected_will`, of a revival, is the will that it takes back, which a reset may have taken back before.
     `new_holds` are tokens by request id, `ends` the requests that it ends; the book does not store either.
     """
 
@@ -88,6 +89,7 @@ class Write(NamedTuple):
     used_by: int = 0
     needed: int | None = None
     fence: int | None = None
+    expected_will: int | None = None
     new_holds: Mapping[int, int] = {}
     ends: tuple[int, ...] = ()
 
@@ -97,13 +99,18 @@ class Write(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What an operator does to a book, with a receipt that must be new; `max` must be `old_max`, if that is given."""
+    """What an operator does to a book, with a receipt that must be new; `max` must be `old_max`, if that is given.
+
+    `late` are receipts that take back wills of swept leases: each lease must still have this will, and the `commit` of
+    its receipt as its number.
+    """
 
     receipt: Receipt
     left_by: int
     used_by: int = 0
     max_by: int = 0
     old_max: int | None = None
+    late: tuple[Receipt, ...] = ()
 
 
 class Demand(NamedTuple):

@@ -86,6 +86,9 @@ def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
     if write.expected_number is not None:
         names["#n"], values[":expected_number"] = "n", number(write.expected_number)
         yield "#l.#n = :expected_number"
+        if write.expected_will is not None:
+            names["#c"], values[":expected_will"] = "c", number(write.expected_will)
+            yield "#l.#c = :expected_will"
     elif write.lease:
         names["#f"], values[":expires_at"] = "f", number(write.lease.expires_at)
         yield "attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)"
@@ -108,10 +111,11 @@ def change_updates(account: Account, period: str, change: Change) -> tuple[dict[
     if change.old_max is not None:
         values[":old"] = number(change.old_max)
         condition = "#max = :old"
+    taken, as_read = _wills(change, names, values)
     book = {
         "Key": book_key(account, period),
-        "UpdateExpression": "SET #left = #left + :left, #used = #used + :used, #max = #max + :max",
-        "ConditionExpression": condition,
+        "UpdateExpression": f"SET #left = #left + :left, #used = #used + :used, #max = #max + :max{taken}",
+        "ConditionExpression": condition + as_read,
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
@@ -124,6 +128,17 @@ def change_updates(account: Account, period: str, change: Change) -> tuple[dict[
         "ExpressionAttributeValues": {":quota": number(change.old_max + change.max_by)},
     }
     return book, standing
+
+
+def _wills(change: Change, names: Item, values: Item) -> tuple[str, str]:
+    """The update that takes back wills, and its conditions; adds the names and values that they need."""
+    taken = as_read = ""
+    for i, receipt in enumerate(change.late):
+        names |= {"#n": "n", "#c": "c", f"#l{i}": _LEASE + receipt.process}
+        values |= {":none": number(0), f":n{i}": number(receipt.commit), f":c{i}": number(-receipt.tokens)}
+        taken += f", #l{i}.#c = :none"
+        as_read += f" AND #l{i}.#n = :n{i} AND #l{i}.#c = :c{i}"
+    return taken, as_read
 
 
 def usage_key(account: Account) -> Item:

@@ -115,15 +115,16 @@ class Store:
             raise LedgerUnavailable(fault="UnprocessedItems")
 
     async def change(self, account: Account, period: str, change: Change) -> bool:
-        """Apply an operator's change once, with its receipt; False if the book is not as the change expects.
+        """Apply an operator's change once, with its receipts; False if the book is not as the change expects.
 
         True also if it had been applied before, so it may be sent again after LedgerUnavailable.
         """
         book, standing = items.change_updates(account, period, change)
-        item = items.receipt_item(account, period, change.receipt)
+        item, *late = [items.receipt_item(account, period, receipt) for receipt in (change.receipt, *change.late)]
         transaction = [
             {"Put": {"TableName": self._usage, "Item": item, **_absent("receipt")}},
             {"Update": {"TableName": self._quota, **book}},
+            *({"Put": {"TableName": self._usage, "Item": each}} for each in late),
         ]
         if standing:
             transaction.append({"Update": {"TableName": self._quota, **standing}})

@@ -7,6 +7,8 @@ from gptdock.errors import QuotaExceeded, QuotaOnHold
 from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
 from gptdock.ledger.periods import moment
 
+MOST_WILLS = 50  # that one reset takes back: DynamoDB takes 300 operators in its expression
+
 
 def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, int]:
     """Tokens to hold, by request id, for the requests that fit into `room`, in their order; None: in full for all.
@@ -41,6 +43,7 @@ def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int
         left_by=left_by,
         used_by=used_by,
         needed=-left_by if new_holds else None,
+        expected_will=lease.will if lease and lease.number < 0 else None,
         new_holds=new_holds,
         ends=ends,
     )
@@ -67,9 +70,16 @@ def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:
     return Change(receipt, left_by=by, max_by=by, old_max=old_max)
 
 
-def reset(used: int, receipt: Receipt) -> Change:
-    """Give back `used`, as read, and charge the receipt that much less."""
-    return Change(receipt._replace(tokens=-used), left_by=used, used_by=-used)
+def reset(book: Book, receipt: Receipt, now: int) -> Change:
+    """Give back what the book, as read, has used: the wills of swept leases by a receipt each, the rest by `receipt`.
+
+    A process that comes back then has no will to take back. More than MOST_WILLS stay charged, until the next reset.
+    """
+    swept = [(name, lease) for name, lease in book.leases.items() if lease.number < 0 and lease.will]
+    late = tuple(own_receipt("late", name, lease.number, now, -lease.will) for name, lease in swept[:MOST_WILLS])
+    back = book.used - sum(lease.will for _, lease in swept[MOST_WILLS:])
+    taken = sum(receipt.tokens for receipt in late)
+    return Change(receipt._replace(tokens=-back - taken), left_by=back, used_by=-back, late=late)
 
 
 def expired(book: Book, grace_seconds: int) -> Iterator[tuple[str, Lease]]:

@@ -5,7 +5,7 @@ import pytest
 from gptdock.accounts import Account
 from gptdock.admin.audit import Finding, audit
 from gptdock.ledger import verbs
-from gptdock.ledger.book import Lease, Receipt, Write
+from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.ledgers import at
@@ -62,6 +62,17 @@ async def test_used_tokens_without_a_receipt_are_drift(store: Store):
     assert (finding.drift, finding.balances) == (1, False)
 
 
+@pytest.mark.parametrize(
+    ("left", "held", "used", "fault"),
+    [(105, 0, -5, "used < 0"), (105, -5, 0, "left > max"), (-5, 0, 105, ""), (100, 0, 0, "")],
+)
+async def test_what_no_book_can_come_to_is_named(left: int, held: int, used: int, fault: str):
+    book = Book(100, left, used, leases={"a": Lease(held, 0, 1, NOW)})
+    finding = Finding(ACCOUNT, "all", book, used, busy=False, expired=False)
+
+    assert (finding.drift, finding.fault, finding.balances) == (0, fault, not fault)
+
+
 async def test_tokens_neither_left_held_nor_used_are_drift(store: Store):
     await charge(store, Lease(5, 5, 1, NOW), used=0, left=7)
 
@@ -107,7 +118,7 @@ async def test_a_change_from_another_maximum_is_refused(store: Store):
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_reset_gives_the_used_tokens_back_once(store: Store, times: int):
     await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    change = verbs.reset(12, RECEIPT._replace(key="reset"))
+    change = verbs.reset(Book(100, 88, 12), RECEIPT._replace(key="reset"), NOW)
 
     for _ in range(times):
         assert await store.change(ACCOUNT, "all", change)
@@ -118,7 +129,7 @@ async def test_a_reset_gives_the_used_tokens_back_once(store: Store, times: int)
 
 async def test_two_resets_that_read_the_same_book_give_back_once(store: Store):
     await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    changes = [verbs.reset(12, RECEIPT._replace(key=f"reset{number}")) for number in range(2)]
+    changes = [verbs.reset(Book(100, 88, 12), RECEIPT._replace(key=f"reset{number}"), NOW) for number in range(2)]
 
     assert [await store.change(ACCOUNT, "all", change) for change in changes] == [True, False]
 

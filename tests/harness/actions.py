@@ -170,7 +170,7 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
     receipt = Receipt(f"change#{world.changes}", 0, 0, 0, "-", "-", "set_quota", "change", "-")
     for by in (1, -1):
         yield f"max {by:+}", verbs.set_max(world.book.max, world.book.max + by, receipt)
-    yield "reset", verbs.reset(world.book.used, receipt)
+    yield "reset", verbs.reset(world.book, receipt._replace(source="reset"), world.now)
 
 
 def _terms(world: World, process: Process) -> Terms:

@@ -15,6 +15,8 @@ def wrong(tables: Tables, living: Sequence[Process]) -> Iterator[str]:
     for key, book in tables.books.items():
         if book.left + book.used + book.held != book.max:
             yield f"left + used + held != max: {book}"
+        if book.used < 0:
+            yield f"used < 0: {book}"
         if sum(receipt.tokens for receipt in _receipts(tables, key, book)) != book.used:
             yield f"receipts, put or in the book, do not sum to used: {book}"
         for _, lease, opened in _admitted(tables, living, key, book):
@@ -101,7 +103,10 @@ def wrongly_denied(process: Process) -> Iterator[str]:
 
 def _wrongly_charged(process: Process, key: Key, receipts: Sequence[Receipt]) -> Iterator[str]:
     charged = {_request_id(receipt): receipt.tokens for receipt in receipts if receipt.source == "upstream"}
-    wills = sum(receipt.tokens for receipt in receipts if receipt.source != "upstream")
+    newest = max((abs(receipt.commit) for receipt in receipts), default=0)
+    # What a reset took back from a lease that was not revived is forgiven: it was charged.
+    counts = [r for r in receipts if r.source != "upstream" and not (r.source == "late" and r.commit == -newest)]
+    wills = sum(receipt.tokens for receipt in counts)
     requests = [request for request in process.requests if request.key == key and not request.is_final]
     for request in requests:
         tokens = charged.get(request.claim.request_id, 0 if process.lives else request.generated)

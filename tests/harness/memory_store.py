@@ -15,7 +15,7 @@ from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Change, Receipt, Write
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import BATCH, Result
-from tests.harness.world import apply, holds
+from tests.harness.world import apply, change_of, fits, holds
 
 Key = tuple[Account, str]  # account, period
 
@@ -99,16 +99,14 @@ class Tables:
         call.apply()
 
     def change(self, key: Key, change: Change) -> bool:
-        """One transaction: the receipt must be new, the book as it was read."""
+        """One transaction: the first receipt must be new, the book as it was read."""
         book, receipts = self.books[key], self.usage.setdefault(key, {})
         if change.receipt.key in receipts:
             return True
-        if change.old_max not in (None, book.max) or book.used < -change.used_by > 0:
+        if not fits(book, change):
             return False
-        receipts[change.receipt.key] = change.receipt
-        self.books[key] = replace(
-            book, max=book.max + change.max_by, left=book.left + change.left_by, used=book.used + change.used_by
-        )
+        receipts |= {receipt.key: receipt for receipt in (change.receipt, *change.late)}
+        self.books[key] = change_of(book, change)
         if change.old_max is not None:
             self.accounts[key[0]] = change.old_max + change.max_by
         return True

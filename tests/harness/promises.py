@@ -18,6 +18,8 @@ def wrong(world: World) -> str:
         return world.bad
     if book.left + book.used + book.held != book.max:
         return "left + used + held != max"
+    if book.used < 0:
+        return "used < 0"
     if sum(sum(process.truth) for process in world.processes) > world.peak + world.forgiven + world.slack:
         return "overspend"
     in_book = {receipt.key: receipt for lease in book.leases.values() for receipt in lease.receipts}
@@ -31,6 +33,7 @@ def wrong(world: World) -> str:
 def _wrong_at_rest(world: World, process: Process) -> str:
     name, truth = process.state.process, sum(process.truth)
     charged = sum(receipt.tokens for receipt in world.usage.values() if receipt.process == name)
+    charged += process.back + process.forgiven
     if process.away:
         return ""
     if charged < truth and not process.stale:

@@ -17,7 +17,7 @@ ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
 NOTHING: Mapping[Any, Any] = {}
 # Conditions of the store, which a test can take out.
-GUARDS = frozenset({"expected_number", "needed", "fence", "receipt"})
+GUARDS = frozenset({"expected_number", "expected_will", "needed", "fence", "receipt", "late"})
 
 
 class Sent(NamedTuple):
@@ -40,6 +40,8 @@ class Process(NamedTuple):
     skew: int = 0  # seconds that its machine's clock is ahead, which must not matter
     stale: bool = False  # died with more generated than its last applied commit covered
     away: bool = False  # was away until its swept lease was removed
+    back: int = 0  # wills of its swept lease that a reset took back; they are not forgiven any more once it revives
+    forgiven: int = 0  # the same, of leases that were removed
 
 
 class World(NamedTuple):
@@ -93,6 +95,8 @@ def holds(book: Book, write: Write, guards: frozenset[str] = GUARDS) -> bool:
         as_expected = lease is None and not fenced
     else:
         as_expected = lease is not None and (lease.number == write.expected_number or "expected_number" not in guards)
+        if lease and write.expected_will is not None and "expected_will" in guards:
+            as_expected = as_expected and lease.will == write.expected_will
     enough = write.needed is None or book.left >= write.needed or "needed" not in guards
     return as_expected and enough and (write.fence is None or book.fence <= write.fence)
 
@@ -123,24 +127,45 @@ def stored(world: World, write: Write) -> tuple[World, bool]:
         world = world._replace(slack=world.slack + max(0, write.left_by))
     if verb(write) == "remove":
         away = process.away or (before.leases[write.process].number < 0 and process.up)
-        return swap(world, p, away=away), True
+        return swap(world, p, away=away, back=0, forgiven=process.forgiven + process.back), True
+    if verb(write) == "revive":
+        world = swap(world._replace(forgiven=world.forgiven - process.back), p, back=0)
     if write.lease and write.lease.number > 0:
         world = swap(world, p, base=process.sent.get(write.lease.number, Sent()))
     return world, True
 
 
+def fits(book: Book, change: Change, guards: frozenset[str] = GUARDS) -> bool:
+    """Whether the book meets the conditions of a change, as `items.change_updates` expresses them, but its receipt."""
+    if change.old_max is not None:
+        return book.max == change.old_max
+    leases = [(book.leases.get(receipt.process), receipt) for receipt in change.late]
+    if not all(lease and lease[1:3] == (-late.tokens, late.commit) for lease, late in leases) and "late" in guards:
+        return False
+    return book.used >= -change.used_by
+
+
+def change_of(book: Book, change: Change) -> Book:
+    """What a change makes of a book that meets its conditions."""
+    swept = {late.process: book.leases.get(late.process) for late in change.late}
+    emptied = {name: lease._replace(will=0) for name, lease in swept.items() if lease}
+    top, left, used = book.max + change.max_by, book.left + change.left_by, book.used + change.used_by
+    return Book(top, left, used, book.fence, {**book.leases, **emptied})
+
+
 def changed(world: World, change: Change) -> World:
-    """An operator's change reaches the store: one transaction with its receipt."""
-    book, again = world.book, change.receipt.key in world.usage
-    if (again and "receipt" in world.guards) or change.old_max not in (None, book.max):
+    """An operator's change reaches the store: one transaction with its receipts."""
+    again = change.receipt.key in world.usage
+    if (again and "receipt" in world.guards) or not fits(world.book, change, world.guards):
         return world
-    if book.used < -change.used_by > 0:
-        return world
-    top = book.max + change.max_by
-    book = replace(book, max=top, left=book.left + change.left_by, used=book.used + change.used_by)
-    usage = {**world.usage, change.receipt.key: change.receipt}
-    forgiven = world.forgiven - change.used_by
-    world = world._replace(book=book, usage=usage, peak=max(world.peak, top), forgiven=forgiven)
+    if not fits(world.book, change):
+        world = world._replace(bad="a will was taken back that was not charged")
+    usage = {**world.usage, **{receipt.key: receipt for receipt in (change.receipt, *change.late)}}
+    for receipt in change.late:
+        p = int(receipt.process[1:])
+        world = swap(world, p, back=world.processes[p].back - receipt.tokens)
+    book, forgiven = change_of(world.book, change), world.forgiven - change.used_by
+    world = world._replace(book=book, usage=usage, peak=max(world.peak, book.max), forgiven=forgiven)
     return world._replace(bad="a change was applied twice") if again else world
 
 

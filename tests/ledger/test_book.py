@@ -81,6 +81,23 @@ def test_a_lease_ends_only_after_its_grace():
 def test_a_reset_gives_back_what_was_used_and_says_so():
     receipt = Receipt("k", 0, 0, 0, "-", "-", "reset", "reset", "-")
 
-    change = verbs.reset(70, receipt)
+    change = verbs.reset(Book(100, 30, 70), receipt, now=2000)
 
-    assert (change.left_by, change.used_by, change.receipt.tokens) == (70, -70, -70)
+    assert (change.left_by, change.used_by, change.receipt.tokens, change.late) == (70, -70, -70, ())
+
+
+def test_a_reset_takes_back_the_wills_of_swept_leases_by_their_own_receipts():
+    leases = {"lives": Lease(10, 5, 1, 100), "swept": Lease(0, 20, -7, 100), "done": Lease(0, 0, -8, 100)}
+
+    change = verbs.reset(Book(100, 20, 70, leases=leases), Receipt("k", 0, 0, 0, "-", "-", "reset", "reset", "-"), 2000)
+
+    assert [(late.process, late.commit, late.tokens) for late in change.late] == [("swept", -7, -20)]
+    assert (change.left_by, change.used_by, change.receipt.tokens) == (70, -70, -50)
+
+
+def test_a_reset_leaves_wills_charged_that_do_not_fit_into_one_transaction():
+    leases = {f"p{number}": Lease(0, 1, -1, 100) for number in range(verbs.MOST_WILLS + 3)}
+
+    change = verbs.reset(Book(100, 40, 60, leases=leases), Receipt("k", 0, 0, 0, "-", "-", "reset", "reset", "-"), 2000)
+
+    assert (len(change.late), change.used_by, change.receipt.tokens) == (50, -57, -7)

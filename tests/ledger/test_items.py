@@ -28,6 +28,7 @@ def _random_write(rng: random.Random) -> Write:
         used_by=rng.randint(-5, 5),
         needed=rng.choice([None, rng.randint(-3, 15)]),
         fence=None if new else rng.randint(0, 5),
+        expected_will=rng.choice([None, None, rng.randint(0, 9)]) if expected_number is not None else None,
     )
 
 

@@ -184,7 +184,7 @@ class Schedules(Machine):
     @happens("operator", when=lambda self: self.tables.books, key=ANY)
     def operator_resets_twice(self, key):
         key = pick(list(self.tables.books), key)
-        self.change_twice(key, verbs.reset(self.tables.books[key].used, self.new_receipt()))
+        self.change_twice(key, verbs.reset(self.tables.books[key], self.new_receipt(), int(self.loop.now)))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from gptdock.ledger import clock as dynamodb_time
 from gptdock.ledger.book import Lease
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
+from tests.harness.admin import ANNA, operate
 from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, make_settings, read_receipts
@@ -76,6 +77,20 @@ async def test_a_process_that_was_swept_and_comes_back_is_charged_what_it_used(
 
         assert swept[1] == 0
         assert swept[2] == swept[3] > 0
+        assert await numbers(paused, store) == (923, 0, 77, 77)
+
+
+async def test_a_will_that_a_reset_took_back_is_not_taken_back_again(start: Start, store: Store, clock: Clock):
+    """Otherwise `used` would fall below 0, and the client have more than its maximum."""
+    async with start() as paused, start() as other:
+        async with paused.hold(claim(300)) as hold:
+            clock.now += 60 + 10 + 2
+            await numbers(other, store)
+            await operate(store, clock).reset(ACCOUNT, ANNA)
+            forgiven = await numbers(other, store)
+            hold.settle(charge(77), "complete")
+
+        assert forgiven == (1000, 0, 0, 0)
         assert await numbers(paused, store) == (923, 0, 77, 77)
 
 
