@@ -7,9 +7,7 @@ holds and settles. The loop runs while the book has requests, and is started aga
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context
-from typing import NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
@@ -19,9 +17,8 @@ from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
-from gptdock.ledger.rates import Pace
 from gptdock.ledger.requests import Phase
-from gptdock.ledger.rules import Rules
+from gptdock.ledger.rules import Admission, Outlook, Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
@@ -30,22 +27,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.05  # that a settle waits for a hold or other settles to share a commit with
 COUNTED_AT_ONCE = 16  # open requests whose text is counted before holds that wait get their turn
-
-
-class Admission(NamedTuple):
-    """A hold that is in the book: its tokens, and the book as the commit left it."""
-
-    tokens: int
-    book: Book
-
-
-class Outlook(NamedTuple):
-    """What a request may have used by its next renewal. `will` returns what to charge for it, in tokens, if its process
-    is lost within so many seconds; `pace` knows how soon that must be written anew.
-    """
-
-    will: Callable[[float], int]
-    pace: Pace
 
 
 class BookLoop:

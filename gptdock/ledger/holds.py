@@ -20,12 +20,12 @@ from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
 from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
-from gptdock.ledger.book_loop import BookLoop, Outlook
+from gptdock.ledger.book_loop import BookLoop
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.rates import Pace, Rate
-from gptdock.ledger.rules import Rules
+from gptdock.ledger.rules import Outlook, Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings

@@ -1,15 +1,33 @@
-"""What all loops of a process share."""
+"""What the loop of a book is given for all its requests and for each, and what it gives back, as values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gptdock.ledger.book import Terms
+from gptdock.ledger.book import Book, Terms
 from gptdock.ledger.clock import Clock
+from gptdock.ledger.rates import Pace
+
+
+class Admission(NamedTuple):
+    """A hold that is in the book: its tokens, and the book as the commit left it."""
+
+    tokens: int
+    book: Book
+
+
+class Outlook(NamedTuple):
+    """What a request may have used by its next renewal. `will` returns what to charge for it, in tokens, if its process
+    is lost within so many seconds; `pace` knows how soon that must be written anew.
+    """
+
+    will: Callable[[float], int]
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Its id, its commit numbers, the time, and the terms of its leases."""
+    """What all loops of a process share: its id, its commit numbers, the time, and the terms of its leases."""
 
     process: str
     numbers: Iterator[int]
