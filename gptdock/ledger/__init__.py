@@ -1,7 +1,7 @@
 """The ledger: what each client has left, who holds how much of it, and what was charged.
 
-DynamoDB is the only state, and all that processes share. Nothing is kept on a disk, and no cache decides: what a
-process remembers of a book only saves it refused writes. The tests after "Test:" fail without the rule above them.
+DynamoDB is the only state, and all that processes share. No disk keeps anything and no cache decides: what a process
+remembers of a book only saves it refused writes. The tests after "Test:" fail without the rule above them.
 
 1. What is stored
 =================
@@ -27,8 +27,7 @@ swept lease, or an operator's change. `used` is the sum of a book's receipts, th
 leases. The receipts of leases together are the **outbox**: a charge and its receipt are one write, and the receipt is
 put into `usage` afterwards, as often as it takes.
 
-Books are created on first use, and not renewed: a new period is a new item. DynamoDB deletes the receipts of a period
-400 days after its end; those of the period `all` stay, since they must sum to `used` for ever.
+A book is created on first use; a new period is a new item. DynamoDB deletes receipts 400 days after their period ends.
     Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays
 
 2. Why a lease for each process, and not a hold for each request
@@ -70,8 +69,8 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
     create book     the first request        book, of the account's standing         account is as read; book is absent
                     of a period              quota
 
-The conditions are one number each, since emulators and DynamoDB do not agree on arithmetic or maps in conditions. The
-tests of conditions run on values; the first test below compares these with DynamoDB's expressions.
+Conditions are one number each, since emulators and DynamoDB differ on more. Their tests run on values; the first test
+below compares these with DynamoDB's expressions.
     Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference,
     test_without_a_condition_a_promise_breaks[expected_number],
     test_without_a_condition_a_promise_breaks[expected_will], test_without_a_condition_a_promise_breaks[late],
@@ -143,9 +142,12 @@ under way.
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
 same content. They leave the lease by a later commit. Whoever sweeps or removes a lease puts what is in it. A lease has
-at most 32; a charge that finds no room waits for the next commit, and holds what it costs until then.
+at most 32; a charge that finds no room waits for the next commit, and holds what it costs until then. A process that
+has 10,000 receipts to put takes no new holds, and answers 503.
     Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
-    test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
+    test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_hold_is_taken_while_too_many_receipts_wait,
+    test_a_request_costs_the_same_however_many_receipts_wait,
+    test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
     test_a_process_killed_between_settle_and_receipt_charges_exactly
 
 **Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
@@ -217,11 +219,9 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
 - The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
   processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
-- While `usage` is out of reach, the receipts that wait are kept in memory, without a bound.
 - Processes with different QUOTA_PERIOD work on different books; each logs it at its start, if it is not the last one's.
 - Two processes with one id (of 48 random bits) would block each other, and log `commit failed`.
-- The searches are of small worlds and random walks, not a proof. They have one book, no periods, and a store without
-  size limits.
+- The searches are small worlds and random walks, with one book, no periods and no size limits: not a proof.
 
 8. Glossary
 ===========

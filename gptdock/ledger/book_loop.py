@@ -42,6 +42,7 @@ class BookLoop:
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
         self._outlooks: dict[int, Outlook] = {}
         self._put: set[str] = set()
+        self._to_come = 0
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._renew_at = 0.0
@@ -56,13 +57,16 @@ class BookLoop:
     @property
     def unsettled(self) -> int:
         """The number of requests that ended and are not yet charged in the book."""
-        return len(self._state.requests.ended)
+        return self._state.requests.unsettled
 
     async def admit(self, request_id: int, demand: Demand, outlook: Outlook, patience: float) -> Admission:
-        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable after `patience` seconds.
+        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable: after `patience` seconds or, if
+        too many receipts wait to be put, at once.
 
         If cancelled, the request gives its hold up.
         """
+        if self._outbox.is_full:
+            raise LedgerUnavailable(fault="receipts not put")
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = demand, admission
         self._outlooks[request_id] = outlook
@@ -87,6 +91,7 @@ class BookLoop:
             self._wake()
         else:
             self._state = lease_state.end(self._state, request_id, receipt)
+            self._note_pending()
             if self.unsettled >= MOST_RECEIPTS:
                 self.settle()
             elif self._settling is None:
@@ -95,7 +100,7 @@ class BookLoop:
     def settle(self) -> None:
         """Do not let the settles wait any longer for others."""
         self._settling = None
-        if self._state.requests.ended:
+        if self.unsettled:
             self._wake()
 
     def _first_will(self, outlook: Outlook) -> int:
@@ -197,6 +202,7 @@ class BookLoop:
             self._state = lease_state.applied(now, now.in_flight)
         else:
             self._state = lease_state.refused(now, book, self._rules.terms(), self._put)
+        self._note_pending()
         self._tell(book)
         self._post()
         self._sweeper.saw(self.account, self.period, book)
@@ -218,6 +224,12 @@ class BookLoop:
         for receipt in receipts:
             if receipt.key not in self._put:
                 self._outbox.add(self.account, self.period, receipt, self._was_put)
+
+    def _note_pending(self) -> None:
+        """Tell the outbox how many receipts have yet to be charged here; each change is noted, so it need not count."""
+        charged = len(self._state.requests.charged)
+        self._outbox.to_come += charged - self._to_come
+        self._to_come = charged
 
     def _was_put(self, key: str) -> None:
         self._put.add(key)

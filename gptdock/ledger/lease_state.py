@@ -13,6 +13,7 @@ Once that is shut out, its requests wait again.
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
@@ -162,10 +163,9 @@ def _new_holds(state: LeaseState) -> dict[int, int]:
 
 
 def _endable(state: LeaseState, receipts: int) -> Iterator[int]:
-    for request_id, request in state.requests.ended.items():
-        receipts -= request.receipt is not None
-        if receipts >= 0 or request.receipt is None:
-            yield request_id
+    """Those that ended and cost nothing, and the oldest of the others, as many as there is room for their receipts."""
+    yield from state.requests.released
+    yield from islice(state.requests.charged, max(0, receipts))
 
 
 def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> tuple[int, int]:

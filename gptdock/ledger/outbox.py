@@ -16,13 +16,17 @@ from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import BATCH, Store
 
-GATHER_SECONDS = 0.05  # that a receipt waits for others
-
 log = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.05  # that a receipt waits for others
+MOST_PENDING = 10_000  # receipts in memory, about 1 KB each, before no more holds are taken
 
 
 class Outbox:
-    """The receipts that wait to be put; `run` puts them, as long as the process lives."""
+    """The receipts that wait to be put; `run` puts them, as long as the process lives.
+
+    `to_come` are the receipts that have yet to be charged in a lease, and come here then.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,6 +34,12 @@ class Outbox:
         self._due, self._emptied = asyncio.Event(), asyncio.Event()
         self._emptied.set()
         self._timer: asyncio.TimerHandle | None = None
+        self.to_come = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many receipts wait that no request should be admitted that ends in another."""
+        return len(self._waiting) + self.to_come >= MOST_PENDING
 
     def add(self, account: Account, period: str, receipt: Receipt, was_put: Callable[[str], None]) -> None:
         """Put this receipt soon, then call `was_put` with its key. A key that waits already is not added again."""

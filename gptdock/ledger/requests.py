@@ -37,7 +37,8 @@ class Request:
 
 
 class Requests(dict[int, Request]):
-    """All requests by id. `waiting`, `gave_up` and `ended` are those of a phase, oldest first.
+    """All requests by id. `waiting` and `gave_up` are those of a phase, oldest first; of those that ended, `charged`
+    have a receipt, and `released` have none.
 
     `held` are the tokens on hold for all that hold some, and `will` what to charge for these if the process is never
     heard of again.
@@ -47,22 +48,23 @@ class Requests(dict[int, Request]):
         super().__init__()
         self.waiting: dict[int, Request] = {}
         self.gave_up: dict[int, Request] = {}
-        self.ended: dict[int, Request] = {}
-        self._of_phase = {Phase.WAITS: self.waiting, Phase.GAVE_UP: self.gave_up, Phase.ENDED: self.ended}
+        self.released: dict[int, Request] = {}
+        self.charged: dict[int, Request] = {}
+        self._of_phase = {Phase.WAITS: self.waiting, Phase.GAVE_UP: self.gave_up, Phase.ENDED: self.released}
         self.holding = self.held = self.will = 0
 
     def put(self, request_id: int, request: Request | None) -> None:
         """Let this be the request of that id; None: it is gone."""
         before = self.pop(request_id, None)
         if before:
-            if before.phase in self._of_phase:
-                del self._of_phase[before.phase][request_id]
+            if (alike := self._alike(before)) is not None:
+                del alike[request_id]
             self._count(before, -1)
         if request:
             self[request_id] = request
             self._count(request, 1)
-            if request.phase in self._of_phase:
-                self._of_phase[request.phase][request_id] = request
+            if (alike := self._alike(request)) is not None:
+                alike[request_id] = request
 
     def share(self, request: Request) -> tuple[int, int]:
         """Tokens that one holds, and its part of the will; one whose receipt waits for room holds what it costs."""
@@ -78,6 +80,14 @@ class Requests(dict[int, Request]):
         for request_id, request in self.items():
             fork.put(request_id, request)
         return fork
+
+    @property
+    def unsettled(self) -> int:
+        """The number of requests that ended and are not yet charged or released in the book."""
+        return len(self.released) + len(self.charged)
+
+    def _alike(self, request: Request) -> dict[int, Request] | None:
+        return self.charged if request.receipt else self._of_phase.get(request.phase)
 
     def _count(self, request: Request, sign: int) -> None:
         if request.holds:

@@ -2,12 +2,20 @@
 
 import asyncio
 
+import pytest
+
+from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import outbox
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
-from tests.harness.ledgers import ACCOUNT, Start, numbers, spend
+from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers, spend
 from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import read_receipts
+
+
+def throttled() -> list[Fault]:
+    """More throttled calls than a test makes."""
+    return ["throttle"] * 1000
 
 
 async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, store: Store, proxy: Proxy):
@@ -46,10 +54,29 @@ async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: 
         assert await numbers(ledger, store) == (940, 0, 60, 60)
 
 
+async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store: Store, proxy: Proxy, monkeypatch):
+    """Those in leases and those that found no room there: a process must not run out of memory."""
+    monkeypatch.setattr(outbox, "MOST_PENDING", MOST_RECEIPTS + 5)
+    proxy.strike(*throttled(), operation="BatchWriteItem")
+    async with start() as ledger, start() as other:
+        async with ledger.hold(claim()) as late:
+            for _ in range(MOST_RECEIPTS + 5):
+                await spend(ledger, 1, completion_tokens=1)
+            with pytest.raises(LedgerUnavailable):
+                await spend(ledger, 1)
+            late.settle(charge(1), "complete")
+        await spend(other, 1)
+        proxy.faults.clear()
+        await ledger.settled()
+
+        await spend(ledger, 1)
+        await other.settled()
+        assert await numbers(ledger, store) == (960, 0, 40, 40)
+
+
 async def test_receipts_that_cannot_be_put_deny_no_request(start: Start, store: Store, proxy: Proxy):
     """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
-    throttled: list[Fault] = ["throttle"] * 1000
-    proxy.strike(*throttled, operation="BatchWriteItem")
+    proxy.strike(*throttled(), operation="BatchWriteItem")
     async with start() as ledger:
         for _ in range(60):
             await spend(ledger, 1)
