@@ -32,10 +32,9 @@ A book is created on first use; a new period is a new item. DynamoDB deletes rec
 
 2. Why a lease for each process, and not a hold for each request
 ================================================================
-A hold for each request costs 39 bytes of the item while it is open, and DynamoDB bills and throttles each write by the
-size of the whole item (one unit for each KB, 1,000 units a second for one item): a client could then have about 35
-requests a second. With one lease for each process the item stays small, and all requests of a client that wait in a
-process go into one write, of 0.2 ms of CPU: measured with 64 callers of one client, 0.10 UpdateItem a request.
+DynamoDB bills and throttles each write by the size of the whole item (1,000 KB a second for one item). At 39 bytes for
+each open hold, a client could have about 35 requests a second. With one lease for each process the item stays small,
+and all requests that wait in a process go into one write: with 64 callers of one client, 0.10 UpdateItem a request.
 
 3. The verbs
 ============
@@ -50,9 +49,9 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
     first commit    the same                 the same, with held = 0                 lease absent; fence < expires_at';
                                                                                      with new holds, left stays >= 0
     sweep           whoever sees a lease     left += held - will, used += will       number is as read
-                    that expired and         lease := (0, will, -number,
-                    holds tokens             now + retention, receipts
-                                             + `lost` of will)
+                    that expired and         lease := (0, will, -number, now +
+                    holds tokens             retention, receipts not known to be
+                                             put + `lost` of will)
     revive          its process, when it     a commit without new holds; with a      number is as read (negative),
                     sees number < 0          receipt `late` of -will in it           will too
     remove          whoever sees a lease     lease is removed; the fence becomes     number is as read; all receipts
@@ -81,8 +80,7 @@ below compares these with DynamoDB's expressions.
 
 4. The rules of a process
 =========================
-**Numbers are fresh.** Each distinct commit has a number that this process never used; a process id is new at each
-start. Only so does the number in the book say which commit was applied.
+**Numbers are fresh.** Each distinct commit has a number that this process, whose id is new at each start, never used.
     Test: test_without_a_rule_a_promise_breaks[numbers_from_the_lease]
 
 **One commit in flight for each book.** What arrives while it is in flight goes into the next one, together. A settle
@@ -141,10 +139,16 @@ under way.
     test_a_process_leaves_its_own_lease_alone_when_it_expired, test_without_a_rule_a_promise_breaks[empty_leases_go]
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
-same content. They leave the lease by a later commit. Whoever sweeps or removes a lease puts what is in it. A lease has
-at most 32; a charge that finds no room waits for the next commit, and holds what it costs until then. A process that
-has 10,000 receipts to put takes no new holds, and answers 503.
+same content. They leave the lease by a later commit or a sweep. Whoever sweeps or removes a lease puts what is in it.
+A lease has at most 32 in 5,000 bytes or, where there are more than five, in its share of 27,000: an item of 50 leases
+stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then; a process
+with 10,000 receipts to put takes no new holds, and answers 503. A commit that DynamoDB refuses for the item's size is
+followed by one with half its new receipts; after a lost attempt, one without any shuts that out first.
     Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
+    test_without_a_rule_a_promise_breaks[nothing_shrinks], test_no_schedule_breaks_a_promise_while_the_item_is_full,
+    test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids,
+    test_a_commit_that_does_not_fit_into_the_item_becomes_smaller,
+    test_a_lost_commit_that_does_not_fit_can_arrive_no_more, test_a_sweep_leaves_out_receipts_that_are_put,
     test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_hold_is_taken_while_too_many_receipts_wait,
     test_a_request_costs_the_same_however_many_receipts_wait,
     test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
@@ -217,16 +221,12 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 - After a virtual machine stood still, the first commit of its processes is dated by the old time, and may be swept.
 - A reset takes back 50 wills at most; of more swept leases the wills stay charged until the next.
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
-- The item's size is bounded by receipts, not by bytes: 32 for each lease, up to 36 KB with the longest ids. Many
-  processes that cannot put receipts could reach DynamoDB's 400 KB; a commit that needs more is then repeated in vain.
 - Processes with different QUOTA_PERIOD work on different books; each logs it at its start, if it is not the last one's.
-- Two processes with one id (of 48 random bits) would block each other, and log `commit failed`.
-- The searches are small worlds and random walks, with one book, no periods and no size limits: not a proof.
+- Two processes with one id (of 48 random bits) would block each other. The searches have one book, and prove nothing.
 
 8. Glossary
 ===========
-One word for one idea, here and in logs, metrics and documents. The words of other packages are in
-.github/CONTRIBUTING.md.
+The words of other packages are in .github/CONTRIBUTING.md.
 
     book            the numbers of one client, product and period: max = left + held + used
     commit          one write of a process to its lease: holds, settles, releases and progress that wait, all at once

@@ -209,6 +209,11 @@ def _code(exc: ClientError) -> str:
     return str(exc.response.get("Error", {}).get("Code", ""))
 
 
+def is_too_big(exc: ClientError) -> bool:
+    """Whether an update was refused because the item would then be larger than DynamoDB's 400 KB."""
+    return _code(exc) == "ValidationException" and "Item size" in str(exc.response["Error"].get("Message"))
+
+
 def _is_refusal(exc: ClientError) -> bool:
     if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400:
         return False
@@ -218,4 +223,4 @@ def _is_refusal(exc: ClientError) -> bool:
         return all(reason.get("Code") in _NOT_APPLIED for reason in reasons)
     if code == "ResourceNotFoundException":
         return bool(exc.operation_name == "DescribeTable")
-    return code == "ConditionalCheckFailedException"
+    return code == "ConditionalCheckFailedException" or (exc.operation_name == "UpdateItem" and is_too_big(exc))

@@ -19,7 +19,7 @@ from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
 from gptdock.ledger.requests import Phase
 from gptdock.ledger.rules import Admission, Outlook, Rules
-from gptdock.ledger.store import Store
+from gptdock.ledger.store import Result, Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.telemetry import metrics
 
@@ -42,10 +42,9 @@ class BookLoop:
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
         self._outlooks: dict[int, Outlook] = {}
         self._put: set[str] = set()
-        self._to_come = 0
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
-        self._renew_at = 0.0
+        self._renew_at, self._to_come = 0.0, 0
         self._counted: dict[int, int] = {}  # what a renewal that was put off has counted
         self._backoff = Backoff()
 
@@ -183,8 +182,12 @@ class BookLoop:
                 created_at = moment(self._rules.clock())
                 await self._store.open_book(self.account, self.period, self._rules.default_max, created_at)
                 return
-            self._learn(answer.applied, answer.book)
-            self._backoff.reset()
+            self._learn(answer, answer.book)
+            if answer.is_too_big:
+                log.warning("book too big", extra={**self.account.named(), "leases": len(answer.book.leases)})
+                await self._backoff.pause()
+            else:
+                self._backoff.reset()
         except LedgerUnavailable as exc:
             self._state = lease_state.timed_out(self._state)
             log.warning("commit not answered", extra={**self.account.named(), "fault": exc.fault})
@@ -194,14 +197,15 @@ class BookLoop:
             log.exception("commit failed", extra=self.account.named())
             await self._backoff.pause()
 
-    def _learn(self, was_applied: bool, book: Book) -> None:
-        now = self._state
+    def _learn(self, answer: Result, book: Book) -> None:
+        now = lease_state.saw(self._state, book)
         assert now.in_flight is not None
-        if was_applied:
+        if answer.applied:
             metrics.COMMIT_REQUESTS.observe(len(now.in_flight.new_holds) + len(now.in_flight.ends))
             self._state = lease_state.applied(now, now.in_flight)
         else:
-            self._state = lease_state.refused(now, book, self._rules.terms(), self._put)
+            terms = self._rules.terms()
+            self._state = lease_state.refused(now, book, terms, self._put, is_too_big=answer.is_too_big)
         self._note_pending()
         self._tell(book)
         self._post()

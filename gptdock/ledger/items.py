@@ -141,6 +141,11 @@ def _wills(change: Change, names: Item, values: Item) -> tuple[str, str]:
     return taken, as_read
 
 
+def receipt_bytes(receipt: Receipt) -> int:
+    """What a receipt takes of the item of its book, while it is in a lease."""
+    return len(_receipt_text(receipt).encode()) + 1
+
+
 def usage_key(account: Account) -> Item:
     """The hash key of a client's receipts."""
     return {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
@@ -183,7 +188,7 @@ def _from_lease(lease: Lease) -> Item:
 
 @functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
 def _receipt_text(receipt: Receipt) -> str:
-    return json.dumps(receipt, separators=(",", ":"))
+    return json.dumps(receipt, separators=(",", ":"), ensure_ascii=False)
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:

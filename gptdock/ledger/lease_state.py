@@ -7,19 +7,25 @@
 
 These are the rules of a process (see `gptdock.ledger`), as functions from state to state. One commit is in flight at a
 time, and sent again as it is until it is answered. If it is refused for lack of tokens after an attempt was lost, that
-attempt may still arrive: a commit without new holds takes its place, and the state keeps the old one as `replaced`.
-Once that is shut out, its requests wait again.
+attempt may still arrive: a commit without new holds takes its place, and the state keeps the old one in `replaced`.
+Once that is shut out, its requests wait again. If it is refused for the size of the item, one with half of its new
+receipts follows; or, after an attempt was lost, one without any takes its place in the same way.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
+from gptdock.ledger.items import receipt_bytes
 from gptdock.ledger.requests import Phase, Request, Requests
 
-MOST_RECEIPTS = 32  # in a lease, so that the item stays small; further settles wait for the next commit
+# In a lease; further settles wait for the next commit. Its bytes are a share of those for all leases, as the book last
+# showed their number, but enough for one receipt: so the item of 50 leases stays below 100 KB.
+MOST_RECEIPTS = 32
+MOST_BYTES = 5_000
+SHARED_BYTES = 27_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class LeaseState:
     """`lease` is as last confirmed. `may_still_arrive`: an attempt at `in_flight` was lost and may yet be applied.
 
     `room` is what a refusal showed to be left for requests that wait, in tokens; None: unknown. No lease is made that
-    expires at or before `fence`.
+    expires at or before `fence`. `leases` is their number in the book as last shown. `most_new`
+    receipts may be new in the next commit; None: it may be of any size.
 
     The functions below use up the state that they are given and return the one that follows: `requests` is changed in
     place, since a copy for each of 64 open requests took a tenth of the CPU of a request. To keep a state, copy those.
@@ -37,10 +44,12 @@ class LeaseState:
     lease: Lease | None = None
     requests: Requests = field(default_factory=Requests)
     in_flight: Write | None = None
-    replaced: Write | None = None
+    replaced: tuple[Write, ...] = ()
     may_still_arrive: bool = False
     room: int | None = None
     fence: int = -1
+    leases: int = 1
+    most_new: int | None = None
 
 
 def ask(state: LeaseState, request_id: int, demand: Demand, used: int) -> LeaseState:
@@ -53,7 +62,7 @@ def give_up(state: LeaseState, request_id: int) -> LeaseState:
     request = state.requests.get(request_id)
     if request is None or request.phase is Phase.OPEN:
         return end(state, request_id, None)
-    is_asked_for = any(write and request_id in write.new_holds for write in (state.in_flight, state.replaced))
+    is_asked_for = any(write and request_id in write.new_holds for write in (state.in_flight, *state.replaced))
     return _change(state, {request_id: replace(request, phase=Phase.GAVE_UP) if is_asked_for else None})
 
 
@@ -82,8 +91,9 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
     revives = lease is not None and lease.number < 0
     new_holds = {} if revives or deny else _new_holds(state)
     outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
-    ends = tuple(_endable(state, MOST_RECEIPTS - len(outbox) - revives))
-    if not (new_holds or ends or revives or deny or (renew and state.requests.holding > len(ends))):
+    ends = (*state.requests.released, *_chargeable(state, outbox, MOST_RECEIPTS - len(outbox) - revives))
+    shrinks = state.most_new is not None and lease is not None and len(outbox) < len(lease.receipts)
+    if not (new_holds or ends or revives or deny or shrinks or (renew and state.requests.holding > len(ends))):
         return None
     outbox += [r._replace(commit=terms.number) for i in ends if (r := state.requests[i].receipt)]
     if lease is not None and revives:
@@ -115,7 +125,13 @@ def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseS
     return _landed(_without_given_up(_change(state, changes)), found or won.lease)
 
 
-def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
+def saw(state: LeaseState, book: Book) -> LeaseState:
+    """The book was shown, with so many leases."""
+    leases = max(1, len(book.leases))
+    return state if leases == state.leases else replace(state, leases=leases)
+
+
+def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str], *, is_too_big: bool = False) -> LeaseState:
     """The book refused the commit in flight, and is shown: what became of that commit, and of its requests.
 
     The new state has nothing in flight, or the commit to send next. Raises ValueError if this process cannot have
@@ -133,19 +149,34 @@ def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str]) -> Lease
         return _landed(_without_given_up(state), lease)
     if lease is not None and write.expected_number not in (None, lease.number):
         raise ValueError(f"process {state.process} lost track of its lease")
+    if is_too_big:
+        return _too_big(replace(state, lease=lease), write, terms, put)
     return _out_of_room(replace(state, lease=lease), write, book, terms, put)
 
 
 def _won(state: LeaseState, lease: Lease) -> Write | None:
-    return next((write for write in (state.in_flight, state.replaced) if write and write.is_in(lease)), None)
+    return next((write for write in (state.in_flight, *state.replaced) if write and write.is_in(lease)), None)
 
 
 def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
     if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before its requests wait again
-        return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=state.replaced or write)
+        return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=(*state.replaced, write))
     if write.expected_number is None and state.lease is not None:  # its own, from before it forgot the book
         return _landed(_without_given_up(state), state.lease)
     return _denied(state, write, book)
+
+
+def _too_big(state: LeaseState, write: Write, terms: Terms, put: Set[str]) -> LeaseState:
+    if not state.may_still_arrive:
+        charged = sum(request_id in state.requests.charged for request_id in write.ends)
+        return replace(_landed(_without_given_up(state), state.lease), most_new=charged // 2)
+    smaller = commit(replace(state, most_new=0), terms, put, deny=True)
+    assert smaller is not None
+    assert smaller.lease is not None
+    assert write.lease is not None
+    if write.new_holds or len(smaller.lease.receipts) < len(write.lease.receipts):
+        return replace(state, in_flight=smaller, replaced=(*state.replaced, write))
+    return state  # the same again, until the others leave room for it
 
 
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
@@ -162,10 +193,18 @@ def _new_holds(state: LeaseState) -> dict[int, int]:
     return verbs.fit(waiting, state.room) or verbs.fit(waiting, None)
 
 
-def _endable(state: LeaseState, receipts: int) -> Iterator[int]:
-    """Those that ended and cost nothing, and the oldest of the others, as many as there is room for their receipts."""
-    yield from state.requests.released
-    yield from islice(state.requests.charged, max(0, receipts))
+def _chargeable(state: LeaseState, outbox: Sequence[Receipt], most: int) -> Iterator[int]:
+    """The oldest of those that ended with a charge, as many as there is room for their receipts."""
+    room = min(MOST_BYTES, SHARED_BYTES // state.leases) - sum(map(receipt_bytes, outbox))
+    alone = not outbox
+    most = max(0, most if state.most_new is None else min(most, state.most_new))
+    for request_id, request in islice(state.requests.charged.items(), most):
+        assert request.receipt is not None
+        room -= receipt_bytes(request.receipt)
+        if room < 0 and not alone:
+            return
+        alone = False
+        yield request_id
 
 
 def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> tuple[int, int]:
@@ -184,7 +223,16 @@ def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseSta
     """Nothing is in flight any more. A later lease ends no sooner than any that this process ever wrote."""
     wrote = state.in_flight.lease.expires_at - 1 if state.in_flight and state.in_flight.lease else -1
     fence = max(state.fence, fence, wrote)
-    return replace(state, lease=lease, in_flight=None, replaced=None, may_still_arrive=False, room=None, fence=fence)
+    return replace(
+        state,
+        lease=lease,
+        in_flight=None,
+        replaced=(),
+        may_still_arrive=False,
+        room=None,
+        fence=fence,
+        most_new=None,
+    )
 
 
 def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:

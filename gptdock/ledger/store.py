@@ -19,10 +19,14 @@ PAGE = 500  # items read by one call; parsing them blocks the event loop for 30 
 
 
 class Result(NamedTuple):
-    """Whether a write was applied, and the book as it is now; None if there is no book."""
+    """Whether a write was applied, and the book as it is now; None if there is no book.
+
+    `is_too_big`: it was refused for the size that the item would have.
+    """
 
     applied: bool
     book: Book | None
+    is_too_big: bool = False
 
 
 class Store:
@@ -59,7 +63,8 @@ class Store:
             )
         except aws.Refused as exc:
             item, seen_at = exc.response.get("Item"), exc.response[aws.SEEN_AT]
-            return Result(False, items.to_book(item, seen_at) if item else await self.read(account, period))
+            book = items.to_book(item, seen_at) if item else await self.read(account, period)
+            return Result(False, book, aws.is_too_big(exc))
         return Result(True, items.to_book(answer["Attributes"], answer[aws.SEEN_AT], applied=write))
 
     async def read(self, account: Account, period: str) -> Book | None:

@@ -73,7 +73,9 @@ class Sweeper:
     async def _sweep(
         self, account: Account, period: str, book: Book, process: str, lease: Lease, operator: str = "-"
     ) -> Book:
-        write = verbs.sweep(process, lease, self._store.clock.latest(), self._retain_seconds, operator)
+        put = await self._are_put(account, period, lease)
+        now = self._store.clock.latest()
+        write = verbs.sweep(process, lease, now, self._retain_seconds, put, operator)
         answer = await self._store.send(account, period, write)
         if answer.applied:
             metrics.of(metrics.TOKENS_CHARGED, "lost").inc(lease.will)
@@ -87,6 +89,14 @@ class Sweeper:
         await self._put(account, period, lease)
         answer = await self._store.send(account, period, verbs.remove(process, lease, book.fence))
         return answer.book or book
+
+    async def _are_put(self, account: Account, period: str, lease: Lease) -> frozenset[str]:
+        """Put the receipts of a lease: their keys; none if that is not sure. Its tokens are freed all the same."""
+        try:
+            await self._put(account, period, lease)
+        except LedgerUnavailable:
+            return frozenset()
+        return frozenset(receipt.key for receipt in lease.receipts)
 
     async def _put(self, account: Account, period: str, lease: Lease) -> None:
         receipts = [(account, period, receipt) for receipt in lease.receipts]

@@ -1,6 +1,6 @@
 """Pure: the verbs that change a book, as functions from values to writes. Their table is in `gptdock.ledger`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Literal
 
 from gptdock.errors import QuotaExceeded, QuotaOnHold
@@ -49,13 +49,16 @@ def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int
     )
 
 
-def sweep(process: str, lease: Lease, now: int, retain_seconds: int, user: str = "-") -> Write:
+def sweep(
+    process: str, lease: Lease, now: int, retain_seconds: int, put: Set[str] = frozenset(), user: str = "-"
+) -> Write:
     """End a lease by its will. It is kept for `retain_seconds`, so that its process can come back and revive it.
 
-    The receipt names `user`, the operator who ended it, if any.
+    `put` are keys of receipts known to be in `usage`. The new receipt names `user`, the operator who ended it, if any.
     """
     lost = own_receipt("lost", process, lease.number, now, lease.will)._replace(user=user)
-    swept = Lease(0, lease.will, -lease.number, now + retain_seconds, (*lease.receipts, lost))
+    receipts = (*(receipt for receipt in lease.receipts if receipt.key not in put), lost)
+    swept = Lease(0, lease.will, -lease.number, now + retain_seconds, receipts)
     return Write(process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
 
 

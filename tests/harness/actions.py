@@ -16,6 +16,8 @@ from tests.harness.world import (
     changed,
     fork,
     fresh,
+    holds,
+    is_too_big,
     spend,
     stored,
     swap,
@@ -83,7 +85,9 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
             yield f"P{p} forgets the book", swap(after, p, state=fresh(p), put=frozenset())
     else:
         after, applied = stored(world, write)
-        yield f"P{p} is answered: {'applied' if applied else 'refused'}", _learned(after, p, applied=applied)
+        big = holds(world.book, write) and is_too_big(world.book, write, world.most_receipts)
+        answer = "applied" if applied else "too big" if big else "refused"
+        yield f"P{p} is answered: {answer}", _learned(after, p, answer)
         if lost := spend(world, "timeout"):
             lost = lost._replace(ghosts=(*lost.ghosts, write))
             yield f"P{p} is not answered", swap(lost, p, state=lease_state.timed_out(fork(process.state)))
@@ -93,19 +97,22 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
         yield f"P{p} puts its receipts", swap(_put(world, missing), p, put=keys)
 
 
-def _learned(world: World, p: int, *, applied: bool) -> World:
+def _learned(world: World, p: int, answer: str) -> World:
     process = world.processes[p]
     assert process.state.in_flight is not None
-    if applied:
+    if answer == "applied":
         new = lease_state.applied(fork(process.state), process.state.in_flight)
         return swap(_denied(world, process.state, new), p, state=new)
     try:
-        new = lease_state.refused(fork(process.state), world.book, _terms(world, process), process.put)
+        terms, big = _terms(world, process), answer == "too big"
+        new = lease_state.refused(fork(process.state), world.book, terms, process.put, is_too_big=big)
     except ValueError as exc:
         return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.state.requests.items() if r.phase is Phase.OPEN)
-    world = _denied(world, process.state, new)
-    world = swap(world, p, state=replace(new, in_flight=None), away=process.away or (gone and new.lease is None))
+    away = process.away or (gone and new.lease is None)
+    world = swap(_denied(world, process.state, new), p, state=replace(new, in_flight=None), away=away)
+    if new.in_flight is process.state.in_flight:  # the same again
+        return swap(world, p, state=new)
     return _launched(world, p, new.in_flight) if new.in_flight else world
 
 
@@ -138,12 +145,12 @@ def _is_idle(ours: LeaseState, write: Write) -> bool:
     """Whether a renewal would change nothing: without this no world could be searched to its end."""
     old, new = ours.lease, write.lease
     same = old and new and (old.will, old.expires_at, old.number > 0) == (new.will, new.expires_at, True)
-    return bool(same) and not write.new_holds and not write.ends
+    return bool(same) and not (write.new_holds or write.ends or ours.most_new is not None)
 
 
 def _remembered(world: World, process: Process) -> dict[int, Sent]:
     """The commits that may yet be applied."""
-    writes = [process.state.in_flight, process.state.replaced, *world.ghosts]
+    writes = [process.state.in_flight, *process.state.replaced, *world.ghosts]
     numbers = {write.lease.number for write in writes if isinstance(write, Write) and write.lease}
     return {number: sent for number, sent in process.sent.items() if number in numbers}
 
@@ -156,7 +163,7 @@ def _sweeps(world: World) -> Iterator[tuple[str, World]]:
         if missing:
             yield f"receipts of {name} are put by another", _put(world, missing)
         if lease.held:
-            write = verbs.sweep(name, lease, world.now, SECONDS)
+            write = verbs.sweep(name, lease, world.now, SECONDS, world.usage.keys())
         elif not missing:
             write = verbs.remove(name, lease, world.book.fence)
         else:

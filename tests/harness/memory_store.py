@@ -15,7 +15,7 @@ from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Change, Receipt, Write
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import BATCH, Result
-from tests.harness.world import apply, change_of, fits, holds
+from tests.harness.world import apply, change_of, fits, holds, is_too_big
 
 Key = tuple[Account, str]  # account, period
 
@@ -76,6 +76,7 @@ class Tables:
     calls: list[Call] = field(default_factory=list)
     late: list[Call] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
+    most_receipts: int = 99  # in a book: the size that the item may have
 
     def date(self) -> str:
         return formatdate(self.now(), usegmt=True)
@@ -116,6 +117,8 @@ class Tables:
         before = self.books.get(key)
         if before is None or not holds(before, write):
             return Result(False, before)
+        if is_too_big(before, write, self.most_receipts):
+            return Result(False, before, is_too_big=True)
         self.books[key] = apply(before, write)
         self.applied.append(Applied(key, write, before, self.books[key]))
         return Result(True, self.books[key])
@@ -145,9 +148,9 @@ class MemoryStore:
     async def send(self, account: Account, period: str, write: Write) -> Result:
         sent = Sent((account, period), write)
         answer, seen_at = await self._call(lambda: self.tables.send(*sent), sent)
-        if not answer.applied and answer.book:
+        if not (answer.applied or answer.is_too_big) and answer.book:
             self.refusals[sent.key] = (write, answer.book)
-        return Result(answer.applied, replace(answer.book, seen_at=seen_at) if answer.book else None)
+        return answer._replace(book=replace(answer.book, seen_at=seen_at) if answer.book else None)
 
     async def read(self, account: Account, period: str) -> Book | None:
         book, seen_at = self.tables.books.get((account, period)), await self.ping()

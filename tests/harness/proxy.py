@@ -48,6 +48,7 @@ class Proxy:
     calls: Counter[str] = field(default_factory=Counter)
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     always: Fault | None = None
+    most_bytes: int | None = None  # of an UpdateItem: it stands for the size that the item would have
     clock: Callable[[], float] = time.time
     struck: asyncio.Event = field(default_factory=asyncio.Event)
     _late: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
@@ -73,13 +74,14 @@ class Proxy:
         if fault and fault != "pass":
             self.struck.set()
             return await self._break(request, fault, sent, body)
+        if operation == "UpdateItem" and self.most_bytes and len(body) > self.most_bytes:
+            message = "Item size to update has exceeded the maximum allowed size"
+            return self._dated(_refusal(400, "ValidationException", message))
         return await self._forward(sent, body)
 
     async def _break(self, request: web.BaseRequest, fault: Fault, sent: dict[str, str], body: bytes) -> web.Response:
         if fault in REFUSALS:
-            status, code = REFUSALS[fault]
-            content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "not now"})
-            return self._dated(web.Response(status=status, text=content, content_type="application/x-amz-json-1.0"))
+            return self._dated(_refusal(*REFUSALS[fault], "not now"))
         if fault == "garbage":
             return web.Response(text="<html>")
         if fault in ("lose", "mute"):
@@ -99,6 +101,11 @@ class Proxy:
     def _dated(self, response: web.Response) -> web.Response:
         response.headers["Date"] = formatdate(self.clock(), usegmt=True)
         return response
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message})
+    return web.Response(status=status, text=content, content_type="application/x-amz-json-1.0")
 
 
 def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:

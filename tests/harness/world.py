@@ -56,6 +56,7 @@ class World(NamedTuple):
     forgiven: int = 0
     changes: int = 0
     guards: frozenset[str] = GUARDS
+    most_receipts: int = 99  # in all leases of the book together: the size that the item may have
     bad: str = ""
 
 
@@ -110,9 +111,15 @@ def apply(book: Book, write: Write) -> Book:
     return Book(book.max, book.left + write.left_by, book.used + write.used_by, fence, leases)
 
 
+def is_too_big(before: Book, write: Write, most_receipts: int) -> bool:
+    """Whether the book would have more receipts after the write than fit into its item."""
+    receipts = sum(len(lease.receipts) for lease in apply(before, write).leases.values())
+    return receipts > max(most_receipts, sum(len(lease.receipts) for lease in before.leases.values()))
+
+
 def stored(world: World, write: Write) -> tuple[World, bool]:
     """The write reaches the store: the world after it, and whether it was applied."""
-    if not holds(world.book, write, world.guards):
+    if not holds(world.book, write, world.guards) or is_too_big(world.book, write, world.most_receipts):
         return world, False
     before = world.book
     world = world._replace(book=apply(before, write))

@@ -64,6 +64,16 @@ def test_a_sweep_is_the_same_write_whoever_sends_it():
     assert verbs.sweep("p", lease, 2000, 3600) == verbs.sweep("p", lease, 2000, 3600)
 
 
+def test_a_sweep_leaves_out_receipts_that_are_put():
+    receipts = tuple(Receipt(key, 1, 0, 0, "-", "-", "upstream", "complete", "p") for key in ("put", "unsure"))
+    lease = Lease(held=100, will=30, number=7, expires_at=1000, receipts=receipts)
+
+    swept = verbs.sweep("p", lease, 2000, 3600, {"put"}).lease
+
+    assert swept
+    assert [receipt.tokens for receipt in swept.receipts] == [1, 30]
+
+
 def test_a_removal_never_lowers_the_fence():
     lease = Lease(held=0, will=0, number=7, expires_at=1000)
 

@@ -44,10 +44,11 @@ class Schedules(Machine):
         default_max=st.sampled_from([40, 80, 150]),
         skews=st.lists(st.sampled_from(SKEWS), min_size=1, max_size=MOST_PROCESSES),
         is_known=st.booleans(),
+        most_receipts=st.sampled_from([2, 5, 99]),
         faults=st.fixed_dictionaries({kind: st.integers(0, most) for kind, most in FAULTS.items()}),
     )
-    def starts(self, default_max, skews, is_known, faults):
-        self.faults = faults
+    def starts(self, default_max, skews, is_known, most_receipts, faults):
+        self.faults, self.tables.most_receipts = faults, most_receipts
         if is_known:
             self.tables.open((ACCOUNT, "2026-11-23"), None, default_max)
         self.default_max = default_max
