@@ -4,7 +4,9 @@ Written for aiohttp 3.14. tests/test_aiohttp_private.py has a test for each and 
 """
 
 import asyncio
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
@@ -70,27 +72,41 @@ class PipelineHandler(web.RequestHandler):
         self.cannot_read_on()  # 32 requests wait, and aiohttp stops reading until some are answered
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What becomes of a body without events, in seconds.
+
+    After each `ping_seconds` without an event `ping` is called. The flow ends with TimeoutError after `most_seconds`
+    without a sign of life: an event or, if `any_bytes`, any bytes.
+    """
+
+    most_seconds: float
+    any_bytes: bool = False
+    ping_seconds: float = math.inf
+    ping: Callable[[], None] = lambda: None
+
+
 class Tap:
     """Hands on what comes of a body from the loop's own callbacks, so that no task is woken for each event of a stream.
 
-    It stands where a body's reader would wait. `take` is given bytes; it returns whether they were a sign of life, or
-    None to stop. What remains then (more bytes, the end, a break) stays in the body for its next reader.
+    It stands where a body's reader would wait. `take` is given bytes; it returns whether they had an event, or None to
+    stop. What remains then (more bytes, the end, a break) stays in the body for its next reader.
     """
 
-    __slots__ = ("_alive_until", "_content", "_end", "_loop", "_seconds", "_soon", "_take", "_timer")
+    __slots__ = ("_alive_at", "_content", "_end", "_event_at", "_loop", "_silence", "_soon", "_take", "_timer")
 
-    def __init__(self, content: aiohttp.StreamReader, take: Take, seconds: float) -> None:
-        self._content, self._take, self._seconds = content, take, seconds
+    def __init__(self, content: aiohttp.StreamReader, take: Take, silence: Silence) -> None:
+        self._content, self._take, self._silence = content, take, silence
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[None] = self._loop.create_future()
-        self._alive_until = self._loop.time() + seconds
-        self._timer = self._loop.call_at(self._alive_until, self._look)
+        self._alive_at = self._event_at = self._loop.time()
+        self._timer = self._loop.call_at(self._due_at(), self._look)
         self._soon = False
 
     @classmethod
-    async def hand_on(cls, content: aiohttp.StreamReader, take: Take, seconds: float) -> None:
-        """Hand on until `take` stops or the body ends. Raises TimeoutError after silence, and what `take` raises."""
-        tap = cls(content, take, seconds)
+    async def hand_on(cls, content: aiohttp.StreamReader, take: Take, silence: Silence) -> None:
+        """Hand on until `take` stops or the body ends. Raises TimeoutError, and what `take` or `ping` raises."""
+        tap = cls(content, take, silence)
         tap._step()
         try:
             await tap._end
@@ -130,19 +146,36 @@ class Tap:
 
     def _take_all(self) -> bool:
         if data := unread(self._content):
-            alive = self._take(data)
-            if alive is None:
+            has_event = self._take(data)
+            if has_event is None:
                 return False
-            if alive:
-                self._alive_until = self._loop.time() + self._seconds
+            if has_event:
+                self._alive_at = self._event_at = self._loop.time()
+            elif self._silence.any_bytes:
+                self._alive_at = self._loop.time()
         return bool(self._content._buffer) or not (self._content.is_eof() or self._content.exception())
 
     def _look(self) -> None:
         """One timer a stream, armed again only when it is due: to move it for each event would cost 4 us."""
-        if self._loop.time() < self._alive_until:
-            self._timer = self._loop.call_at(self._alive_until, self._look)
-        elif not self._end.done():
-            self._end.set_exception(TimeoutError())
+        if self._end.done():  # nothing may follow the end
+            return
+        try:
+            self._ping_or_end()
+        except BaseException as exc:  # as in `_step`
+            self._end.set_exception(exc)
+            return
+        self._timer = self._loop.call_at(self._due_at(), self._look)
+
+    def _ping_or_end(self) -> None:
+        now = self._loop.time()
+        if now >= self._alive_at + self._silence.most_seconds:
+            raise TimeoutError
+        if now >= self._event_at + self._silence.ping_seconds:
+            self._event_at = now
+            self._silence.ping()
+
+    def _due_at(self) -> float:
+        return min(self._alive_at + self._silence.most_seconds, self._event_at + self._silence.ping_seconds)
 
 
 class BodyWatch:
@@ -183,7 +216,7 @@ def can_tap() -> bool:
 
 def _wakes_a_tap(wake: Callable[[aiohttp.StreamReader], object]) -> bool:
     content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
-    tap = Tap(content, lambda data: True, 1)
+    tap = Tap(content, lambda data: True, Silence(1))
     try:
         tap._step()
         wake(content)

@@ -163,7 +163,9 @@ class Settings:
     reserve_timeout: float = setting(seconds(), 2.0)
     connect_timeout: float = setting(seconds(), 3.0)
     first_event_timeout: float = setting(seconds(), 60.0)
+    think_timeout: float = setting(seconds(), 600.0)
     event_timeout: float = setting(seconds(), 30.0)
+    ping_seconds: float = setting(seconds(least=0), 15.0)
     write_timeout: float = setting(seconds(), 20.0)
     request_timeout: float = setting(seconds(), 600.0)
 

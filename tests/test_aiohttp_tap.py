@@ -8,7 +8,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 
-from gptdock.aiohttp_private import Tap, can_tap
+from gptdock.aiohttp_private import Silence, Tap, can_tap
 
 PATIENCE_SECONDS = 5
 
@@ -24,7 +24,7 @@ async def tapped(content: aiohttp.StreamReader, taken: list[bytes], stop_at: byt
         taken.append(data)
         return None if data == stop_at else True
 
-    task = asyncio.create_task(Tap.hand_on(content, take, 60))
+    task = asyncio.create_task(Tap.hand_on(content, take, Silence(60)))
     await asyncio.sleep(0)
     assert isinstance(content._waiter, Tap)
     return task
@@ -124,7 +124,7 @@ async def test_what_the_parser_kept_back_is_handed_on(ends: bool):
 
     connection.data_received(b"1000\r\n%b\r\n" % bytes(2**12) * 40 + (b"0\r\n\r\n" if ends else b""))
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await Tap.hand_on(content, take, 60)
+        await Tap.hand_on(content, take, Silence(60))
 
     assert len(taken) == 40 * 2**12
 
@@ -161,34 +161,4 @@ async def test_what_take_raises_is_raised_where_the_flow_is_awaited():
     content.feed_data(b"data")
 
     with pytest.raises(ZeroDivisionError):
-        await Tap.hand_on(content, fail, 60)
-
-
-async def test_silence_ends_a_flow_and_signs_of_life_put_that_off():
-    """Time is the loop's own, moved by hand: what is due is looked at, however busy the machine is."""
-    content, taken = body(), list[bytes]()
-
-    def take(data: bytes) -> bool:
-        taken.append(data)
-        return data == b"life"
-
-    task = asyncio.create_task(Tap.hand_on(content, take, 60))
-    await asyncio.sleep(0)
-    tap = content._waiter
-    assert isinstance(tap, Tap)
-
-    tap._alive_until = began = 0.0
-    content.feed_data(b"life")
-    await asyncio.sleep(0)
-    assert tap._alive_until > began
-    tap._look()
-    assert not task.done()
-    tap._alive_until = began
-    content.feed_data(b"comment")
-    await asyncio.sleep(0)
-    assert tap._alive_until == began
-    tap._look()
-
-    with pytest.raises(TimeoutError):
-        await task
-    assert taken == [b"life", b"comment"]
+        await Tap.hand_on(content, fail, Silence(60))

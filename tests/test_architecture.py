@@ -29,7 +29,7 @@ KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger")}  # neither may know 
 # The rooms that may import a library.
 OWNERS = {
     "aiobotocore": "ledger.aws",
-    "aiohttp": "aiohttp_private aiohttp_pool dev.* http.* upstream.bodies upstream.client upstream.exchange "
+    "aiohttp": "aiohttp_p* dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.flow "
     "upstream.refusals",
     "aiohttp.web": "aiohttp_private dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",

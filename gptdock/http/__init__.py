@@ -37,6 +37,19 @@ The relay of an answer
   [a_cut_stream_ends_with_an_error_and_without_done].
 - A stream whose text goes far beyond the limit that the upstream was given is cut by an error event, the upstream is
   closed, and the hold is charged: `overrun` [a_stream_far_beyond_its_limit_is_cut_and_charged_by_its_hold].
+- After each PING_SECONDS (15) without an event the caller gets a comment, `: ping`: proxies cut a connection that is
+  silent for 30 or 60 s. It goes out between whole events, never after [DONE]
+  [a_silent_stream_sends_its_caller_comments_between_events,
+  tests/test_aiohttp_silence.py: silence_after_the_end_is_not_told]; and not to a caller who has yet to take what was
+  sent before, so it neither grows memory nor touches WRITE_TIMEOUT
+  [no_comment_is_sent_to_a_caller_who_does_not_read]. It is not charged [comments_to_the_caller_are_not_charged].
+- A comment needs the head of our answer, and after that an error has no status. So before the first event there is none
+  as a rule: not before the upstream's own head, which may be a refusal, and not with a model that writes at once, whose
+  silence is a fault rather than a thought [no_comment_begins_an_answer_whose_status_may_still_be_an_error]. But if a
+  model may think, and the upstream answered 200, silence means thought: after PING_SECONDS of it the answer begins by a
+  comment, since a caller whose connection is cut gets no status at all
+  [an_answer_begins_with_a_comment_while_its_model_thinks,
+  an_error_after_the_answer_began_with_a_comment_is_an_event_and_free].
 - aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
   [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].

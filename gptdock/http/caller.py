@@ -12,6 +12,7 @@ from gptdock.errors import CallerGone
 from gptdock.http.app_keys import SETTINGS
 from gptdock.http.connections import cut
 
+PING = b": ping\n\n"  # a comment, which readers of events ignore
 SURELY_TAKEN = 2**15  # bytes: no write waits before 64 KiB wait to be sent, so the deadline, 10 us, can be saved
 
 
@@ -45,6 +46,22 @@ class Caller:
         if transport is None or transport.is_closing():
             raise CallerGone
         aiohttp_private.write_now(transport, data, chunked=self._is_chunked)
+
+    def ping(self) -> None:
+        """Send a comment, so that nobody takes silence for a dead connection. Raises CallerGone.
+
+        Nothing is sent before the head, nor to a caller who has yet to take what was sent before.
+        """
+        transport = self._protocol.transport
+        if self._writer is not None and not (transport and transport.get_write_buffer_size()):
+            self.write_now(PING)
+
+    async def begin_or_ping(self) -> None:
+        """Send the head and a comment or, if the head is out, `ping`. Raises CallerGone."""
+        if self._writer is None:
+            await self.write(PING)
+        else:
+            self.ping()
 
     async def catch_up(self) -> None:
         """Wait until the head is out, if anything is to follow it, and the caller has read on. Raises CallerGone."""

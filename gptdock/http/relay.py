@@ -22,10 +22,11 @@ from typing import Self
 from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone, UpstreamError
-from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, TOKENS, UPSTREAM
+from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
+from gptdock.http.patience import Patience
 from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
@@ -164,10 +165,12 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
 async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
     response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(bill.hold))
     caller = Caller(request, response)
+    patience = Patience(request.app[SETTINGS], bill.hold.claim.model, caller)
+    opening = request.app[UPSTREAM].open_stream(body, bill.exchange, patience.first_event)
     try:
         try:
-            async with request.app[GATE].deadline(), request.app[UPSTREAM].open_stream(body, bill.exchange) as stream:
-                await _pump(stream, bill, caller)
+            async with request.app[GATE].deadline(), opening as stream:
+                await _pump(stream, bill, caller, patience)
                 await caller.end()
                 await stream.rest()
         except APIError as exc:
@@ -185,13 +188,14 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
     return response
 
 
-async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
+async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) -> None:
     """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
     try:
         caller.write_now(bill.show(stream.first))
         await caller.catch_up()
         while not bill.is_over:
-            await stream.flow(partial(_pass_on, bill, caller))
+            thinks = patience.thinks(has_text=bill.meter.has_text)
+            await stream.flow(partial(_pass_on, bill, caller, thinks=thinks), patience.silence(thinks=thinks))
             await caller.catch_up()
         if bill.meter.error:
             raise stream.failure(bill.meter.error)
@@ -200,11 +204,11 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller) -> None:
             bill.read(stream.received())
 
 
-def _pass_on(bill: Bill, caller: Caller, events: list[Event]) -> bool:
-    """Send these events at once; False if the answer is over, or the caller must catch up first."""
+def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool) -> bool:
+    """Send these events at once; False if the answer is over, the caller must catch up, or thinking ended."""
     if shown := bill.show(events):
         caller.write_now(shown)
-    return not (bill.is_over or caller.is_behind)
+    return not (bill.is_over or caller.is_behind or (thinks and bill.meter.has_text))
 
 
 def _error_event(error: APIError, request_id: str) -> bytes:

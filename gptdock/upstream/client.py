@@ -7,22 +7,22 @@ if the connection broke after it was sent.
 import asyncio
 import errno
 import logging
-import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple
 
 import aiohttp
 
 from gptdock.aiohttp_pool import Pool
-from gptdock.aiohttp_private import BodyWatch, Take, Tap, can_tap, unread
+from gptdock.aiohttp_private import BodyWatch, Silence, Take, Tap, can_tap, unread
 from gptdock.errors import APIError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
 from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
+from gptdock.upstream.flow import hand_on_plainly
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 
@@ -32,27 +32,35 @@ MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose headers cannot be 
 REST_SECONDS = 0.1  # for the end of the body after [DONE]
 
 
-HandOn = Callable[[aiohttp.StreamReader, Take, float], Awaitable[None]]
+HandOn = Callable[[aiohttp.StreamReader, Take, Silence], Awaitable[None]]
+
+
+class FirstEvent(NamedTuple):
+    """How long a stream's first event may take; from its head on, `ping` is awaited after each `ping_seconds`."""
+
+    most_seconds: float
+    ping_seconds: float
+    ping: Callable[[], Awaitable[None]]
 
 
 class Stream:
     """The events of one answer. `first` are those that arrived before the stream was handed out."""
 
-    def __init__(self, response: aiohttp.ClientResponse, settings: Settings, *, tapped: bool) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, secret: str, *, tapped: bool) -> None:
         self.first: list[Event] = []
         self._response, self._content = response, response.content
         self._splitter = EventSplitter()
-        self._event_timeout, self._secret = settings.event_timeout, settings.open_ai_key
+        self._secret = secret
         self._run = Tap.hand_on if tapped else hand_on_plainly
 
-    async def begin(self, exchange: Exchange) -> None:
+    async def begin(self, exchange: Exchange, first: FirstEvent) -> None:
         """Wait for the first event. Raises UpstreamError if what comes is not a stream."""
 
         def take(events: list[Event]) -> bool:
             self.first += [event for event in events if event.data is not None]  # comments may come for a minute
             return not any(event.data for event in self.first)
 
-        await self._flow(take, hand_on_plainly, math.inf)
+        await self._flow_pinging(take, first)
         data = next((event.data for event in self.first if event.data), None)
         if data is None and (fault := self._content.exception()):
             raise UpstreamLost from fault
@@ -60,13 +68,13 @@ class Stream:
             exchange.refused()
             raise UpstreamError
 
-    async def flow(self, take: Callable[[list[Event]], bool]) -> None:
+    async def flow(self, take: Callable[[list[Event]], bool], silence: Silence) -> None:
         """Have `take` called with the events that come, at once, until it returns False.
 
-        Raises UpstreamLost if the body ends or breaks first, UpstreamTimeout if no event comes for EVENT_TIMEOUT, and
-        whatever `take` raises.
+        Raises UpstreamLost if the body ends or breaks first, UpstreamTimeout after silence, and whatever `take`
+        and `silence.ping` raise.
         """
-        if not await self._flow(take, self._run, self._event_timeout):
+        if not await self._flow(take, self._run, silence):
             raise UpstreamLost from self._content.exception()
 
     def failure(self, error: dict[str, Any]) -> APIError:
@@ -92,7 +100,14 @@ class Stream:
         except (aiohttp.ClientError, OSError):  # the answer was whole; only the connection is lost
             return
 
-    async def _flow(self, take: Callable[[list[Event]], bool], hand_on: HandOn, seconds: float) -> bool:
+    async def _flow_pinging(self, take: Callable[[list[Event]], bool], first: FirstEvent) -> None:
+        while True:
+            with suppress(UpstreamTimeout):
+                await self._flow(take, hand_on_plainly, Silence(first.ping_seconds))
+                return
+            await first.ping()
+
+    async def _flow(self, take: Callable[[list[Event]], bool], hand_on: HandOn, silence: Silence) -> bool:
         """Whether `take` stopped the flow; otherwise the body ended or broke."""
         stopped = False
 
@@ -102,32 +117,15 @@ class Stream:
             if events and not take(events):
                 stopped = True
                 return None
-            return any(event.data for event in events)  # comments are not a sign of life
+            return any(event.data for event in events)
 
         try:
-            await hand_on(self._content, take_bytes, seconds)
+            await hand_on(self._content, take_bytes, silence)
         except EventTooLarge as exc:
             raise UpstreamLost from exc
         except TimeoutError as exc:
             raise UpstreamTimeout from exc
         return stopped
-
-
-async def hand_on_plainly(content: aiohttp.StreamReader, take: Take, seconds: float) -> None:
-    """As Tap.hand_on, but by a task that waits: for the first event, and with an aiohttp that a Tap does not fit."""
-    loop = asyncio.get_running_loop()
-    alive: bool | None = True
-    while alive is not None and not content.at_eof():
-        if alive:
-            until = loop.time() + seconds if seconds < math.inf else None
-        try:
-            async with asyncio.timeout_at(until):
-                data = await content.readany()
-        except (aiohttp.ClientError, ConnectionError):
-            if data := unread(content):  # what arrived before the break
-                take(data)
-            return
-        alive = take(data) if data else alive
 
 
 class Upstream:
@@ -143,20 +141,21 @@ class Upstream:
             log.warning("this aiohttp cannot be tapped: streams take the slower way")
 
     @asynccontextmanager
-    async def open_stream(self, body: bytes, exchange: Exchange) -> AsyncIterator[Stream]:
+    async def open_stream(self, body: bytes, exchange: Exchange, first: FirstEvent) -> AsyncIterator[Stream]:
         """The stream that answers `body`, once its first event arrived. Its connection is closed at the end.
 
-        Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout.
+        Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout,
+        and whatever `first.ping` raises.
         """
         response = None
         try:
             try:
-                async with asyncio.timeout(self._settings.first_event_timeout):
+                async with asyncio.timeout(first.most_seconds):
                     response = await self._post(body, exchange)
-                    stream = Stream(response, self._settings, tapped=self._tapped)
+                    stream = Stream(response, self._settings.open_ai_key, tapped=self._tapped)
                     if bodies.sends(response, exchange, bodies.EVENTS):
                         exchange.is_heard = True
-                        await stream.begin(exchange)
+                        await stream.begin(exchange, first)
                     else:
                         stream.first = answers.to_events(await self._read(response, exchange))
             except TimeoutError as exc:

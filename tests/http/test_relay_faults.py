@@ -7,6 +7,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
+from gptdock.aiohttp_private import Silence
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import Meter
@@ -47,11 +48,11 @@ async def test_events_before_a_cut_are_shown_and_charged_however_late_they_are_r
     service.openai.script = Script(tokens=60, hold_at=1, cut=cut, cut_at=52)
     flow = Stream.flow
 
-    async def late(stream: Stream, take: Callable[[list[Event]], bool]) -> None:
+    async def late(stream: Stream, take: Callable[[list[Event]], bool], silence: Silence) -> None:
         async with asyncio.timeout(5):
             while stream._content.exception() is None:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0)
-        await flow(stream, take)
+        await flow(stream, take, silence)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stream, "flow", late)

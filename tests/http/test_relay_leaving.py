@@ -107,7 +107,7 @@ async def test_text_that_was_received_and_not_yet_passed_on_is_charged(service: 
     service.openai.script = Script(tokens=50, hold_at=1)
     all_is_here = asyncio.Event()
 
-    async def busy(stream: Stream, take: object) -> None:
+    async def busy(stream: Stream, take: object, silence: object) -> None:
         while b"[DONE]" not in b"".join(stream._content._buffer):  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         all_is_here.set()

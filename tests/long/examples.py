@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.dev.script import Script
+from gptdock.http.caller import PING
 from tests.harness.documents import programs
 from tests.harness.hostile import raw_upstream, read_request
 from tests.harness.processes import PATIENCE_SECONDS, Finished, end
@@ -22,6 +23,10 @@ from tests.harness.service import Service, make_settings, running, serve_tables
 
 KEY = "dev-key"
 ANSWER = "Straße, 東京, 🙂: each word by itself."
+PINGED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + PING
+    + b'data: {"choices": [{"delta": {"content": "Whole"}}]}\n\n' + PING * 2 + b"data: [DONE]\n\n"
+)  # fmt: skip
 TWO_EVENTS = b"""HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
 data: {"choices": [{"delta": {"content": "Half"}}]}
 
@@ -135,19 +140,30 @@ async def charged(service: Service) -> int:
     return int(info["quota_used"])
 
 
+async def ignores_pings(place: Place, program: str, _: SimulatedOpenAI) -> None:
+    """Before the first event and between others."""
+    async with raw_upstream(_answering(PINGED)) as url:
+        left = await place.run(program, url.removesuffix("/v1"))
+
+    assert left == (0, "Whole\n", "")
+
+
 async def does_not_take_a_clean_end_for_a_whole_answer(place: Place, program: str) -> None:
     """A proxy may end a broken stream properly: without `[DONE]` it is not whole."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(TWO_EVENTS)
-        await writer.drain()
-        writer.close()
-
-    async with raw_upstream(serve) as url:
+    async with raw_upstream(_answering(TWO_EVENTS)) as url:
         left = await place.run(program, url.removesuffix("/v1"))
 
     assert left == (1, "Half", "\nThis answer is not whole.\n")
+
+
+def _answering(answer: bytes) -> Callable[[StreamReader, StreamWriter], Awaitable[None]]:
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    return serve
 
 
 CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
@@ -156,6 +172,7 @@ CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
     tells_that_the_quota_is_only_held,
     tells_that_an_answer_is_not_whole,
     stops_openai_when_its_user_leaves,
+    ignores_pings,
 )
 
 

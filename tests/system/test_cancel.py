@@ -69,9 +69,9 @@ def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     pass_on = relay._pass_on
 
-    def passing_on(bill: relay.Bill, caller: Caller, events: list[Event]) -> bool:
+    def passing_on(bill: relay.Bill, caller: Caller, events: list[Event], *, thinks: bool) -> bool:
         plan["cancelling"].step()
-        return pass_on(bill, caller, events)
+        return pass_on(bill, caller, events, thinks=thinks)
 
     monkeypatch.setattr(middlewares, "drain_middleware", cancelling)
     monkeypatch.setattr(relay, "_pass_on", passing_on)
