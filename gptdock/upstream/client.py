@@ -23,6 +23,7 @@ from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.flow import hand_on_plainly
+from gptdock.upstream.proxies import proxy_for
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
 
@@ -233,6 +234,7 @@ async def connect(settings: Settings) -> AsyncIterator[Upstream]:
             "Accept-Encoding": "identity",
         },
         max_field_size=MOST_FIELD_BYTES,
+        proxy=proxy_for(settings.openai_base_url),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Upstream(session, settings)
