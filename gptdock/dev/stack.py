@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from gptdock.dev import hosts
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
@@ -25,6 +26,7 @@ DEFAULTS = {
     "DRAIN_SECONDS": "1",
 }
 HUMAN_PACE = Script(first_event_seconds=0.3, token_seconds=0.03)
+BEFORE_THE_KEY = 2  # behind the middlewares that log a request and form its errors
 NOBODYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
@@ -47,7 +49,9 @@ async def run(environ: Mapping[str, str]) -> int:
             await store.create_tables()
         sock = server.listen(settings)
         welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated, in_memory=in_memory)
-        settled = await server.serve(app.create(settings), sock, stop, lambda: print(welcome, flush=True))
+        application = app.create(settings)
+        application.middlewares.insert(BEFORE_THE_KEY, hosts.only_local(settings.host))
+        settled = await server.serve(application, sock, stop, lambda: print(welcome, flush=True))
         return 0 if settled else 1
 
 

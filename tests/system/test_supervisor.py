@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from configparser import RawConfigParser
 from contextlib import asynccontextmanager, contextmanager
@@ -158,10 +159,19 @@ def test_the_lock_satisfies_what_the_package_requires():
     assert all(each.specifier.contains(versions[each.name]) for each in required)
 
 
+def test_what_builds_the_package_is_in_the_lock_and_nothing_else_is_fetched_for_it():
+    """pip would fetch setuptools without a hash, and run it, as root."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    installs = re.findall(r"pip install (?!--require-hashes)[^`\n&]*", (ROOT / "supervisor/README.md").read_text())
+
+    assert all(each.specifier.contains(locked()[each.name]) for each in map(Requirement, build))
+    assert {line.strip() for line in installs} == {"pip install --no-deps --no-build-isolation ."}
+
+
 def test_every_package_of_the_lock_has_hashes_and_no_url():
     text = (ROOT / "supervisor/requirements.txt").read_text()
 
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "--hash=sha256:"))]
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith(("#", "--hash=sha256:"))]
 
     assert len(lines) == len(locked()) > 20
     assert "://" not in text
