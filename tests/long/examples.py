@@ -78,14 +78,14 @@ async def served(openai: SimulatedOpenAI, **settings: object) -> AsyncIterator[S
 
 
 async def shows_the_whole_answer(place: Place, program: str, openai: SimulatedOpenAI) -> None:
-    """Also if the first attempt is refused with 429."""
-    refusal = Script(status=429, headers={"x-should-retry": "false"})  # so that the program retries, not GPTDock
-    openai.next(refusal, Script(answer=ANSWER))
+    """Also if the first attempt is refused with 429, and GPTDock's retries as well."""
+    refusal = Script(status=429, headers={"retry-after-ms": "10"})
+    openai.next(refusal, refusal, refusal, Script(answer=ANSWER))
     async with served(openai) as service:
         left = await place.run(program, service.url)
 
     assert left == (0, f"{ANSWER}\n", "")
-    assert [record.status for record in openai.journal] == [429, 200]
+    assert [record.status for record in openai.journal] == [429, 429, 429, 200]
 
 
 async def tells_that_the_quota_is_used_up(place: Place, program: str, openai: SimulatedOpenAI) -> None:

@@ -64,8 +64,12 @@ def test_an_environment_without_a_cache_folder_is_left_so(unloaded, monkeypatch)
 
 
 def test_the_unpacked_file_is_in_a_private_folder(monkeypatch):
-    modes = []
-    monkeypatch.setattr(tiktoken, "get_encoding", lambda _: modes.append(os.stat(os.environ["TIKTOKEN_CACHE_DIR"])))
+    def get_encoding(name):
+        modes.append(os.stat(os.environ["TIKTOKEN_CACHE_DIR"]))
+        return unwatched(name)
+
+    modes, unwatched = [], tiktoken.get_encoding
+    monkeypatch.setattr(tiktoken, "get_encoding", get_encoding)
 
     tokens.load("cl100k_base")
 

@@ -38,7 +38,7 @@ async def test_a_wrong_clock_of_an_operator_frees_no_tokens_of_a_living_process(
         openai.release()
         await first.read()
 
-    assert (shown.code, second.status) == (0, 402)
+    assert (shown.code, second.status) == (0, 429)
     assert sum(record.spent for record in openai.journal) <= MOST
 
 

@@ -113,7 +113,7 @@ async def test_a_quota_lowered_below_what_is_held_refuses_until_it_fits(service:
         await service.openai.journal.sent(3)
         assert await store.change(ACCOUNT, "all", verbs.set_max(500_000, 200, RECEIPT))
 
-        assert await _status(service) == 402
+        assert await _status(service) == 429
         book = await store.read(ACCOUNT, "all")
         assert book
         assert book.left == 200 - book.held < 0
