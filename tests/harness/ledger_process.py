@@ -114,6 +114,11 @@ class Process:
     def lives(self) -> bool:
         return not self.store.cut
 
+    @property
+    def shuts_out(self) -> bool:
+        """Whether it is replacing a commit of which an attempt was lost."""
+        return any(book._state.replaced for book in self.ledger._books.values())
+
     def ask(self, request_id: str, prompt_tokens: int, completion_tokens: int, account: Account = ACCOUNT) -> None:
         claim = Claim(account, "user", "model", request_id, prompt_tokens, completion_tokens)
         self.requests.append(Request(self, claim))

@@ -6,9 +6,10 @@ checked; each example is brought to rest at its end.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,6 +18,7 @@ from gptdock.ledger import verbs
 from gptdock.ledger.book import Change, Lease, Receipt
 from gptdock.ledger.book_loop import SETTLE_SECONDS
 from gptdock.ledger.outbox import GATHER_SECONDS
+from tests.harness import branches
 from tests.harness.ledger_process import PASSES, Process, Request, cancelled
 from tests.harness.machine_promises import (
     wrong,
@@ -59,6 +61,8 @@ class Errors(logging.Handler):
 class Machine(RuleBasedStateMachine):
     """Processes on one store; a subclass has the rules of what can happen to them."""
 
+    reached: ClassVar[Counter[str]] = Counter()  # rare branches, by how often all examples took them
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = MachineLoop()
@@ -66,13 +70,12 @@ class Machine(RuleBasedStateMachine):
         self.bad: list[str] = []
         self.errors = Errors(self.bad)
         logging.getLogger("gptdock").addHandler(self.errors)
-        self.tables = Tables(lambda: NOON + self.loop.now)
+        self.tables = Tables(lambda: NOON + self.loop.now, reached=self.reached)
         self.operator = MemoryStore(self.tables)
         self.changes: list[asyncio.Task[bool]] = []
         self.processes: dict[str, Process] = {}
         self.faults: dict[str, int] = {}
-        self.default_max = 0
-        self.asked = 0
+        self.default_max = self.asked = 0
         self.is_resting = False
 
     @invariant()
@@ -160,8 +163,7 @@ class Machine(RuleBasedStateMachine):
                 self.do(self.tables.decide, self.tables.calls[-1], fate)
 
     def new_receipt(self) -> Receipt:
-        key = f"change#{len(self.changes)}"
-        return Receipt(key, 0, 0, 0, "-", "-", "set_quota", "change", "-")
+        return Receipt(f"change#{len(self.changes)}", 0, 0, 0, "-", "-", "set_quota", "change", "-")
 
     def living(self) -> list[Process]:
         return [process for process in self.processes.values() if process.lives]
@@ -205,14 +207,14 @@ class Machine(RuleBasedStateMachine):
         for process in self.living():
             self.bad += wrongly_denied(process)
             process.denied.clear()
+            self.reached.update([branches.SHUT_OUT] * process.shuts_out)
         for applied in self.tables.applied:
             self.bad += wrongly_applied(applied, self.tables.now())
             self.processes[applied.write.process].learn(applied, is_excused=not self.is_resting)
         self.tables.applied.clear()
         for call in self.tables.calls:
             if call.sent and call.sent.write.lease:
-                process = self.processes[call.sent.write.process]
-                self._note_commit(process, call.sent, call.sent.write.lease)
+                self._note_commit(self.processes[call.sent.write.process], call.sent, call.sent.write.lease)
 
     def _note_commit(self, process: Process, sent: Sent, lease: Lease) -> None:
         """What it knows, when it is first sent."""

@@ -5,6 +5,7 @@ later time, or never. Reads are answered at once. `Tables.applied` has what was 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -15,6 +16,7 @@ from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Change, Receipt, Write
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import BATCH, Result
+from tests.harness import branches
 from tests.harness.world import apply, change_of, fits, holds, is_too_big
 
 Key = tuple[Account, str]  # account, period
@@ -77,6 +79,7 @@ class Tables:
     late: list[Call] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
     most_receipts: int = 99  # in a book: the size that the item may have
+    reached: Counter[str] = field(default_factory=Counter)  # rare branches, by how often
 
     def date(self) -> str:
         return formatdate(self.now(), usegmt=True)
@@ -108,6 +111,7 @@ class Tables:
             return False
         receipts |= {receipt.key: receipt for receipt in (change.receipt, *change.late)}
         self.books[key] = change_of(book, change)
+        self.reached.update(branches.changed(book, self.books[key]))
         if change.old_max is not None:
             self.accounts[key[0]] = change.old_max + change.max_by
         return True
@@ -115,11 +119,13 @@ class Tables:
     def send(self, key: Key, write: Write) -> Result:
         """One conditional update."""
         before = self.books.get(key)
-        if before is None or not holds(before, write):
-            return Result(False, before)
-        if is_too_big(before, write, self.most_receipts):
-            return Result(False, before, is_too_big=True)
+        if before is None:
+            return Result(False, None)
+        if not (met := holds(before, write)) or is_too_big(before, write, self.most_receipts):
+            self.reached.update(branches.refused(before, write, is_too_big=met))
+            return Result(False, before, is_too_big=met)
         self.books[key] = apply(before, write)
+        self.reached.update(branches.changed(before, self.books[key]))
         self.applied.append(Applied(key, write, before, self.books[key]))
         return Result(True, self.books[key])
 

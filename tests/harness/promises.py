@@ -1,10 +1,11 @@
 """What must hold in a `world`, at every step and at rest; and searches for a step after which it does not."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
+from tests.harness import branches
 from tests.harness.actions import actions
 from tests.harness.world import ALLOWANCE, SECONDS, Process, World, start, swap
 
@@ -75,8 +76,13 @@ def calm(world: World) -> tuple[str, list[str]]:
     return "stuck: never comes to rest", path[:20]
 
 
-def search(first: World, most: int, calm_every: int = 50) -> tuple[str, list[str], bool]:
-    """Breadth first: the broken promise with a shortest trace, and whether the world was searched exhaustively."""
+def search(
+    first: World, most: int, calm_every: int = 50, reached: Counter[str] | None = None
+) -> tuple[str, list[str], bool]:
+    """Breadth first: the broken promise with a shortest trace, and whether the world was searched exhaustively.
+
+    `reached` counts the steps that take a rare branch.
+    """
     seen = {repr(first)}
     todo: deque[tuple[World, Path]] = deque([(first, ())])
     while todo:
@@ -88,6 +94,8 @@ def search(first: World, most: int, calm_every: int = 50) -> tuple[str, list[str
             if key in seen:
                 continue
             seen.add(key)
+            if reached is not None:
+                reached.update(branches.taken(label, world, after))
             bad = wrong(after)
             bad, then = calm(after) if not bad and len(seen) % calm_every == 0 else (bad, [])
             if bad:
@@ -102,8 +110,13 @@ def _labels(path: Path) -> Iterator[str]:
         yield path[1]
 
 
-def walk(seed: int, steps: int, guards: frozenset[str] | None = None) -> tuple[str, list[str]]:
-    """Episodes of three processes with four requests each under many faults, each brought to rest at its end."""
+def walk(
+    seed: int, steps: int, guards: frozenset[str] | None = None, reached: Counter[str] | None = None
+) -> tuple[str, list[str]]:
+    """Episodes of three processes with four requests each under many faults, each brought to rest at its end.
+
+    `reached` counts the steps that take a rare branch.
+    """
     rng, done = random.Random(seed), 0
     while done < steps:
         world = _random_start(rng)
@@ -113,7 +126,10 @@ def walk(seed: int, steps: int, guards: frozenset[str] | None = None) -> tuple[s
             choices = list(actions(world))
             if not choices:
                 break
-            label, world = rng.choice(choices)
+            label, after = rng.choice(choices)
+            if reached is not None:
+                reached.update(branches.taken(label, world, after))
+            world = after
             path.append(label)
             done += 1
             if bad := wrong(world):

@@ -15,8 +15,10 @@ from hypothesis.stateful import initialize
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.ledger import backoff, lease_state, verbs
+from tests.harness import branches
 from tests.harness.ledger_process import ACCOUNT
 from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, pick
+from tests.harness.memory_store import Key, Tables
 
 MOST_PROCESSES, MOST_REQUESTS = 3, 6
 FAULTS = {
@@ -184,8 +186,22 @@ class Schedules(Machine):
 
     @happens("operator", when=lambda self: self.tables.books, key=ANY)
     def operator_resets_twice(self, key):
-        key = pick(list(self.tables.books), key)
+        self._reset_twice(pick(list(self.tables.books), key))
+
+    @happens("operator", when=lambda self: _swept(self.tables))
+    def operator_resets_over_a_swept_lease(self):
+        self._reset_twice(_swept(self.tables)[0])
+
+    def _reset_twice(self, key: Key) -> None:
         self.change_twice(key, verbs.reset(self.tables.books[key], self.new_receipt(), int(self.loop.now)))
+
+
+def _swept(tables: Tables) -> list[Key]:
+    """Books with a swept lease whose will may be taken back."""
+    wills = [
+        (key, lease.will) for key, book in tables.books.items() for lease in book.leases.values() if lease.number < 0
+    ]
+    return [key for key, will in wills if will > 0]
 
 
 @pytest.fixture(autouse=True)
@@ -208,3 +224,5 @@ def test_no_schedule_of_calls_and_faults_breaks_a_promise():
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+    assert Schedules.reached.keys() >= branches.ALL

@@ -1,5 +1,6 @@
 """The real `lease_state` and `verbs`, searched for a schedule that breaks a promise, with each rule and without it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,20 +9,25 @@ import pytest
 from gptdock.ledger import lease_state, verbs
 from gptdock.ledger.book import Book, Change, Lease, Receipt, Terms, Write
 from gptdock.ledger.lease_state import LeaseState
-from tests.harness import actions, world
+from tests.harness import actions, branches, world
 from tests.harness.promises import search, walk
 from tests.harness.world import GUARDS, World, start
 
 STEPS = 6_000  # of each random walk that must find nothing
 STEPS_TO_A_FAULT = 2_000  # of each that must find something
 SEEDS = range(24)
+RARE = {branches.FENCE, branches.RESET}  # in walks; small worlds reach them
 RESET = start([[(1, 1)]], 2, tick=1, change=1)  # a reset over a swept lease is too rare for a short walk
 FULL = start([[(1, 1), (1, 1)]], 2, timeout=1)._replace(most_receipts=1)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_schedule_breaks_a_promise(seed: int):
-    assert walk(seed, STEPS) == ("", [])
+    reached = Counter[str]()
+
+    assert walk(seed, STEPS, reached=reached) == ("", [])
+
+    assert reached.keys() >= branches.ALL - RARE
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -33,16 +39,16 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
 
 
 @pytest.mark.parametrize(
-    "first",
+    ("first", "branch"),
     [
-        start([[(2, 1)], [(2, 1)]], 3),
-        start([[(1, 1)]], 1, tick=2, stray=1),
-        start([[(1, 1)]], 2, change=1),
-        RESET,
-        start([[(1, 1)], [(1, 1)]], 1, timeout=1),
-        start([[(1, 1)]], 1, timeout=1, tick=1),
-        start([[(1, 1)], [(1, 1)]], 1, crash=1, tick=1),
-        start([[(2, 1)]], 2, crash=1, tick=1, timeout=1),
+        (start([[(2, 1)], [(2, 1)]], 3), None),
+        (start([[(1, 1)]], 1, tick=2, stray=1), branches.SWEPT),
+        (start([[(1, 1)]], 2, change=1), None),
+        (RESET, branches.RESET),
+        (start([[(1, 1)], [(1, 1)]], 1, timeout=1), branches.SHUT_OUT),
+        (start([[(1, 1)]], 1, timeout=1, tick=1), branches.REVIVED),
+        (start([[(1, 1)], [(1, 1)]], 1, crash=1, tick=1), branches.FENCE),
+        (start([[(2, 1)]], 2, crash=1, tick=1, timeout=1), branches.REMOVED),
     ],
     ids=[
         "cut to fit",
@@ -55,8 +61,12 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
         "crash and lost",
     ],
 )
-def test_small_worlds_keep_their_promises_in_every_schedule(first: World):
-    assert search(first, 60_000) == ("", [], True)
+def test_small_worlds_keep_their_promises_in_every_schedule(first: World, branch: str | None):
+    reached = Counter[str]()
+
+    assert search(first, 60_000, reached=reached) == ("", [], True)
+
+    assert branch is None or reached[branch]
 
 
 def test_no_schedule_breaks_a_promise_while_the_item_is_full():
