@@ -12,7 +12,7 @@ from gptdock.ledger.book import Lease, Write
 from gptdock.ledger.holds import Claim, Ledger
 from gptdock.ledger.store import Store
 from tests.harness.admin import ACCOUNT, NOW, RECEIPT, book_of, charge, check_balance
-from tests.harness.ledgers import at
+from tests.harness.ledgers import at, learn
 from tests.harness.service import NOBODY, make_settings, read_receipts
 
 SETTINGS = make_settings("http://127.0.0.1:1", NOBODY, progress_seconds=0.001)
@@ -43,6 +43,7 @@ async def test_a_process_that_was_released_and_lives_revives_its_lease(store: St
     """It was stopped for longer than it was watched."""
     settings = make_settings("http://127.0.0.1:1", NOBODY, progress_seconds=20)
     async with Ledger(at(store, lambda: NOW), settings).running() as ledger:
+        learn(ledger, 200, "m")  # then no renewal is due in the first seconds
         async with ledger.hold(Claim(ACCOUNT, "u", "m", "r", 2, 90)):
             await release(ticking(store)[0], SETTINGS, ACCOUNT, ledger.process, "cli:anna")
             assert (await book_of(store)).held == 0
