@@ -145,7 +145,7 @@ stays below 100 KB. A charge that finds no room waits for the next commit, and h
 with 10,000 receipts to put takes no new holds, and answers 503. A commit that DynamoDB refuses for the item's size is
 followed by one with half its new receipts; after a lost attempt, one without any shuts that out first.
     Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
-    test_without_a_rule_a_promise_breaks[nothing_shrinks], test_no_schedule_breaks_a_promise_while_the_item_is_full,
+    test_a_lost_revival_that_does_not_fit_is_shut_out, test_no_schedule_breaks_a_promise_while_the_item_is_full,
     test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids,
     test_a_commit_that_does_not_fit_into_the_item_becomes_smaller,
     test_a_lost_commit_that_does_not_fit_can_arrive_no_more, test_a_sweep_leaves_out_receipts_that_are_put,

@@ -150,11 +150,16 @@ async def _dated(client: Client, operation: str, parameters: dict[str, Any]) -> 
         else:
             answer = await getattr(client.aiobotocore, operation)(**parameters)
     except ClientError as exc:
-        if _is_refusal(exc) or _date(exc.response):  # a gateway's error without a date is none of DynamoDB's
+        if _is_refusal(exc) or (_date(exc.response) and not _is_gateways(exc)):
             exc.response[SEEN_AT] = client.clock.learn(_date(exc.response), sent_at)
         raise
     answer[SEEN_AT] = client.clock.learn(_date(answer), sent_at)
     return answer
+
+
+def _is_gateways(exc: ClientError) -> bool:
+    """Whether the error came from a box in front of DynamoDB, whose clock is another: it has only a status."""
+    return _code(exc).isdigit()
 
 
 def _date(answer: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ holds and settles. The loop runs while the book has requests, and is started aga
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import Context
 
 from gptdock.accounts import Account
@@ -44,6 +45,7 @@ class BookLoop:
         self._put: set[str] = set()
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
+        self._is_tight = False  # what is held may be missed by others
         self._renew_at, self._to_come = 0.0, 0
         self._counted: dict[int, int] = {}  # what a renewal that was put off has counted
         self._backoff = Backoff()
@@ -91,7 +93,7 @@ class BookLoop:
         else:
             self._state = lease_state.end(self._state, request_id, receipt)
             self._note_pending()
-            if self.unsettled >= MOST_RECEIPTS:
+            if self._is_tight or self.unsettled >= MOST_RECEIPTS:
                 self.settle()
             elif self._settling is None:
                 self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
@@ -99,8 +101,8 @@ class BookLoop:
     def settle(self) -> None:
         """Do not let the settles wait any longer for others."""
         self._settling = None
-        if self.unsettled:
-            self._wake()
+        if not self.idle:  # its loop lives as long as something is unsettled, unless the ledger was closed
+            self._woken.set()
 
     def _first_will(self, outlook: Outlook) -> int:
         """The will of a request until the renewal that is due next, which comes sooner if the request wants that."""
@@ -135,20 +137,20 @@ class BookLoop:
             await self._wait()
 
     async def _ask_for_the_time(self) -> None:
-        """A lease that is written by a wrong time may be swept while this process lives."""
+        """A lease that is written by a wrong time may be swept while this process lives: then it is dated anew."""
         while self._state.requests and not self._rules.clock.sure:
+            self._renew_at = 0.0
             try:
                 await self._store.ping()
             except LedgerUnavailable as exc:
-                log.warning("commit not answered", extra={**self.account.named(), "fault": exc.fault})
+                self._note_fault(exc)
+            if not self._rules.clock.sure:
                 await self._backoff.pause()
 
     async def _wait(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout_at(self._renew_at):
                 await self._woken.wait()
-        except TimeoutError:
-            return
 
     async def _progress(self) -> bool:
         """Whether the renewal is due and all requests are counted; if so, the state has what was used by now.
@@ -188,14 +190,16 @@ class BookLoop:
                 await self._backoff.pause()
             else:
                 self._backoff.reset()
-        except LedgerUnavailable as exc:
+        except Exception as exc:  # the loop must never stop settling
             self._state = lease_state.timed_out(self._state)
+            self._note_fault(exc)
+            await self._backoff.pause()
+
+    def _note_fault(self, exc: Exception) -> None:
+        if isinstance(exc, LedgerUnavailable):
             log.warning("commit not answered", extra={**self.account.named(), "fault": exc.fault})
-            await self._backoff.pause()
-        except Exception:  # the loop must never stop settling
-            self._state = lease_state.timed_out(self._state)
+        else:
             log.exception("commit failed", extra=self.account.named())
-            await self._backoff.pause()
 
     def _learn(self, answer: Result, book: Book) -> None:
         now = lease_state.saw(self._state, book)
@@ -206,6 +210,7 @@ class BookLoop:
         else:
             terms = self._rules.terms()
             self._state = lease_state.refused(now, book, terms, self._put, is_too_big=answer.is_too_big)
+        self._is_tight = book.left < book.held
         self._note_pending()
         self._tell(book)
         self._post()

@@ -145,7 +145,8 @@ def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str], *, is_to
         return _landed(_without_all_but_waiting(state), None, book.fence)
     if lease is not None and (won := _won(state, lease)):
         return applied(state, won, lease)
-    if lease is not None and lease.number < 0:  # swept, and this commit was not in: now it never will be
+    if lease is not None and lease.number < 0 and not (is_too_big and write.expected_number == lease.number):
+        # Swept, and this commit was not in: now it never will be.
         return _landed(_without_given_up(state), lease)
     if lease is not None and write.expected_number not in (None, lease.number):
         raise ValueError(f"process {state.process} lost track of its lease")

@@ -42,8 +42,8 @@ class Outbox:
         return len(self._waiting) + self.to_come >= MOST_PENDING
 
     def add(self, account: Account, period: str, receipt: Receipt, was_put: Callable[[str], None]) -> None:
-        """Put this receipt soon, then call `was_put` with its key. A key that waits already is not added again."""
-        self._waiting.setdefault((account, period, receipt.key), (receipt, was_put))
+        """Put this receipt soon, then call `was_put` with its key: the last one given for that key."""
+        self._waiting[account, period, receipt.key] = (receipt, was_put)
         self._emptied.clear()
         if len(self._waiting) >= BATCH:
             self._due.set()
@@ -81,8 +81,8 @@ class Outbox:
             self._due.set()
 
     def _done(self, batch: dict[tuple[Account, str, str], tuple[Receipt, Callable[[str], None]]]) -> None:
-        for key, (receipt, was_put) in batch.items():
-            del self._waiting[key]
+        for key in batch:
+            receipt, was_put = self._waiting.pop(key)  # not the batch's: another loop may have taken the book up since
             was_put(receipt.key)
         if not self._waiting:
             self._due.clear()

@@ -204,6 +204,18 @@ async def test_a_book_is_dated_by_the_answer_or_the_refusal_that_shows_it():
 
 
 @both_ways
+async def test_the_error_of_a_gateway_before_dynamodb_tells_no_time():
+    told = answer(b"<html>", 503).replace(b"Content-Type: x", b"Date: Thu, 26 Nov 2026 11:00:00 GMT")
+
+    async with answering(told, told) as url, aws.connect(make_settings(url, NOBODY)) as client:
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable):
+                await aws.call(client, "get_item", TableName="t", Key=ITEM)
+
+        assert not client.clock.sure
+
+
+@both_ways
 async def test_an_error_without_a_date_is_no_reason_to_go_by_the_clock_of_the_machine():
     async with answering(answer(b"", 502)) as url, aws.connect(make_settings(url, NOBODY)) as client:
         with pytest.raises(LedgerUnavailable):

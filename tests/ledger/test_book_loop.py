@@ -146,6 +146,14 @@ async def test_a_settle_shares_the_commit_of_the_next_hold(start: Start, store: 
         assert await numbers(ledger, store) == (994, 0, 6, 6)
 
 
+async def test_a_settle_does_not_wait_while_it_keeps_tokens_from_others(start: Start, monkeypatch):
+    monkeypatch.setattr(book_loop, "SETTLE_SECONDS", 1000)
+    async with start(progress_seconds=1000, lease_seconds=3600) as ledger, start() as other, asyncio.timeout(30):
+        await spend(ledger, 5, completion_tokens=890)
+        while (await other.read(ACCOUNT, ledger.period())).held:
+            continue
+
+
 async def test_a_settle_is_written_although_no_hold_comes(start: Start):
     async with start(progress_seconds=1000, lease_seconds=3600) as ledger, asyncio.timeout(30):
         await spend(ledger, 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from gptdock.ledger import items, lease_state, verbs
@@ -63,6 +64,31 @@ def test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids():
 
     assert all(lease.receipts for lease in book.leases.values())
     assert 50_000 < _item_size(book) < _item_size(swept) < 100_000
+
+
+def test_a_lost_revival_that_does_not_fit_is_shut_out():
+    """A lost attempt at it may still arrive, like one at any commit: its number is the one that the sweep left."""
+    state = LeaseState("p")
+    write = lease_state.commit(lease_state.ask(state, 1, Demand(100, 50), 10), TERMS, set())
+    assert write
+    state = lease_state.applied(lease_state.send(state, write), write)
+    state = lease_state.end(state, 1, LONGEST)
+    assert state.lease
+    swept = verbs.sweep("p", state.lease, TERMS.now + 100, 3600)
+    assert swept.lease
+    book = Book(1000, 890, 10, -1, {"p": swept.lease})
+    state = replace(state, lease=swept.lease)
+    revival = lease_state.commit(state, TERMS._replace(number=2_000_000), set())
+    assert revival
+
+    state = lease_state.timed_out(lease_state.send(state, revival))
+    state = lease_state.refused(state, book, TERMS._replace(number=3_000_000), set(), is_too_big=True)
+
+    assert state.replaced == (revival,)
+    assert state.in_flight
+    assert state.in_flight.lease
+    assert revival.lease
+    assert len(state.in_flight.lease.receipts) < len(revival.lease.receipts)
 
 
 async def test_a_commit_that_does_not_fit_into_the_item_becomes_smaller(start: Start, store: Store, proxy: Proxy):

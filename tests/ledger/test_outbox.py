@@ -6,6 +6,7 @@ import pytest
 
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import outbox
+from gptdock.ledger.book import Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers, spend
@@ -16,6 +17,19 @@ from tests.harness.service import read_receipts
 def throttled() -> list[Fault]:
     """More throttled calls than a test makes."""
     return ["throttle"] * 1000
+
+
+async def test_the_loop_that_has_the_book_now_is_told_that_a_receipt_was_put(store: Store):
+    """Another one may have forgotten the book while the receipt waited."""
+    waiting, told = outbox.Outbox(store), []
+    receipt = Receipt("2026-11-23T12:00:00.000Z#r#p.1", 5, 2, 3, "user", "model", "counted", "complete", "p")
+    waiting.add(ACCOUNT, "all", receipt, lambda key: told.append("before"))
+    waiting.add(ACCOUNT, "all", receipt, lambda key: told.append("now"))
+    running = asyncio.create_task(waiting.run())
+    await waiting.empty()
+    running.cancel()
+
+    assert told == ["now"]
 
 
 async def test_receipts_are_put_after_an_outage_of_their_table(start: Start, store: Store, proxy: Proxy):

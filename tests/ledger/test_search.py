@@ -98,10 +98,6 @@ def _denied_when_shut_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lease_state, "applied", deny)
 
 
-def _nothing_shrinks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lease_state, "_too_big", lambda now, *_: lease_state.timed_out(now))
-
-
 def _no_outbox(monkeypatch: pytest.MonkeyPatch):
     commit = verbs.commit
 
@@ -183,7 +179,6 @@ RULES = {  # each with the seed that shows it today, which is tried first
     _numbers_from_the_lease: 9,
     _no_resolving: 2,
     _denied_when_shut_out: 0,
-    _nothing_shrinks: 41,
     _no_outbox: 0,
     _no_revival: 0,
     _empty_leases_go: 0,
