@@ -68,7 +68,8 @@ def test_the_unpacked_file_is_in_a_private_folder(monkeypatch):
         modes.append(os.stat(os.environ["TIKTOKEN_CACHE_DIR"]))
         return unwatched(name)
 
-    modes, unwatched = [], tiktoken.get_encoding
+    modes: list[os.stat_result] = []
+    unwatched = tiktoken.get_encoding
     monkeypatch.setattr(tiktoken, "get_encoding", get_encoding)
 
     tokens.load("cl100k_base")
