@@ -23,14 +23,18 @@ _AHEAD = """
 import sys, time
 right = time.time
 time.time = lambda: right() + {seconds}
+{before}
 from gptdock.__main__ import main
 sys.exit(main())
 """
 
 
-def gptdock_ahead(seconds: str) -> tuple[str, ...]:
-    """The command `gptdock` on a machine whose clock is ahead by what this expression says; it knows `right()`."""
-    return (sys.executable, "-c", _AHEAD.format(seconds=seconds))
+def gptdock_ahead(seconds: str, before: str = "") -> tuple[str, ...]:
+    """The command `gptdock` on a machine whose clock is ahead by what this expression says; it knows `right()`.
+
+    The Python statement `before` is run first.
+    """
+    return (sys.executable, "-c", _AHEAD.format(seconds=seconds, before=before))
 
 
 class Finished(NamedTuple):

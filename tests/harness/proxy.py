@@ -114,10 +114,12 @@ def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def proxied(upstream: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of the DynamoDB at `upstream`, whose time is that of `clock`."""
+async def proxied(
+    upstream: str, clock: Callable[[], float] = time.time, kind: type[Proxy] = Proxy
+) -> AsyncIterator[Proxy]:
+    """Run a proxy of this kind in front of the DynamoDB at `upstream`, whose time is that of `clock`."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        proxy = Proxy(upstream, session, clock=clock)
+        proxy = kind(upstream, session, clock=clock)
         runner = web.ServerRunner(web.Server(proxy.handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         try:

@@ -1,22 +1,31 @@
 """The result of a run of the nemesis: compares each book with what OpenAI generated for its client."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gptdock.admin.audit import Finding
 from gptdock.dev.journal import Record
-from gptdock.ledger.book import Receipt
+from gptdock.ledger.book import MARGIN_TOKENS, Receipt
+from tests.long.nemesis_caller import MOST_HELD, MOST_PROMPT_TOKENS, Client
+from tests.long.nemesis_upstreams import MODELS
 
-ALLOWANCE = 100  # tokens; a will may add twice as many: a hold has no more
+IN_FLIGHT_SECONDS = 0.05  # for which a model goes on after a caller or a process has left
+KINDS = (
+    *("killed", "paused", "swept", "lost answers", "402", "429"),
+    *("usage table down", "forgotten book", "long ids", "set quota"),
+    *MODELS,
+)
 
 
 @dataclass
 class Report:
-    """What happened, and how the books compare; tokens over all clients. `failures` is empty if all promises held."""
+    """What happened, and how the books compare; tokens over all clients. `failures` is empty if all promises held.
+
+    `reached` counts faults of each kind, and what they led to. `behind` are tokens whose receipts are not in `usage`.
+    """
 
     requests: int = 0
-    kills: int = 0
-    stops: int = 0
-    lost_answers: int = 0
     generated: int = 0
     charged: int = 0
     by_wills: int = 0
@@ -24,28 +33,58 @@ class Report:
     undercharge: int = 0
     held: int = 0
     drift: int = 0
+    behind: int = 0
+    wrongly_denied: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
+    def end(self) -> None:
+        """Fail if a kind of fault was never reached: the run would prove nothing about it."""
+        self.failures += [f"never reached: {kind}" for kind in KINDS if not self.reached[kind]]
 
-def judge(
-    report: Report, finding: Finding, quota: int, mishap: str, records: list[Record], receipts: list[Receipt]
-) -> None:
+
+def judge(report: Report, finding: Finding, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
     """Compare a client's book with the upstream's records of it, and add the result to the report."""
-    client = finding.account.client_id
     generated, charged = sum(record.spent for record in records), finding.book.used
     lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
-    in_flight = sum(record.aborted for record in records)  # one token may be in flight when the caller leaves
-    over, under = max(0, generated - quota), max(0, generated - charged - in_flight)
-    swept = mishap in ("stop", "hole") and lost > 0  # a living process was swept: what that freed may be spent twice
+    over, under = max(0, generated - max(client.quotas)), max(0, generated - charged - _in_flight(records))
+    swept = client.mishap in ("stop", "hole") and lost > 0  # a living process: what that freed may be spent twice
+    report.requests += client.requests
     report.generated, report.charged = report.generated + generated, report.charged + charged
-    report.by_wills += max(0, charged - generated) if mishap == "kill" else 0
+    report.by_wills += max(0, charged - generated) if client.mishap == "kill" else 0
     report.overspend, report.undercharge = max(report.overspend, 0 if swept else over), max(report.undercharge, under)
     report.held, report.drift = report.held + finding.book.held, report.drift + finding.drift
-    allowed = generated + (len(records) * ALLOWANCE * 2 if mishap == "kill" else _unseen(records))
-    if finding.book.held or finding.drift or under or charged > allowed or (over and not swept):
-        report.failures.append(f"{client} ({mishap}): generated {generated}, charged {charged}, {finding}")
+    behind = abs(finding.book.used - sum(receipt.tokens for receipt in receipts))
+    report.behind += behind
+    _count(report.reached, client, records, receipts)
+    allowed = generated + (MOST_HELD if client.mishap == "kill" else _unseen(records))
+    if finding.book.held or finding.drift or behind or under or charged > allowed or (over and not swept):
+        report.failures.append(f"{client}: generated {generated}, charged {charged}, {finding}")
+    _judge_denials(report, client, records, receipts)
 
 
-def _unseen(records: list[Record]) -> int:
+def _judge_denials(report: Report, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
+    wrong = client.wrong_denials(taken_back=-sum(min(0, receipt.tokens) for receipt in receipts))
+    report.wrongly_denied += len(wrong)
+    report.failures += [f"{client.tag} ({client.mishap}): {denial} of {client.quotas}" for denial in wrong]
+    if any(record.prompt_tokens > MOST_PROMPT_TOKENS for record in records):
+        report.failures.append(f"{client.tag}: a prompt of more than MOST_PROMPT_TOKENS")
+
+
+def _count(reached: Counter[str], client: Client, records: list[Record], receipts: list[Receipt]) -> None:
+    sources = Counter(receipt.source for receipt in receipts)
+    reached.update({"swept": sources["lost"], "revived": sources["late"], "set quota": sources["set_quota"]})
+    reached.update(record.model for record in records if record.generated)
+    reached.update(str(denial.status) for denial in client.denials)
+    if client.has_long_ids:
+        reached["long ids"] += sum(len(receipt.key) > 128 for receipt in receipts if receipt.model != "-")
+
+
+def _in_flight(records: Iterable[Record]) -> int:
+    return sum(1 + int(MODELS[record.model] * IN_FLIGHT_SECONDS) for record in records if record.aborted)
+
+
+def _unseen(records: Iterable[Record]) -> int:
     """The most that may be charged for answers that broke off before their text was seen: their holds."""
-    return sum(record.prompt_tokens + 128 for record in records if not record.completed)
+    broken = (record for record in records if not record.completed)
+    return sum(record.prompt_tokens + MARGIN_TOKENS + int(record.request["max_completion_tokens"]) for record in broken)

@@ -8,15 +8,18 @@ import aiohttp
 
 from tests.harness.processes import gptdock_ahead
 
+FORGETFUL = "from gptdock.ledger import holds; holds.MOST_BOOKS = 2"
+
 
 class Worker:
     """One `gptdock serve` process. Its socket outlives it, so that it can be started again on the same port.
 
     Its machine's clock jumps by `skew` seconds ahead, and a few seconds later back, all the time.
+    It remembers two books.
     """
 
     def __init__(self, environ: dict[str, str], skew: int = 0) -> None:
-        self._command = gptdock_ahead(f"{skew} * (right() % 7 < 4)")
+        self._command = gptdock_ahead(f"{skew} * (right() % 7 < 4)", before=FORGETFUL)
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._environ = environ
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

@@ -1,8 +1,9 @@
 """A short run of the nemesis: every book is right at the end. `make nemesis` runs more seeds."""
 
 from tests.long.nemesis import fight
+from tests.long.nemesis_mishaps import MISHAPS
 
-SEEDS = range(18)
+SEEDS = range(2 * len(MISHAPS))
 
 
 async def test_no_seed_makes_a_book_wrong():
@@ -10,5 +11,6 @@ async def test_no_seed_makes_a_book_wrong():
 
     assert report.failures == []
     assert (report.overspend, report.undercharge, report.held, report.drift) == (0, 0, 0, 0)
-    assert report.kills == report.stops == 3
+    assert (report.behind, report.wrongly_denied) == (0, 0)
+    assert report.reached["killed"] == report.reached["paused"] == 2
     assert report.generated > 5_000
