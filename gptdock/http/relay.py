@@ -93,8 +93,8 @@ class Bill:
         metrics.of(metrics.DURATION, self.hold.claim.model, outcome).observe(time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
-        if self.meter.usage:
-            self.hold.settle(self.cost.exact(*self.meter.usage), outcome)
+        if usage := self.meter.final_usage:
+            self.hold.settle(self.cost.exact(*usage), outcome)
         elif self.meter.has_text or self.exchange.attempts:
             self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)
         else:

@@ -113,8 +113,10 @@ a charge that is too high is better than an answer for free.
     test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
 
 A usage is its total or the sum of its parts, whichever is more, and the sum if there is no total. It is not believed if
-it has neither a total nor both parts, or if it says 0 for text that was seen; 0 without text is believed.
+it has neither a total nor both parts, or if it says 0 for text that was seen; 0 without text is believed. Some
+upstreams report with every event from the first on: a stream that is cut before anything was generated is counted.
     Test: test_a_usage_is_its_total_or_its_parts_whichever_is_more,
     test_a_usage_that_cannot_be_believed_is_marked_and_not_used,
-    test_a_usage_that_denies_the_text_that_was_seen_is_not_believed
+    test_a_usage_that_denies_the_text_that_was_seen_is_not_believed,
+    test_a_usage_before_anything_was_generated_does_not_make_a_cut_stream_free
 """

@@ -96,6 +96,13 @@ class Meter:
             self._add(text)
 
     @property
+    def final_usage(self) -> Usage | None:
+        """The usage, if the answer may end with it: not in an answer that was cut before anything was generated."""
+        usage = self.usage
+        ended = self.done or self.error is not None or self.has_text
+        return usage if usage is not None and (ended or usage.total_tokens > usage.prompt_tokens) else None
+
+    @property
     def text_bytes(self) -> int:
         """How much text there is so far."""
         return len(self._utf8)

@@ -15,6 +15,8 @@ from tests.harness.hostile import (
     check_nothing_is_left,
     connect,
     question,
+    raw_upstream,
+    read_request,
     request,
 )
 from tests.harness.service import Service
@@ -188,3 +190,19 @@ async def test_a_caller_who_closes_its_side_after_the_request_counts_as_gone(ser
     [receipt] = await service.receipts()
     assert receipt["outcome"] == "caller_left"
     await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+async def test_a_caller_who_leaves_after_a_usage_without_text_pays_the_prompt(serve):
+    async def silent_after_usage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        writer.write(b'data: {"choices":[{"delta":{"role":"assistant"}}],"usage":{"total_tokens":0}}\n\n')
+        await reader.read()
+
+    async with raw_upstream(silent_after_usage) as url, serve(openai_base_url=url) as service:
+        async with service.ask(stream=True) as response:
+            await response.content.readuntil(b"\n\n")
+            response.close()
+
+        [receipt] = await service.receipts()
+        assert (receipt["source"], receipt["outcome"], receipt["completion_tokens"]) == ("counted", "caller_left", 0)

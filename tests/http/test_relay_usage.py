@@ -131,3 +131,32 @@ async def test_text_in_any_known_field_makes_usage_stale_and_counts_when_cut(ser
 
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["completion_tokens"]) == ("counted", 1)
+
+
+@pytest.mark.parametrize("usage", [(0, 0, 0), (10, 0, 10), (10, None, 10)])
+async def test_a_usage_before_anything_was_generated_does_not_make_a_cut_stream_free(service: Service, usage: Any):
+    service.openai.script = Script(raw=reported(*usage))
+
+    await read_answer(service, stream=True)
+
+    [receipt] = await service.receipts()
+    prompt_tokens = service.openai.journal[0].prompt_tokens
+    assert (receipt["source"], receipt["tokens"]) == ("counted", prompt_tokens)
+
+
+@pytest.mark.parametrize(
+    ("stream", "used"),
+    [
+        (reported(10, 0, 10) + DONE, 10),
+        (reported(10, 20, 30), 30),
+        (reported(None, None, 30), 30),
+        (HELLO + reported(10, 1, 11), 11),
+        (data(b"{}") + reported(10, 0, 10) + data(b'{"error":{"message":"x"}}'), 10),
+    ],
+)
+async def test_a_usage_after_something_was_generated_is_charged_also_if_cut(service: Service, stream: bytes, used: int):
+    service.openai.script = Script(raw=stream)
+
+    await read_answer(service, stream=True)
+
+    await check_nothing_is_left(service, used=used)
