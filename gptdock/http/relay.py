@@ -125,7 +125,7 @@ class Bill:
         shown = self.read(events)
         if self.meter.text_bytes > self._overrun.next_look:
             self._overrun.look()
-        if self.meter.error and not self.meter.begun:
+        if self.meter.error is not None and not self.meter.begun:
             self.exchange.refused()
             return b""
         if shown:
@@ -197,7 +197,7 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) 
             thinks = patience.thinks(has_text=bill.meter.has_text)
             await stream.flow(partial(_pass_on, bill, caller, thinks=thinks), patience.silence(thinks=thinks))
             await caller.catch_up()
-        if bill.meter.error:
+        if bill.meter.error is not None:
             raise stream.failure(bill.meter.error)
     finally:
         if not bill.meter.done:  # cut: what arrived before that was generated, and is charged

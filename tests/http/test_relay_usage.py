@@ -160,3 +160,34 @@ async def test_a_usage_after_something_was_generated_is_charged_also_if_cut(serv
     await read_answer(service, stream=True)
 
     await check_nothing_is_left(service, used=used)
+
+
+@pytest.mark.parametrize("nothing", [b"{}", b"[]", b"null", b'""', b"false", b"0"])
+async def test_an_empty_error_beside_text_is_none(service: Service, nothing: bytes):
+    frame = b'{"error":%b,"choices":[{"index":0,"delta":{"content":"hello"}}]}' % nothing
+    service.openai.script = Script(raw=data(frame) + reported(10, 20, 30) + DONE)
+
+    assert sse_data(await read_answer(service, stream=True)) == [frame, b"[DONE]"]
+
+    await check_nothing_is_left(service, used=30)
+
+
+async def test_an_empty_error_alone_is_an_error(service: Service):
+    service.openai.script = Script(raw=HELLO + reported(10, 20, 30) + data(b'{"error":{}}', b"{}"))
+    _, error = sse_data(await read_answer(service, stream=True))
+    assert json.loads(error)["error"]["code"] == "upstream_error"
+    await check_nothing_is_left(service, used=30)
+
+    service.openai.script = Script(raw=data(b'{"error":{}}'))
+    async with service.ask(stream=True) as response:
+        assert response.status == 502
+
+
+@pytest.mark.parametrize("later", [b"{}", b'{"choices":[]}', HELLO[6:-2], b"[DONE]"])
+async def test_a_frame_after_an_error_costs_nothing(service: Service, later: bytes):
+    service.openai.script = Script(raw=data(b'{"error":{"message":"Oh"}}', later))
+
+    async with service.ask(stream=True) as response:
+        assert response.status == 502
+
+    await check_nothing_is_left(service, used=0)
