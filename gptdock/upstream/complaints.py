@@ -26,7 +26,7 @@ from gptdock.errors import (
 MOST_MESSAGE = 2000  # characters
 _NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
 _KEY = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|key|api|org|proj|sess|hf|nvapi|AIza)[-_]?[\w*-]*[\d*][\w*-]{4,}"  # a known start
+    r"\b(?:sk|pk|rk|gsk|xai|key|api|org|proj|sess|hf|nvapi|AIza)[-_]?[\w*-]{0,40}?[\d*][\w*-]{4,}"  # a known start
     r"|\b(?:sk|pk|rk|gsk|xai|hf|nvapi)[-_][\w*-]{6,}|\bBearer\s+\S+"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]+)*"  # a JSON web token
     r"|(?<![a-z\d])(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{20,}",  # long, of digits and letters
@@ -111,8 +111,8 @@ def mask(message: str, secret: str = "") -> str:
 
 
 def name(value: object) -> str | None:
-    """`value`, if it looks like the name of a field, a code or a type; otherwise None."""
-    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
+    """`value`, if it looks like the name of a field, a code or a type, and not like a key; otherwise None."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and mask(value) == value else None
 
 
 def _error_in(content: object) -> dict[str, Any]:

@@ -196,6 +196,8 @@ def test_a_long_message_is_cut_and_no_key_is_cut_in_two():
         ("tools[0].function.name", "tools[0].function.name"),
         ("what the caller wrote", None),
         ("x" * 101, None),
+        ("sk-proj-A1b2C3d4E5f6G7h8", None),
+        ("key_0123456789abcdef0123456789abcdef", None),
         ("", None),
         (None, None),
         (7, None),
