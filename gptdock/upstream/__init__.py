@@ -113,7 +113,7 @@ a charge that is too high is better than an answer for free.
     test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
 
 A usage is its total or the sum of its parts, whichever is more, and the sum if there is no total. It is not believed if
-it has neither a total nor both parts, or if it says 0 for text that was seen; 0 without text is believed. Some
+it has neither a total nor both parts, or if its total is the prompt's alone beside text that was seen. Some
 upstreams report with every event from the first on: a stream that is cut before anything was generated is counted.
     Test: test_a_usage_is_its_total_or_its_parts_whichever_is_more,
     test_a_usage_that_cannot_be_believed_is_marked_and_not_used,

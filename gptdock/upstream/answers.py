@@ -16,7 +16,7 @@ import orjson
 
 from gptdock.upstream.meter import Meter, parse
 from gptdock.upstream.sse import BOM, Event, EventSplitter
-from gptdock.upstream.usage import denies_text, sane_usage
+from gptdock.upstream.usage import sane_usage
 
 LARGE_BYTES = 64 * 2**10  # parsed in 0.3 ms
 END_BYTES = 64 * 2**10  # in which a usage is looked for
@@ -113,7 +113,7 @@ def _believed(content: object) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         return None
     usage = sane_usage(content.get("usage"))
-    return content if usage is not None and not denies_text(content["usage"], usage) else None
+    return content if usage is not None and not usage.denies_text else None
 
 
 def _deltas(choices: object) -> object:

@@ -13,7 +13,7 @@ import orjson
 
 from gptdock.upstream.sse import Event
 from gptdock.upstream.texts import text_of
-from gptdock.upstream.usage import Usage, denies_text, sane_usage
+from gptdock.upstream.usage import Usage, sane_usage
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
 _CONTENT, _NOISE = b'"content":"', b'"obfuscation":"'
@@ -100,7 +100,7 @@ class Meter:
         """The usage, if the answer may end with it: not in an answer that was cut before anything was generated."""
         usage = self.usage
         ended = self.done or self.error is not None or self.has_text
-        return usage if usage is not None and (ended or usage.total_tokens > usage.prompt_tokens) else None
+        return usage if usage is not None and (ended or not usage.denies_text) else None
 
     @property
     def text_bytes(self) -> int:
@@ -149,7 +149,7 @@ class Meter:
 
     def _note_usage(self, value: object, *, beside_text: bool) -> None:
         usage = sane_usage(value)
-        if usage is not None and beside_text and denies_text(value, usage):
+        if usage is not None and beside_text and usage.denies_text:
             usage = None
         self.odd_usage = self.odd_usage or usage is None
         self.usage = usage or self.usage

@@ -16,6 +16,11 @@ class Usage(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
 
+    @property
+    def denies_text(self) -> bool:
+        """Whether it says that no text was generated: its total is 0, or the prompt's alone."""
+        return self.total_tokens == self.prompt_tokens
+
 
 def sane_usage(value: object) -> Usage | None:
     """The usage in `value`: its total or the sum of its parts, whichever is more; a part that is odd counts as 0.
@@ -31,12 +36,6 @@ def sane_usage(value: object) -> Usage | None:
     if parts > MOST_ANSWER_TOKENS:
         return None
     return Usage(max(total or 0, parts), prompt or 0, completion or 0)
-
-
-def denies_text(value: object, usage: Usage) -> bool:
-    """Whether `usage`, read from `value`, says that no text was generated: all zeros, or an explicit 0 for the text."""
-    explicit = isinstance(value, dict) and _sane(value.get("completion_tokens")) == 0
-    return usage.total_tokens == 0 or (explicit and usage.total_tokens == usage.prompt_tokens)
 
 
 def _sane(tokens: object) -> int | None:

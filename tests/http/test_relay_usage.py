@@ -75,7 +75,9 @@ async def test_of_a_usage_s_numbers_the_higher_is_charged(service: Service, usag
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("usage", [(0, 0, 0), (None, None, 0), (10, 0, 10), (None, 20, None), (1e400, 20, None)])
+@pytest.mark.parametrize(
+    "usage", [(0, 0, 0), (None, None, 0), (10, 0, 10), (10, None, 10), (None, 20, None), (1e400, 20, None)]
+)
 async def test_a_usage_that_cannot_be_true_is_replaced_by_a_count(service: Service, usage: Any, stream: bool):
     service.openai.script = Script(tokens=20, usage=usage_of(*usage))
 
