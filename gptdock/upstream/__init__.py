@@ -98,7 +98,7 @@ unpacked, 1 MB at a time; in a way that nobody knows, it is charged by count, an
     test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged,
     test_few_bytes_that_become_many_are_taken_in_parts
 
-**What the meter keeps and counts.** It keeps the last usage that can be believed, until text comes after it, and the
+**What the meter keeps and counts.** It keeps the highest usage that can be believed, until text comes after it, and the
 text of all events, so that an answer that is cut can be counted. An event that differs from a parsed one by its text
 alone is not parsed.
 

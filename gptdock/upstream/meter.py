@@ -152,7 +152,8 @@ class Meter:
         if usage is not None and beside_text and usage.denies_text:
             usage = None
         self.odd_usage = self.odd_usage or usage is None
-        self.usage = usage or self.usage
+        if usage is not None and (self.usage is None or usage.total_tokens >= self.usage.total_tokens):
+            self.usage = usage
 
 
 def _is_done(data: bytes) -> bool:

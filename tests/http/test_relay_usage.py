@@ -96,10 +96,12 @@ async def test_a_usage_that_cannot_be_true_is_replaced_by_a_count(service: Servi
         (HELLO + reported(10, 20, 30) + reported(0, 0, 0) + DONE, 30),
         (HELLO + reported(10, 20, 30) + data(b'{"usage":{}}') + DONE, 30),
         (HELLO + reported(10, 20, 30) + reported(10, 20, 31) + DONE, 31),
+        (HELLO + reported(10, 900, 910) + reported(10, 1, 11) + DONE, 910),
+        (HELLO + reported(10, 900, 910) + HELLO + reported(10, 1, 11) + DONE, 11),
         (reported(10, 20, 30) + DONE, 30),
     ],
 )
-async def test_the_last_usage_that_can_be_true_is_charged(service: Service, stream: bytes, used: int):
+async def test_the_highest_usage_after_the_last_text_is_charged(service: Service, stream: bytes, used: int):
     service.openai.script = Script(raw=stream)
 
     await read_answer(service, stream=True)
