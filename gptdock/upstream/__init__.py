@@ -80,6 +80,10 @@ passed on as it came.
     Test: test_every_event_leaves_as_the_api_says, test_odd_events_leave_as_the_api_says_wherever_they_are_cut,
     test_a_plain_event_is_the_same_bytes, test_any_stream_cut_anywhere_is_read_as_the_specification_says
 
+The first event decides between an answer and a refusal. JSON that is not an object, such as `null`, decides nothing,
+nor does an event of the name `ping`: the next is waited for, and such events are not passed on.
+    Test: test_a_stream_may_begin_with_events_that_say_nothing
+
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
 nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
 came and it is JSON; of one over 64 KB only the end or the start is parsed, where the usage is. After malformed chunks

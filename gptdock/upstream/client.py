@@ -55,14 +55,15 @@ class Stream:
         self._run = Tap.hand_on if tapped else hand_on_plainly
 
     async def begin(self, exchange: Exchange, first: FirstEvent) -> None:
-        """Wait for the first event. Raises UpstreamError if what comes is not a stream."""
+        """Wait for the first event that says something. Raises UpstreamError if what comes is not a stream."""
 
         def take(events: list[Event]) -> bool:
-            self.first += [event for event in events if event.data is not None]  # comments may come for a minute
-            return not any(event.data for event in self.first)
+            silent = [not event.data or meter.says_nothing(event.data) for event in events]
+            self.first = events[silent.index(False) :] if False in silent else []
+            return not self.first
 
         await self._flow_pinging(take, first)
-        data = next((event.data for event in self.first if event.data), None)
+        data = self.first[0].data if self.first else None
         if data is None and (fault := self._content.exception()):
             raise UpstreamLost from fault
         if not meter.is_chunk(data):

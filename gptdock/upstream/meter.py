@@ -25,6 +25,14 @@ def is_chunk(data: bytes | None) -> bool:
     return data is not None and (_is_done(data) or isinstance(_parsed_or_none(data), dict))
 
 
+def says_nothing(data: bytes) -> bool:
+    """Whether `data` is JSON, but not an object: some upstreams begin with `null` or `[]` to show that they live."""
+    try:
+        return not (_is_done(data) or isinstance(parse(data), dict))
+    except ValueError:
+        return False
+
+
 class Shape(NamedTuple):
     """The bytes around the text in an event: its start, what follows the text, and, after random padding, its end.
 

@@ -6,18 +6,19 @@ still be on its way. The event does not wait for it: that LF then precedes the n
 Callers get each event in the form of OpenAI's API: `data: `, the data in one line, and a blank line. OpenAI sends it
 so, and then it is passed on as it came. Any other event is written anew from its data: after CR, CRLF or a byte order
 mark, without a space, with `event:`, `id:` or `retry:`, comments, or several data lines. Those are joined by spaces:
-between lines of JSON a line end means no more than a space.
+between lines of JSON a line end means no more than a space. An event of the name `ping` is no more than a comment.
 """
 
 import re
 from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
+_PING = re.compile(rb"(?:^|[\r\n])event: ?ping(?:[\r\n]|$)")
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
 class Event(NamedTuple):
-    """One whole event: `raw`, its bytes as callers get them, and its `data`; without a data line both are empty."""
+    """One whole event: `raw`, its bytes as callers get them, and its `data`; of a comment or a ping both are empty."""
 
     raw: bytes
     data: bytes | None
@@ -92,6 +93,6 @@ def _split_any(data: bytes) -> tuple[list[Event], bytes]:
 
 def _anew(block: bytes) -> Event:
     lines = [line[5:].removeprefix(b" ") for line in block.splitlines() if line.startswith(b"data:") or line == b"data"]
-    if not lines:
+    if not lines or _PING.search(block):
         return Event(b"", None)
     return Event(b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines))

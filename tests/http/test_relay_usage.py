@@ -187,6 +187,20 @@ async def test_an_empty_error_alone_is_an_error(service: Service):
         assert response.status == 502
 
 
+@pytest.mark.parametrize("piece", [None, 40])
+@pytest.mark.parametrize(
+    "first", [data(b"null", b"[]"), b"event: ping\ndata: ping\n\n", b'event:ping\ndata: {"type":"ping"}\n\n']
+)
+async def test_a_stream_may_begin_with_events_that_say_nothing(service: Service, first: bytes, piece: int | None):
+    service.openai.script = Script(raw=first + HELLO + first + reported(10, 20, 30) + DONE, piece=piece)
+
+    body = await read_answer(service, stream=True)
+
+    assert [each for each in sse_data(body) if each not in (b"null", b"[]")] == [*sse_data(HELLO), b"[DONE]"]
+    assert service.openai.requests == 1
+    await check_nothing_is_left(service, used=30)
+
+
 @pytest.mark.parametrize("later", [b"{}", b'{"choices":[]}', HELLO[6:-2], b"[DONE]"])
 async def test_a_frame_after_an_error_costs_nothing(service: Service, later: bytes):
     service.openai.script = Script(raw=data(b'{"error":{"message":"Oh"}}', later))
