@@ -15,7 +15,7 @@ from gptdock.admin import report_rows
 from gptdock.admin.report_rows import By, Row
 from gptdock.ledger.book import Receipt
 
-CHUNK = 65_536  # characters sent at once; the first come after a page was read, so its error has a status
+CHUNK = 16_384  # characters sent at once; the first come after a page was read, so its error has a status
 
 
 class Report(NamedTuple):

@@ -96,9 +96,9 @@ class Caller:
         cut(self._request.transport)
 
     async def _sent(self, sending: Awaitable[None], size: int) -> None:
-        transport = self._protocol.transport
+        transport, waits = self._protocol.transport, self._protocol.writing_paused
         try:
-            if transport is not None and transport.get_write_buffer_size() + size < SURELY_TAKEN:
+            if transport is not None and not waits and transport.get_write_buffer_size() + size < SURELY_TAKEN:
                 await sending
                 return
             async with asyncio.timeout(self._timeout):
