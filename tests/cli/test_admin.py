@@ -69,7 +69,6 @@ async def test_a_client_is_created_shown_changed_and_listed(printed, store: Stor
     assert cells(listed) == [["client", "product", "max", "created"], ["1234", "demo", "0", created_at]]
     user = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
     receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(store, ACCOUNT)]
-    # In either order: each command learns DynamoDB's time anew, from answers that tell whole seconds.
     assert sorted(receipts) == [(user, "set_quota", "750000 -> 0"), (user, "set_quota", "750000 -> 750000")]
     assert cells(await printed("audit"))[-1][-1] == "0"
 
