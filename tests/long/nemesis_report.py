@@ -10,7 +10,7 @@ from gptdock.ledger.book import MARGIN_TOKENS, Receipt
 from tests.long.nemesis_caller import MOST_HELD, MOST_PROMPT_TOKENS, Client
 from tests.long.nemesis_upstreams import MODELS
 
-IN_FLIGHT_SECONDS = 0.05  # for which a model goes on after a caller or a process has left
+IN_FLIGHT_SECONDS = 0.25  # for which a model goes on after a caller or a process has left, on a busy machine
 KINDS = (
     *("killed", "paused", "swept", "lost answers", "402", "429"),
     *("usage table down", "forgotten book", "long ids", "set quota"),
@@ -47,7 +47,8 @@ def judge(report: Report, finding: Finding, client: Client, records: list[Record
     """Compare a client's book with the upstream's records of it, and add the result to the report."""
     generated, charged = sum(record.spent for record in records), finding.book.used
     lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
-    over, under = max(0, generated - max(client.quotas)), max(0, generated - charged - _in_flight(records))
+    seen = generated - _in_flight(records)  # what a closed connection still carried was not seen, and its hold is free
+    over, under = max(0, seen - max(client.quotas)), max(0, seen - charged)
     swept = client.mishap in ("stop", "hole") and lost > 0  # a living process: what that freed may be spent twice
     report.requests += client.requests
     report.generated, report.charged = report.generated + generated, report.charged + charged
