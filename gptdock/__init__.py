@@ -4,6 +4,7 @@ One request, told through the packages:
 
     http        accepts the connection, asks for the key, reads the body, and counts the request against MAX_STREAMS
     prompt      checks the question, assembles OpenAI's messages, and counts their tokens
+                (on OpenAI's own routes `routes` does so with what the caller sent)
     ledger      holds the most that the answer may cost; without room for it the request ends here, with 402 or 429
     upstream    sends the request to OpenAI, repeats it where that is safe, and waits for the first event
     http        `relay` passes each event on to the caller as it comes
@@ -21,13 +22,14 @@ A package imports from lines below its own only, and packages on one line do not
     cli
     dev
     http
+    routes
     admin | upstream | prompt
     ledger
     accounts, settings
     telemetry
     errors, aiohttp_private, aiohttp_pool
 
-`upstream` and `prompt` import nothing of `ledger`: what is charged is the business of neither. A module whose
+`routes`, `upstream` and `prompt` import nothing of `ledger`: what is charged is the business of none. A module whose
 docstring begins with "Pure: " takes values and returns values, without `await`, clock or log. An outside library is
 imported only by the modules that own it. tests/test_architecture.py checks imports, libraries and pure modules.
 """

@@ -15,8 +15,8 @@ from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
-from gptdock.prompt import completions
 from gptdock.prompt.tokens import Tokens
+from gptdock.routes import chat
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, watchdog
 from gptdock.upstream import client
@@ -71,7 +71,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
         app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model, *settings.openai_models)))
-        app[PARAMS_TOKENS] = completions.count_besides(settings.openai_params, app[TOKENS].count)
+        app[PARAMS_TOKENS] = chat.count_besides(settings.openai_params, app[TOKENS].count)
         store = await stack.enter_async_context(Store.connected(settings))
         try:
             await store.check()

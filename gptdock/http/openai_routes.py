@@ -11,8 +11,8 @@ from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
-from gptdock.prompt import completions
-from gptdock.prompt.completions import CompletionRequest
+from gptdock.routes import chat
+from gptdock.routes.chat import CompletionRequest
 from gptdock.telemetry import request_line
 
 NOBODY = "-"  # the user on a receipt if the request names none
@@ -56,7 +56,7 @@ def _model(name: str) -> dict[str, object]:
 async def _claim(request: web.Request, account: Account, asked: CompletionRequest, size: int) -> Claim:
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count = partial(tokens.count, model=asked.model)
-    pricing = partial(completions.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
+    pricing = partial(chat.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
     named = _header(request, "X-User-Id") if any(_headers(request, "X-User-Id")) else NOBODY
     user = asked.user_id or named
     request_line.current().note(user=user, model=asked.model)
