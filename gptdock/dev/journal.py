@@ -17,7 +17,8 @@ class Record:
     prompt_tokens: int
     status: int = 0  # 0: no response headers yet
     events: int = 0  # written
-    generated: int = 0  # completion tokens, each counted just before it is written
+    generated: int = 0  # tokens of the answer, each counted just before it is written
+    embedded: int = 0  # texts
     usage: Any = None  # as reported
     completed: bool = False  # the whole answer was sent
     aborted: bool = False  # the peer left before the answer was complete
@@ -25,8 +26,8 @@ class Record:
 
     @property
     def spent(self) -> int:
-        """Prompt and generated tokens; 0 if nothing was generated."""
-        return self.prompt_tokens + self.generated if self.generated else 0
+        """Prompt and generated tokens; 0 if nothing was generated or embedded."""
+        return self.prompt_tokens + self.generated if self.generated or self.embedded else 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"spent": self.spent}

@@ -15,7 +15,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gptdock.dev.composer import Pieces, compose, prompt_tokens, words
+from gptdock.dev import chat
+from gptdock.dev.asked import Asked, Pieces
+from gptdock.dev.composer import compose, words
 from gptdock.dev.journal import Journal, Record
 from gptdock.dev.playback import Playback
 from gptdock.dev.script import Script
@@ -114,13 +116,15 @@ class SimulatedOpenAI:
         if not _has_key(request):
             return _refusal(401)
         body = _parse(await request.read())
-        if body is None:
+        asked = chat.read(body)
+        if asked is None:
             return _refusal(400)
         script = self._take_script()
-        record = await self._record(body, request.content_length)
+        record = await self._record(body, asked, request.content_length)
         playback = Playback(request, script, record, self.journal)
         with self._noting(playback, record):
-            return await playback.play(compose(script, record, self._pieces), stream=body.get("stream") is True)
+            reply = chat.reply(script, record, compose(script, asked, self._pieces))
+            return await playback.play(reply, stream=body.get("stream") is True)
         return web.Response()  # not sent: the peer has left
 
     def _take_script(self) -> Script:
@@ -130,12 +134,11 @@ class SimulatedOpenAI:
             return replace(self._script, status=self._statuses.popleft())
         return self._script
 
-    async def _record(self, body: dict[str, Any], size: int | None) -> Record:
-        messages = body["messages"]
+    async def _record(self, body: dict[str, Any], asked: Asked, size: int | None) -> Record:
         if size is not None and size < _LARGE_BODY_BYTES:
-            tokens = prompt_tokens(messages, self._pieces)
+            tokens = asked.prompt_tokens(self._pieces)
         else:
-            tokens = await asyncio.to_thread(prompt_tokens, messages, self._pieces)
+            tokens = await asyncio.to_thread(asked.prompt_tokens, self._pieces)
         return Record(f"chatcmpl-{secrets.token_hex(14)}", str(body.get("model")), body.get("user"), body, tokens)
 
     @contextmanager
@@ -186,14 +189,13 @@ def _has_key(request: web.Request) -> bool:
     return scheme == "Bearer" and bool(key.strip())
 
 
-def _parse(data: bytes) -> dict[str, Any] | None:
+def _parse(data: bytes) -> dict[str, Any]:
+    """The object in `data`; an empty one if there is none."""
     try:
         body = json.loads(data)
     except ValueError:
-        return None
-    messages = body.get("messages") if isinstance(body, dict) else None
-    is_valid = isinstance(messages, list) and messages and all(isinstance(message, dict) for message in messages)
-    return body if is_valid else None
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _refusal(status: int) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gptdock.dev.journal import Journal, Record
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.dev.wire import Completion, Event, error_body, error_event
+from gptdock.dev.wire import Event, Reply, error_body
 from gptdock.http.connections import cut
 
 _EVENT_STREAM, _JSON = "text/event-stream; charset=utf-8", "application/json"
@@ -33,7 +33,7 @@ class Playback:
         """Go on past `hold_at`, now or when it is reached."""
         self._released.set()
 
-    async def play(self, answer: Completion, *, stream: bool) -> web.StreamResponse:
+    async def play(self, reply: Reply, *, stream: bool) -> web.StreamResponse:
         """Answer the request. Raises CancelledError or ConnectionError when the peer has left."""
         await asyncio.sleep(self._script.head_seconds)
         await self._pause(BEFORE_HEAD)
@@ -43,8 +43,8 @@ class Playback:
         if self._script.status != 200:
             return self._refuse()
         if self._script.raw is not None:
-            return await self._raw(self._script.raw, stream=stream)
-        return await (self._stream(answer) if stream else self._whole(answer))
+            return await self._raw(self._script.raw, reply, stream=stream)
+        return await (self._stream(reply) if stream else self._whole(reply))
 
     def _refuse(self) -> web.Response:
         status, raw = self._script.status, self._script.raw
@@ -52,17 +52,16 @@ class Playback:
         body = error_body(status, self._script.error) if raw is None else raw
         return web.Response(status=status, body=body, headers=self._headers(_JSON))
 
-    async def _raw(self, raw: bytes, *, stream: bool) -> web.StreamResponse:
+    async def _raw(self, raw: bytes, reply: Reply, *, stream: bool) -> web.StreamResponse:
         self._record.generated = self._script.tokens or 0
         events = [Event(piece) for piece in _split(raw, self._script.piece)]
         end = self._end(usual_cut=len(events), count=len(events))
-        return await self._send_all(_EVENT_STREAM if stream else _JSON, iter(events), end)
+        return await self._send_all(_EVENT_STREAM if stream else _JSON, reply, iter(events), end)
 
-    async def _stream(self, answer: Completion) -> web.StreamResponse:
-        after_finish = len(answer.tokens) + 2
-        before_done = after_finish + answer.reports_usage
-        usual_cut = after_finish if self._script.cut == "after_finish" else before_done
-        return await self._send_all(_EVENT_STREAM, answer.events(), self._end(usual_cut, count=before_done + 1))
+    async def _stream(self, reply: Reply) -> web.StreamResponse:
+        usual_cut = reply.before_usage if self._script.cut == "after_finish" else reply.before_end
+        end = self._end(usual_cut, count=reply.before_end + 1)
+        return await self._send_all(_EVENT_STREAM, reply, reply.events(), end)
 
     def _end(self, usual_cut: int, count: int) -> int:
         if self._script.error_at is not None:
@@ -71,7 +70,7 @@ class Playback:
             return count
         return usual_cut if self._script.cut_at is None else self._script.cut_at
 
-    async def _send_all(self, content_type: str, events: Iterator[Event], end: int) -> web.StreamResponse:
+    async def _send_all(self, content_type: str, reply: Reply, events: Iterator[Event], end: int) -> web.StreamResponse:
         script = self._script
         response = await self._start(content_type)
         for index, event in enumerate(islice(events, end)):
@@ -81,19 +80,19 @@ class Playback:
         self._record.completed = script.error_at is None and script.cut is None
         await self._reach(end, Event(b""), response)
         if script.error_at is not None:
-            await self._send(error_event(script.error, script.line_ending), response)
+            await self._send(reply.error_event(script.error, index=end, generated=self._record.generated), response)
         elif script.cut:
             return await self._cut(response, next(events, Event(b"")).data)
         await response.write_eof()
         return response
 
-    async def _whole(self, answer: Completion) -> web.StreamResponse:
-        for index in range(len(answer.tokens)):
-            await self._reach(index, Event(b"", tokens=1))
-            self._record.generated += 1
+    async def _whole(self, reply: Reply) -> web.StreamResponse:
+        for index, event in enumerate(reply.steps()):
+            await self._reach(index, event)
+            self._note(event)
             self._note_event()
-        self._record.usage = answer.usage if answer.reports_usage else None
-        body = answer.to_json()
+        self._record.usage = reply.usage
+        body = reply.to_json()
         response = await self._start(_JSON, None if self._script.cut == "close_delimited" else len(body))
         if self._script.cut:
             await response.write(body[: len(body) // 2])
@@ -139,12 +138,16 @@ class Playback:
             await response.write(b": keep-alive\n\n")
 
     async def _send(self, event: Event, response: web.StreamResponse) -> None:
-        self._record.generated += event.tokens
-        self._record.usage = event.usage if event.usage is not None else self._record.usage
+        self._note(event)
         for piece in _split(event.data, self._script.piece):
             await asyncio.sleep(0)
             await response.write(piece)
         self._note_event()
+
+    def _note(self, event: Event) -> None:
+        self._record.generated += event.tokens
+        self._record.embedded += event.embedded
+        self._record.usage = event.usage if event.usage is not None else self._record.usage
 
     def _note_event(self) -> None:
         self._record.events += 1

@@ -1,11 +1,8 @@
-"""OpenAI's wire format: events, whole answers, errors (https://platform.openai.com/docs/api-reference/chat)."""
+"""What all routes of OpenAI have in common on the wire: events, and errors."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-_ORIGIN = {"service_tier": "default", "system_fingerprint": "fp_simulated"}
+from typing import Any, NamedTuple, Protocol
 
 _ERRORS = {
     400: ("invalid_request_error", None, "We could not parse your request."),
@@ -17,69 +14,54 @@ _OTHER_ERROR = ("server_error", None, "The server had an error while processing 
 
 
 class Event(NamedTuple):
-    """The bytes of one server-sent event, and the completion tokens and the usage in it."""
+    """The bytes of one server-sent event, and the generated tokens, the embedded texts and the usage in it."""
 
     data: bytes
     tokens: int = 0
+    embedded: int = 0
     usage: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """A whole answer, of which a script may send only a part. `usage` may be any JSON value."""
+class Reply(Protocol):
+    """An answer in the format of one route, of which a script may send only a part."""
 
-    id: str
-    created: int
-    model: str
-    tokens: list[str]
-    finish_reason: str
-    usage: Any
-    reports_usage: bool
-    line_ending: str = "\n"
+    @property
+    def usage(self) -> Any:
+        """The usage of a whole answer, as reported; None if it is not."""
+
+    @property
+    def before_usage(self) -> int:
+        """The number of events before the one with the usage."""
+
+    @property
+    def before_end(self) -> int:
+        """The number of events before the last."""
+
+    def steps(self) -> Iterator[Event]:
+        """How a whole answer is made: events without data."""
 
     def to_json(self) -> bytes:
-        """The body of an answer that is not streamed, in UTF-8."""
-        message = {"role": "assistant", "content": "".join(self.tokens), "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
-        return json.dumps(self._object("chat.completion", [choice], self.usage), ensure_ascii=False).encode()
+        """The body of a whole answer, in UTF-8."""
 
     def events(self) -> Iterator[Event]:
-        """The body of a streamed answer, event by event, `[DONE]` included."""
-        yield self._delta({"role": "assistant", "content": "", "refusal": None})
-        for token in self.tokens:
-            yield self._delta({"content": token})._replace(tokens=1)
-        yield self._delta({}, self.finish_reason)
-        if self.reports_usage:
-            yield self._chunk([], self.usage)._replace(usage=self.usage)
-        yield _event("[DONE]", self.line_ending)
+        """The body of a streamed answer, event by event."""
 
-    def _delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> Event:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return self._chunk([choice], None)
-
-    def _chunk(self, choices: list[Any], usage: Any) -> Event:
-        chunk = self._object("chat.completion.chunk", choices, usage)
-        return _event(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")), self.line_ending)
-
-    def _object(self, kind: str, choices: list[Any], usage: Any) -> dict[str, Any]:
-        head = {"id": self.id, "object": kind, "created": self.created, "model": self.model, **_ORIGIN}
-        return head | {"choices": choices} | ({"usage": usage} if self.reports_usage else {})
+    def error_event(self, error: Any, *, index: int, generated: int) -> Event:
+        """An error in place of the event `index`, once so many tokens were generated."""
 
 
 def error_body(status: int, error: Any = None) -> bytes:
     """The body of an answer with this error status; `error` defaults to what OpenAI would say."""
-    return json.dumps({"error": _error(status) if error is None else error}).encode()
+    return json.dumps({"error": error_of(status) if error is None else error}).encode()
 
 
-def error_event(error: Any, line_ending: str) -> Event:
-    """An error as an event of a stream."""
-    return _event(error_body(500, error).decode(), line_ending)
-
-
-def _error(status: int) -> dict[str, Any]:
+def error_of(status: int) -> dict[str, Any]:
+    """What OpenAI would say with this status."""
     kind, code, message = _ERRORS.get(status, _OTHER_ERROR)
     return {"message": message, "type": kind, "param": None, "code": code}
 
 
-def _event(data: str, line_ending: str) -> Event:
-    return Event(f"data: {data}{line_ending}{line_ending}".encode())
+def event(data: str, line_ending: str, name: str | None = None) -> Event:
+    """A server-sent event with this data, and this name if it has one."""
+    head = "" if name is None else f"event: {name}{line_ending}"
+    return Event(f"{head}data: {data}{line_ending}{line_ending}".encode())
