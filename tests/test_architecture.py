@@ -32,16 +32,16 @@ FLOORS = [
     "accounts settings",
     "telemetry",
 ]
-FLOORS += ["errors aiohttp_private aiohttp_pool"]
+FLOORS += ["errors aiohttp_private"]
 FLOOR = {package: floor for floor, line in enumerate(FLOORS) for package in line.split()}
 KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger"), ("routes", "ledger")}  # none may know about charges
 
 # The rooms that may import a library.
 OWNERS = {
     "aiobotocore": "ledger.aws",
-    "aiohttp": "aiohttp_p* dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.flow "
+    "aiohttp": "aiohttp_private.* dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.flow "
     "upstream.refusals",
-    "aiohttp.web": "aiohttp_private dev.* http.*",
+    "aiohttp.web": "aiohttp_private.server dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",

@@ -40,8 +40,8 @@ The relay of an answer
 - After each PING_SECONDS (15) without an event the caller gets a comment, `: ping`: proxies cut a connection that is
   silent for 30 or 60 s. It goes out between whole events, never after [DONE]
   [a_silent_stream_sends_its_caller_comments_between_events,
-  tests/test_aiohttp_silence.py: silence_after_the_end_is_not_told]; and not to a caller who has yet to take what was
-  sent before, so it neither grows memory nor touches WRITE_TIMEOUT
+  tests/aiohttp_private/test_silence.py: silence_after_the_end_is_not_told]; and not to a caller who has yet to take
+  what was sent before, so it neither grows memory nor touches WRITE_TIMEOUT
   [no_comment_is_sent_to_a_caller_who_does_not_read]. It is not charged [comments_to_the_caller_are_not_charged].
 - A comment needs the head of our answer, and after that an error has no status. So before the first event there is none
   as a rule: not before the upstream's own head, which may be a refusal, and not with a model that writes at once, whose

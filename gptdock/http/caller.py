@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from gptdock import aiohttp_private
+from gptdock.aiohttp_private import server
 from gptdock.errors import CallerGone
 from gptdock.http.app_keys import SETTINGS
 from gptdock.http.connections import cut
@@ -45,7 +45,7 @@ class Caller:
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             raise CallerGone
-        aiohttp_private.write_now(transport, data, chunked=self._is_chunked)
+        server.write_now(transport, data, chunked=self._is_chunked)
 
     def ping(self) -> None:
         """Send a comment, so that nobody takes silence for a dead connection. Raises CallerGone.

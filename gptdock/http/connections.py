@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import StreamReader, web
 from aiohttp.web_request import BaseRequest
 
-from gptdock.aiohttp_private import PipelineHandler
+from gptdock.aiohttp_private.server import PipelineHandler
 from gptdock.errors import APIError, InternalError, InvalidRequest
 from gptdock.http.heads import HeadMeter
 from gptdock.telemetry import logs, request_line

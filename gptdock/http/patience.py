@@ -6,7 +6,7 @@ event, and all models have EVENT_TIMEOUT between events after that.
 
 import math
 
-from gptdock.aiohttp_private import Silence
+from gptdock.aiohttp_private.tap import Silence
 from gptdock.http.caller import Caller
 from gptdock.ledger import charges
 from gptdock.settings import Settings

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from gptdock.aiohttp_pool import Pool
-from gptdock.aiohttp_private import BodyWatch, Silence, Take, Tap, can_tap, unread
+from gptdock.aiohttp_private.pool import Pool
+from gptdock.aiohttp_private.tap import Silence, Take, Tap, can_tap, unread
+from gptdock.aiohttp_private.watch import BodyWatch
 from gptdock.errors import APIError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics

@@ -1,11 +1,11 @@
-"""The plain way to hand on what comes of a body: by a task that waits for it. `aiohttp_private.Tap` is the fast one."""
+"""The plain way to hand on what comes of a body: by a task that waits for it. A `Tap` is the fast one."""
 
 import asyncio
 import math
 
 import aiohttp
 
-from gptdock.aiohttp_private import Silence, Take, unread
+from gptdock.aiohttp_private.tap import Silence, Take, unread
 
 
 async def hand_on_plainly(content: aiohttp.StreamReader, take: Take, silence: Silence) -> None:

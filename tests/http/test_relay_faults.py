@@ -7,7 +7,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from gptdock.aiohttp_private import Silence
+from gptdock.aiohttp_private.tap import Silence
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import Meter

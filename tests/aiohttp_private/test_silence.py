@@ -5,8 +5,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from gptdock.aiohttp_private import Silence, Take, Tap
-from tests.test_aiohttp_tap import body
+from gptdock.aiohttp_private.tap import Silence, Take, Tap
+from tests.aiohttp_private.test_tap import body
 
 
 async def waiting(content: aiohttp.StreamReader, take: Take, silence: Silence) -> tuple["asyncio.Task[None]", Tap]:

@@ -1,7 +1,4 @@
-"""A pool of client's connections of which none can give one request the answer to another: more of aiohttp's own parts.
-
-Written for aiohttp 3.14, like `aiohttp_private`; the test is tests/test_aiohttp_pool.py.
-"""
+"""A pool of client's connections of which none can give one request the answer to another."""
 
 import select
 from functools import partial

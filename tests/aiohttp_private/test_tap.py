@@ -8,7 +8,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 
-from gptdock.aiohttp_private import Silence, Tap, can_tap
+from gptdock.aiohttp_private.tap import Silence, Tap, can_tap
 
 PATIENCE_SECONDS = 5
 

@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
-from gptdock.aiohttp_private import BodyWatch, PipelineHandler, unread
+from gptdock.aiohttp_private.server import PipelineHandler
+from gptdock.aiohttp_private.tap import unread
+from gptdock.aiohttp_private.watch import BodyWatch
 from tests.harness.hostile import PATIENCE_SECONDS, Connection, raw_upstream, request
 
 GET = request("GET", "/", headers={})

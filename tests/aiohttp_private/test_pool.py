@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from gptdock.aiohttp_pool import Pool, Wire
+from gptdock.aiohttp_private.pool import Pool, Wire
 from tests.harness.hostile import PATIENCE_SECONDS, raw_upstream
 
 

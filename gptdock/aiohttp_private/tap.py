@@ -1,75 +1,15 @@
-"""The undocumented parts of aiohttp that GPTDock relies on, on the server's side and on the client's.
-
-Written for aiohttp 3.14. tests/test_aiohttp_private.py has a test for each and fails with a version that differs.
-"""
+"""The body of an upstream's answer: handed on as it comes, without a task that is woken for each part."""
 
 import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import aiohttp
-from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import BadHttpMessage
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import _ErrInfo
 
 MOST_UNREAD = 2**20  # bytes, after which no more is asked for
 Take = Callable[[bytes], bool | None]
-
-
-class PipelineHandler(web.RequestHandler):
-    """A server's connection that tells what aiohttp keeps to itself: what was read, and when it reads no more."""
-
-    __slots__ = ()
-
-    def has_read(self, data: bytes, bodies: list[aiohttp.StreamReader]) -> int | None:
-        """Called after each read with the bodies of the requests whose heads ended in it.
-
-        Returns None, or how many of these requests are in order: what follows them is refused as malformed.
-        """
-        raise NotImplementedError
-
-    def cannot_read_on(self) -> None:
-        """Called when reading stops until the current request ends: until then a caller that leaves is not noticed."""
-        raise NotImplementedError
-
-    def data_received(self, data: bytes) -> None:
-        """Ignore what follows malformed bytes: for each read until it answers, aiohttp would keep a fault of them.
-
-        uvloop reads 32 times before anything else has its turn: such a connection took 20 MiB.
-        """
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            return
-        known = self._request_count
-        super().data_received(data)
-        new = [self._messages[at] for at in range(known - self._request_count, 0)]
-        fit = self.has_read(data, [body for _, body in new])
-        if fit is not None:
-            self._refuse(len(new) - fit)
-
-    def _refuse(self, count: int) -> None:
-        """Answer 400 instead of the newest `count` requests, as aiohttp does if it cannot parse them."""
-        for _ in range(count):
-            self._messages.pop()
-        fault = BadHttpMessage("the head is too long")
-        self._messages.append((_ErrInfo(status=400, exc=fault, message=fault.message), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def pause_reading(self) -> None:
-        # aiohttp calls this when more of a body came than it buffers: of the current request's body, whose handler will
-        # read it; or of the body of a request that waits behind the current one, which nothing reads until that ends.
-        if self._current_request is not None and self._messages:
-            self.cannot_read_on()
-        else:
-            super().pause_reading()
-
-    def _pause_reading_for_buffer(self) -> None:
-        self.cannot_read_on()  # 32 requests wait, and aiohttp stops reading until some are answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,29 +118,6 @@ class Tap:
         return min(self._alive_at + self._silence.most_seconds, self._event_at + self._silence.ping_seconds)
 
 
-class BodyWatch:
-    """Ends the body of an answer when its connection closes; after broken framing aiohttp lets its reader wait."""
-
-    def __init__(self) -> None:
-        self._bodies: dict[ResponseHandler, aiohttp.StreamReader] = {}  # the last of each connection
-
-    def watch(self, response: aiohttp.ClientResponse) -> None:
-        """End the response's body with ClientPayloadError if its connection closes before the body is complete."""
-        protocol = response.connection.protocol if response.connection is not None else None
-        if protocol is None or protocol.closed is None:  # the whole body has already come
-            return
-        if protocol not in self._bodies:
-            protocol.closed.add_done_callback(partial(self._closed, protocol))
-        self._bodies[protocol] = response.content
-
-    def _closed(self, protocol: ResponseHandler, closed: "asyncio.Future[None]") -> None:
-        if not closed.cancelled():
-            closed.exception()  # asyncio logs a future whose exception was never retrieved
-        content = self._bodies.pop(protocol)
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
-
-
 def can_tap() -> bool:
     """Whether a body wakes a Tap as this module expects: by data, its end and a break. Call it in a running loop."""
     wakes: tuple[Callable[[aiohttp.StreamReader], object], ...] = (
@@ -237,8 +154,3 @@ def unread(content: aiohttp.StreamReader) -> bytes:
     while len(data) < MOST_UNREAD and (more := content._read_nowait(-1)):
         data += more
     return data
-
-
-def write_now(transport: asyncio.Transport, data: bytes, *, chunked: bool) -> None:
-    """Write a part of a body whose head and first part aiohttp wrote, without waiting."""
-    transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
