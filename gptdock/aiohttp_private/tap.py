@@ -85,7 +85,7 @@ class Tap:
             self._content._waiter = self  # type: ignore[assignment]
 
     def _take_all(self) -> bool:
-        if data := unread(self._content):
+        if data := _arrived(self._content):
             has_event = self._take(data)
             if has_event is None:
                 return False
@@ -153,4 +153,19 @@ def unread(content: aiohttp.StreamReader) -> bytes:
     data = content._read_nowait(-1)
     while len(data) < MOST_UNREAD and (more := content._read_nowait(-1)):
         data += more
+    return data
+
+
+def _arrived(content: aiohttp.StreamReader) -> bytes:
+    """As `unread`. One piece of a body whose connection reads on is taken here: aiohttp would first resume what never
+    paused, and parse nothing, which is a sixth of the calls that an event makes.
+    """
+    if len(content._buffer) != 1 or content._buffer_offset or content._protocol._reading_paused:
+        return unread(content)
+    data = content._buffer.popleft()
+    content._size = 0
+    content._cursor += len(data)
+    splits = content._http_chunk_splits
+    while splits and splits[0] < content._cursor:
+        splits.popleft()
     return data

@@ -103,8 +103,14 @@ async def test_what_came_before_the_end_is_handed_on(end: str):
 class Quiet(asyncio.Transport):
     """A transport on which nothing happens."""
 
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
     def abort(self) -> None: ...
 
 
@@ -127,6 +133,51 @@ async def test_what_the_parser_kept_back_is_handed_on(ends: bool):
         await Tap.hand_on(content, take, Silence(60))
 
     assert len(taken) == 40 * 2**12
+
+
+async def test_a_connection_that_one_piece_has_paused_reads_on_once_it_is_taken():
+    transport, connection = Quiet(), ResponseHandler(asyncio.get_running_loop())
+    connection.connection_made(transport)
+    connection.set_response_params(read_bufsize=2**10)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+    _, content = await connection.read()
+    connection.data_received(bytes(5000))
+    assert (len(content._buffer), transport.reads) == (1, False)
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await Tap.hand_on(content, lambda data: None, Silence(60))
+
+    assert transport.reads
+
+
+async def test_what_was_read_of_a_piece_is_not_handed_on_again():
+    content, taken = body(), list[bytes]()
+    content.feed_data(b"readstop")
+    assert await content.read(4) == b"read"
+
+    task = asyncio.create_task(Tap.hand_on(content, lambda data: taken.append(data), Silence(60)))
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    assert taken == [b"stop"]
+
+
+async def test_pieces_that_are_taken_one_by_one_leave_nothing_behind():
+    content, taken = body(), list[bytes]()
+    task = await tapped(content, taken)
+
+    for _ in range(100):
+        content.begin_http_chunk_receiving()
+        content.feed_data(b"event")
+        content.end_http_chunk_receiving()
+        await asyncio.sleep(0)
+    content.feed_data(b"stop")
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    assert taken == [b"event"] * 100 + [b"stop"]
+    assert (content._size, content._cursor, len(content._buffer)) == (0, content.total_bytes, 0)
+    assert len(content._http_chunk_splits or ()) <= 1
 
 
 async def test_a_tap_that_is_stopped_leaves_the_body_to_its_next_reader():
