@@ -153,7 +153,7 @@ async def end(process: Process) -> None:
 
 
 async def _start(command: tuple[str, ...], cwd: Path, env: Mapping[str, str], *fds: int) -> Process:
-    clean = {"PATH": os.environ["PATH"]} | dict(env)
+    kept = {name: os.environ[name] for name in ("PATH", "AWS_CA_BUNDLE") if name in os.environ}
     return await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, env=clean, stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=fds
+        *command, cwd=cwd, env=kept | dict(env), stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=fds
     )

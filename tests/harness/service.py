@@ -92,9 +92,17 @@ async def serve_tables() -> AsyncIterator[str]:
     """Run a DynamoDB with our empty tables; yields its URL. Only the first call creates them; later ones copy them."""
     if not _made:
         async with serve_dynamodb(tables=_made) as url, Store.connected(make_settings(url, NOBODY)) as store:
+            await _be_answered_once(url)
             await store.create_tables()
     async with serve_dynamodb(tables=copy.deepcopy(_made)) as url:
         yield url
+
+
+async def _be_answered_once(url: str) -> None:
+    """Wait for moto to read its models, which on a busy machine takes longer than a store waits for an answer."""
+    headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables"}
+    async with aiohttp.ClientSession() as session, session.post(url, data=b"{}", headers=headers) as response:
+        assert response.status == 200
 
 
 async def make_tables_anew(endpoint: str) -> None:

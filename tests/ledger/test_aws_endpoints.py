@@ -55,8 +55,9 @@ async def test_tls_is_trusted_by_a_private_authority(dynamodb: str, tmp_path, mo
 
 
 @both_ways
-async def test_tls_of_an_authority_that_nobody_knows_is_refused(dynamodb: str, tmp_path):
+async def test_tls_of_an_authority_that_nobody_knows_is_refused(dynamodb: str, tmp_path, monkeypatch):
     _, tls = private_ca(tmp_path)
+    monkeypatch.delenv("AWS_CA_BUNDLE")
 
     async with relaying(dynamodb, tls=tls) as relay:
         assert await fault_of(f"https://localhost:{relay.port}") == "SSLError"
