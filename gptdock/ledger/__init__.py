@@ -16,7 +16,7 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
     max, left, used   tokens
     f                 the fence: no lease is created that expires at or before this moment
     l#<process>       a lease:
-      o                 held: tokens on hold for open requests
+      o, r              held: tokens on hold for open requests; and the number of these
       c                 will: what to charge if this process is never heard of again
       n                 number of its last commit; negative once it was swept
       e                 expires_at, in Unix seconds of DynamoDB
@@ -51,7 +51,7 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
     sweep           whoever sees a lease     left += held - will, used += will       number is as read
                     that expired and         lease := (0, will, -number, now +
                     holds tokens             retention, receipts not known to be
-                                             put + `lost` of will)
+                                             put + `lost` of will, with their r)
     revive          its process, when it     a commit without new holds; with a      number is as read (negative),
                     sees number < 0          receipt `late` of -will in it           will too
     remove          whoever sees a lease     lease is removed; the fence becomes     number is as read; all receipts
@@ -132,10 +132,10 @@ own. Periods begin by it, too. The machine's clock decides nothing, unless answe
 
 **Whoever sees an expired lease ends it**, after LEASE_GRACE_SECONDS more: a commit of another process,
 /v1/client/info, what operators read, `gptdock audit`. Nothing scans for them. A process leaves its own lease alone. A
-swept lease is kept for LEASE_RETAIN_SECONDS, and an empty one until it expires, since its process may have a write
-under way.
+swept lease is kept for LEASE_RETAIN_SECONDS, an empty one until it expires: its process may have a write under way.
     Test: test_a_commit_sweeps_what_a_killed_process_held, test_a_killed_process_is_charged_by_its_will,
     test_an_audit_sweeps_the_leases_of_lost_processes, test_a_lease_ends_only_after_its_grace,
+    test_a_lost_receipt_tells_how_many_requests_it_stands_for,
     test_a_process_leaves_its_own_lease_alone_when_it_expired, test_without_a_rule_a_promise_breaks[empty_leases_go]
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the

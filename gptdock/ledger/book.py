@@ -32,7 +32,7 @@ class Receipt(NamedTuple):
     user: str
     model: str
     source: Source
-    outcome: str  # an Outcome; for a lease its source, for an operator the source or `old max -> new max`
+    outcome: str  # an Outcome, or the source; of `lost` also `requests: 3`, of `set_quota` `old max -> new max`
     process: str
     commit: int = 0
 
@@ -46,13 +46,14 @@ class Client(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """One process's part of a book: `held` and `will` in tokens, `expires_at` in Unix seconds."""
+    """One process's part of a book: `held` and `will` of its `requests`, in tokens; `expires_at` in Unix seconds."""
 
     held: int
     will: int
     number: int
     expires_at: int
     receipts: tuple[Receipt, ...] = ()
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,7 @@ def _from_lease(lease: Lease) -> Item:
         "c": number(lease.will),
         "n": number(lease.number),
         "e": number(lease.expires_at),
+        "r": number(lease.requests),
         "q": {"L": receipts},
     }
 
@@ -194,4 +195,5 @@ def _receipt_text(receipt: Receipt) -> str:
 def _to_lease(fields: Mapping[str, Any]) -> Lease:
     held, will, commit_number, expires_at = (int(fields[name]["N"]) for name in "ocne")
     receipts = tuple(Receipt(*json.loads(entry["S"])) for entry in fields["q"]["L"])
-    return Lease(held, will, commit_number, expires_at, receipts)
+    requests = int(fields["r"]["N"]) if "r" in fields else 0  # leases of older versions do not tell
+    return Lease(held, will, commit_number, expires_at, receipts, requests)

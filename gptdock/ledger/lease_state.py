@@ -98,10 +98,11 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
     outbox += [r._replace(commit=terms.number) for i in ends if (r := state.requests[i].receipt)]
     if lease is not None and revives:
         outbox.append(verbs.own_receipt("late", state.process, terms.number, terms.now, -lease.will))
+    holding = state.requests.holding - len(ends) + len(new_holds)
     held, will = _held(state, new_holds, ends)
     least_expiry = lease.expires_at if lease and not revives else 0
     expires_at = max(terms.now + terms.lease_seconds, state.fence + 1, least_expiry)
-    new = Lease(held, will, terms.number, expires_at, tuple(outbox))
+    new = Lease(held, will, terms.number, expires_at, tuple(outbox), holding)
     return verbs.commit(state.process, lease, new, new_holds, ends)
 
 
@@ -170,7 +171,7 @@ def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put:
 def _too_big(state: LeaseState, write: Write, terms: Terms, put: Set[str]) -> LeaseState:
     if not state.may_still_arrive:
         charged = sum(request_id in state.requests.charged for request_id in write.ends)
-        return replace(_landed(_without_given_up(state), state.lease), most_new=charged // 2)
+        return replace(_landed(_without_given_up(state), state.lease), most_new=charged // 2, room=state.room)
     smaller = commit(replace(state, most_new=0), terms, put, deny=True)
     assert smaller is not None
     assert smaller.lease is not None
@@ -181,12 +182,12 @@ def _too_big(state: LeaseState, write: Write, terms: Terms, put: Set[str]) -> Le
 
 
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
-    room = book.left + write.left_by + sum(write.new_holds.values())
+    room, most_new = book.left + write.left_by + sum(write.new_holds.values()), state.most_new
     state = _without_given_up(_landed(state, state.lease))
     asked = [(i, state.requests[i].demand) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
     state = _change(state, {i: None for i, _ in asked if i not in fits})
-    return replace(state, room=room if fits else None)
+    return replace(state, room=room if fits else None, most_new=most_new)
 
 
 def _new_holds(state: LeaseState) -> dict[int, int]:
@@ -223,17 +224,8 @@ def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]
 def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseState:
     """Nothing is in flight any more. A later lease ends no sooner than any that this process ever wrote."""
     wrote = state.in_flight.lease.expires_at - 1 if state.in_flight and state.in_flight.lease else -1
-    fence = max(state.fence, fence, wrote)
-    return replace(
-        state,
-        lease=lease,
-        in_flight=None,
-        replaced=(),
-        may_still_arrive=False,
-        room=None,
-        fence=fence,
-        most_new=None,
-    )
+    state = replace(state, in_flight=None, replaced=(), may_still_arrive=False, room=None, most_new=None)
+    return replace(state, lease=lease, fence=max(state.fence, fence, wrote))
 
 
 def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:

@@ -80,7 +80,8 @@ class Sweeper:
         if answer.applied:
             metrics.of(metrics.TOKENS_CHARGED, "lost").inc(lease.will)
             who = {**account.named(), "period": period, "process_id": process}
-            log.warning("lease swept", extra={**who, "held": lease.held, "charged": lease.will})
+            what = {"held": lease.held, "charged": lease.will, "requests": lease.requests}
+            log.warning("lease swept", extra={**who, **what})
         book = answer.book or book
         await self._put(account, period, book.leases.get(process, lease))
         return book

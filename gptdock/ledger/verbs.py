@@ -54,11 +54,13 @@ def sweep(
 ) -> Write:
     """End a lease by its will. It is kept for `retain_seconds`, so that its process can come back and revive it.
 
-    `put` are keys of receipts known to be in `usage`. The new receipt names `user`, the operator who ended it, if any.
+    `put` are keys of receipts known to be in `usage`. The new receipt tells how many requests held the tokens, and
+    names `user`, the operator who ended the lease, if any.
     """
-    lost = own_receipt("lost", process, lease.number, now, lease.will)._replace(user=user)
+    outcome = f"requests: {lease.requests}" if lease.requests else "lost"
+    lost = own_receipt("lost", process, lease.number, now, lease.will)._replace(user=user, outcome=outcome)
     receipts = (*(receipt for receipt in lease.receipts if receipt.key not in put), lost)
-    swept = Lease(0, lease.will, -lease.number, now + retain_seconds, receipts)
+    swept = Lease(0, lease.will, -lease.number, now + retain_seconds, receipts, lease.requests)
     return Write(process, lease.number, swept, left_by=lease.held - lease.will, used_by=lease.will)
 
 

@@ -26,9 +26,18 @@ def wrong(world: World) -> str:
     in_book = {receipt.key: receipt for lease in book.leases.values() for receipt in lease.receipts}
     if sum(receipt.tokens for receipt in {**world.usage, **in_book}.values()) != book.used:
         return "receipts, put or in the book, do not sum to used"
+    if any(_miscounts(world, process) for process in world.processes):
+        return "a lease tells another number of requests than hold"
     if not quiet(world):
         return ""
     return next((bad for process in world.processes if (bad := _wrong_at_rest(world, process))), "")
+
+
+def _miscounts(world: World, process: Process) -> bool:
+    state, lease = process.state, world.book.leases.get(process.state.process)
+    if state.in_flight or not lease or not state.lease or lease.number != state.lease.number:
+        return bool(lease and lease.held and not lease.requests)
+    return lease.requests != state.requests.holding
 
 
 def _wrong_at_rest(world: World, process: Process) -> str:

@@ -58,6 +58,18 @@ def test_a_sweep_charges_the_will_and_frees_the_rest():
     assert [receipt.tokens for receipt in write.lease.receipts] == [30]
 
 
+@pytest.mark.parametrize(("requests", "outcome"), [(3, "requests: 3"), (0, "lost")])
+def test_a_lost_receipt_tells_how_many_requests_it_stands_for(requests: int, outcome: str):
+    """A lease of an earlier version does not say."""
+    lease = Lease(held=100, will=30, number=7, expires_at=1000, requests=requests)
+
+    swept = verbs.sweep("p", lease, now=2000, retain_seconds=3600).lease
+
+    assert swept
+    assert swept.requests == requests
+    assert [receipt.outcome for receipt in swept.receipts] == [outcome]
+
+
 def test_a_sweep_is_the_same_write_whoever_sends_it():
     lease = Lease(held=100, will=30, number=7, expires_at=1000)
 

@@ -17,7 +17,9 @@ RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r#p.1", 12, 5, 7, "user", "model", "
 
 def _random_write(rng: random.Random) -> Write:
     process = rng.choice(["a1", "b2"])
-    lease = Lease(rng.randint(0, 9), rng.randint(0, 9), rng.randint(-3, 3), rng.randint(0, 5), (RECEIPT,))
+    lease = Lease(
+        rng.randint(0, 9), rng.randint(0, 9), rng.randint(-3, 3), rng.randint(0, 5), (RECEIPT,), rng.randint(0, 9)
+    )
     expected_number = rng.choice([None, rng.randint(-3, 3)])
     new = lease if expected_number is None or rng.random() < 0.8 else None
     return Write(
@@ -64,7 +66,7 @@ def test_books_of_different_accounts_never_share_a_key():
 
 
 def test_a_book_survives_the_way_there_and_back():
-    book = Book(10, -4, 3, fence=7, leases={"p": Lease(11, 2, -5, 9, (RECEIPT,))})
+    book = Book(10, -4, 3, fence=7, leases={"p": Lease(11, 2, -5, 9, (RECEIPT,), requests=3)})
     item = items.new_book(ACCOUNT, "all", 10) | {
         "left": items.number(-4),
         "used": items.number(3),
@@ -73,4 +75,6 @@ def test_a_book_survives_the_way_there_and_back():
     }
 
     assert items.to_book(item, seen_at=0) == book
+    del item["l#p"]["M"]["r"]
+    assert items.to_book(item, seen_at=0).leases["p"].requests == 0, "of an earlier version"
     assert replace(book, leases={}) != book
