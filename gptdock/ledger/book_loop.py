@@ -27,7 +27,7 @@ from gptdock.telemetry import metrics
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.05  # that a settle waits for a hold or other settles to share a commit with
-COUNTED_AT_ONCE = 16  # open requests whose text is counted before holds that wait get their turn
+COUNTED_AT_ONCE = 16  # open requests whose text is counted before waiting holds, and then others, get their turn
 
 
 class BookLoop:
@@ -155,10 +155,9 @@ class BookLoop:
     async def _progress(self) -> bool:
         """Whether the renewal is due and all requests are counted; if so, the state has what was used by now.
 
-        While holds wait, only a few are counted before their commit: 1000 counts take half a second.
+        While holds wait, few are counted before their commit: 1000 take half a second, and a turn of the loop a third.
         """
-        now = asyncio.get_running_loop().time()
-        if now < self._renew_at:
+        if (now := asyncio.get_running_loop().time()) < self._renew_at:
             return False
         seconds = most = self._rules.progress_seconds
         for outlook in self._outlooks.values():
@@ -167,9 +166,10 @@ class BookLoop:
         for number, request_id in enumerate(uncounted, 1):
             if counted := self._outlooks.get(request_id):
                 self._counted[request_id] = counted.will(seconds)
-            await asyncio.sleep(0)  # counting 500 requests at once would block the event loop for 0.6 s
-            if number >= COUNTED_AT_ONCE and any(not admission.done() for _, admission in self._waiting.values()):
-                return False
+            if number % COUNTED_AT_ONCE == 0:
+                if any(not admission.done() for _, admission in self._waiting.values()):
+                    return False
+                await asyncio.sleep(0)
         self._renew_at = now + seconds
         self._state, self._counted = lease_state.progress(self._state, self._counted), {}
         return True

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
 
 from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import aws, backoff, book_loop, items
-from gptdock.ledger.book_loop import COUNTED_AT_ONCE
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
 from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
@@ -191,50 +189,3 @@ async def test_the_loop_of_a_book_logs_for_no_single_request(start: Start, proxy
             logging.getLogger("gptdock.ledger.book_loop").removeHandler(listener)
 
     assert heard == [("commit not answered", "")]
-
-
-async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
-    def count_used(number: int) -> int:
-        counted.add(number)
-        begun.set()
-        if len(counted) == most:
-            done.set()
-        return 0
-
-    counted: set[int] = set()
-    most, begun, done = 3 * COUNTED_AT_ONCE, asyncio.Event(), asyncio.Event()
-    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
-        for number in range(most):
-            hold = await holds.enter_async_context(ledger.hold(claim(1)))
-            hold.count_used = partial(count_used, number)
-        counted.clear()
-        begun.clear()
-        done.clear()
-        await begun.wait()
-
-        async with ledger.hold(claim(1)):
-            assert len(counted) <= COUNTED_AT_ONCE + 1
-        async with asyncio.timeout(10):
-            await done.wait()  # the others' turn comes
-
-
-async def test_progress_gives_way_to_other_tasks_after_each_request(start: Start):
-    """Each request counts its new text, which takes up to a millisecond; a client may have hundreds."""
-
-    def count_used() -> int:
-        turns.append(turn)
-        return 0
-
-    turns: list[int] = []
-    turn = 0
-    async with start(progress_seconds=0.05) as ledger, AsyncExitStack() as holds:
-        for _ in range(8):
-            hold = await holds.enter_async_context(ledger.hold(claim(1)))
-            hold.count_used = count_used
-        turns.clear()
-        async with asyncio.timeout(10):
-            while len(turns) < 8:
-                turn += 1
-                await asyncio.sleep(0)
-
-    assert len(set(turns[:8])) == 8
