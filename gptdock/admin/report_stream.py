@@ -59,7 +59,7 @@ async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str
     yield json.dumps({**account, "period": report.period, "by": report.by})[:-1] + ', "rows": ['
     total, comma = 0, ""
     async for row in rows:
-        total += row[-1]
+        total += report_rows.tokens(row)
         yield comma + json.dumps(dict(zip(report.columns, row, strict=True)))
         comma = ", "
     yield f'], "tokens": {total}}}'

@@ -153,13 +153,13 @@ async def _usage(clients: Clients, parsed: argparse.Namespace) -> None:
 
 
 async def _print_report(report: Report, rows: AsyncIterator[report_rows.Row]) -> None:
-    numbers = " prompt:>12 completion:>12 tokens:>12"
+    numbers = " prompt:>12 completion:>12 tokens:>12 cached:>12 reasoning:>12"
     heads = {"day": "day:<10 requests:>10", "user": "user:<24 requests:>10"}
     heads["request"] = "time:<24 request:<32 user:<20 model:<20 source:<10 outcome:<20"
     table, total = Table(heads[report.by] + numbers), 0
     async for row in rows:
         table.row(*row)
-        total += row[-1]
+        total += report_rows.tokens(row)
     print(f"{total} tokens in {report.period}")
 
 

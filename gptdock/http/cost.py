@@ -10,6 +10,7 @@ from gptdock.ledger.holds import Hold
 from gptdock.prompt.tokens import INLINE_BYTES, Tokens
 from gptdock.upstream.exchange import Exchange
 from gptdock.upstream.meter import Meter
+from gptdock.upstream.usage import Usage
 
 
 class Cost:
@@ -26,10 +27,10 @@ class Cost:
         """The first text is here."""
         self._silent_seconds = self._exchange.seconds
 
-    def exact(self, total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
+    def exact(self, usage: Usage) -> Charge:
         """What the upstream reports, and what attempts may have cost that were lost before."""
-        self._learn(completion_tokens)
-        charge = charges.exact(total_tokens, prompt_tokens, completion_tokens)
+        self._learn(usage.completion_tokens)
+        charge = charges.exact(*usage)
         if lost := self._exchange.lost_attempts:
             unseen_tokens = self._hold.pace.unseen(self._exchange.lost_seconds)
             charge = charges.with_lost(charge, lost * self._hold.claim.prompt_tokens, unseen_tokens, self._hold.tokens)

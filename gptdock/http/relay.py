@@ -94,7 +94,7 @@ class Bill:
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if usage := self.meter.final_usage:
-            self.hold.settle(self.cost.exact(*usage), outcome)
+            self.hold.settle(self.cost.exact(usage), outcome)
         elif self.meter.has_text or self.exchange.attempts:
             self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)
         else:

@@ -6,9 +6,7 @@ remembers of a book only saves it refused writes. The tests after "Test:" fail w
 1. What is stored
 =================
 A **book** has the numbers of one client, product and period: `max`, `left`, `used`. Each process that serves the
-client has one **lease** in the book. What it holds for open requests is not in `left`, so in every state of a book
-
-    left + used + sum of held = max
+client has one **lease** in it. What that holds for open requests is not in `left`: left + used + sum of held = max.
 
 The table `quota` (keys: client_id, book) has the standing quota of each account, `account#<product>`, and its books,
 `quota#<period>#<product>`; and one item `in_force`, the QUOTA_PERIOD of those that serve. A book's attributes:
@@ -20,15 +18,16 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
       c                 will: what to charge if this process is never heard of again
       n                 number of its last commit; negative once it was swept
       e                 expires_at, in Unix seconds of DynamoDB
-      q                 receipts that are charged here, and not yet known to be in `usage`
+      q, d              receipts that are charged here, and not yet known to be in `usage`; their last two fields
+                        are in d, so that processes of version 0.1, which read q, can serve beside this one
 
-An item of the table `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why, or a
-swept lease, or an operator's change. `used` is the sum of a book's receipts, those in `usage` and those still in
-leases. The receipts of leases together are the **outbox**: a charge and its receipt are one write, and the receipt is
-put into `usage` afterwards, as often as it takes.
+An item of `usage` (keys: account, receipt) is one **receipt**: what one request was charged and why, or a swept lease,
+or an operator's change. `used` is the sum of a book's receipts, in `usage` and in leases. Those in leases are the
+**outbox**: a charge and its receipt are one write; the receipt is put into `usage` afterwards, as often as it takes.
 
 A book is created on first use; a new period is a new item. DynamoDB deletes receipts 400 days after their period ends.
-    Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays
+    Test: test_a_receipt_of_a_period_expires_400_days_after_its_end, test_a_receipt_without_period_stays,
+    test_an_earlier_version_reads_the_leases_of_this_one
 
 2. Why a lease for each process, and not a hold for each request
 ================================================================
@@ -139,7 +138,7 @@ swept lease is kept for LEASE_RETAIN_SECONDS, an empty one until it expires: its
     test_a_process_leaves_its_own_lease_alone_when_it_expired, test_without_a_rule_a_promise_breaks[empty_leases_go]
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
-same content. They leave the lease by a later commit or a sweep. Whoever sweeps or removes a lease puts what is in it.
+same content, but for `d`. They leave the lease by a later commit or a sweep. Whoever ends a lease puts what is in it.
 A lease has at most 32 in 5,000 bytes or, where there are more than five, in its share of 27,000: an item of 50 leases
 stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then; a process
 with 10,000 receipts to put takes no new holds, and answers 503. A commit that DynamoDB refuses for the item's size is

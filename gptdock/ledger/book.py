@@ -35,6 +35,8 @@ class Receipt(NamedTuple):
     outcome: str  # an Outcome, or the source; of `lost` also `requests: 3`, of `set_quota` `old max -> new max`
     process: str
     commit: int = 0
+    cached_tokens: int = 0  # of `prompt_tokens`
+    reasoning_tokens: int = 0
 
 
 class Client(NamedTuple):

@@ -5,7 +5,7 @@ before an answer began, or a whole one ended. How many a second, `rates` learns.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -22,11 +22,13 @@ class Charge:
     prompt_tokens: int
     completion_tokens: int
     source: Literal["upstream", "counted"]  # two of `book.Source`
+    cached_tokens: int = 0  # of the prompt's
+    reasoning_tokens: int = 0
 
 
-def exact(total_tokens: int, prompt_tokens: int, completion_tokens: int) -> Charge:
+def exact(tokens: int, prompt_tokens: int, completion_tokens: int, cached: int = 0, reasoning: int = 0) -> Charge:
     """The charge for what the upstream reports, also above the hold."""
-    return Charge(total_tokens, prompt_tokens, completion_tokens, "upstream")
+    return Charge(tokens, prompt_tokens, completion_tokens, "upstream", cached, reasoning)
 
 
 def with_lost(charge: Charge, prompt_tokens: int, unseen_tokens: int, hold_tokens: int) -> Charge:
@@ -34,8 +36,13 @@ def with_lost(charge: Charge, prompt_tokens: int, unseen_tokens: int, hold_token
     more = counted(prompt_tokens, unseen_tokens, max(0, hold_tokens - charge.tokens))
     if not more.tokens:
         return charge
-    prompt_tokens, completion_tokens = more.prompt_tokens + charge.prompt_tokens, more.completion_tokens
-    return Charge(charge.tokens + more.tokens, prompt_tokens, charge.completion_tokens + completion_tokens, "counted")
+    return replace(
+        charge,
+        tokens=charge.tokens + more.tokens,
+        prompt_tokens=charge.prompt_tokens + more.prompt_tokens,
+        completion_tokens=charge.completion_tokens + more.completion_tokens,
+        source="counted",
+    )
 
 
 def counted(prompt_tokens: int, completion_tokens: int, hold_tokens: int) -> Charge:

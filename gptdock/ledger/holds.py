@@ -125,13 +125,11 @@ class Hold:
     def _settle(self, charge: Charge, outcome: Outcome) -> None:
         claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
         receipt = Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._ledger.process)
+        receipt = receipt._replace(cached_tokens=charge.cached_tokens, reasoning_tokens=charge.reasoning_tokens)
         self._book_loop.end(self._id, receipt)
         self._log.note(tokens=charge.tokens, source=charge.source)
-        self._measure(charge)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
-
-    def _measure(self, charge: Charge) -> None:
         metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
         for kind, tokens in (("input", charge.prompt_tokens), ("output", charge.completion_tokens)):
             metrics.of(metrics.TOKEN_USAGE, self.claim.model, kind).observe(tokens)

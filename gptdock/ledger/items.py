@@ -6,7 +6,7 @@ DynamoDB disagree on arithmetic in conditions, SET with three operands, equality
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end; those of `all`
 IN_FORCE_KEY = {"client_id": {"S": "-"}, "book": {"S": "in_force"}}  # no client's: those are account# and quota#
 ACCOUNT = "account#"  # how the range key of a standing quota starts
 _LEASE = "l#"
+_IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others are in its `d`
 
 Item = dict[str, Any]
 
@@ -143,7 +144,7 @@ def _wills(change: Change, names: Item, values: Item) -> tuple[str, str]:
 
 def receipt_bytes(receipt: Receipt) -> int:
     """What a receipt takes of the item of its book, while it is in a lease."""
-    return len(_receipt_text(receipt).encode()) + 1
+    return len(_receipt_text(receipt).encode()) + 1 + len(_details_text((receipt,)))
 
 
 def usage_key(account: Account) -> Item:
@@ -152,9 +153,10 @@ def usage_key(account: Account) -> Item:
 
 
 def to_receipt(item: Mapping[str, Any]) -> Receipt:
-    cells = [item[name] for name in ("receipt", *Receipt._fields[1:])]
-    values: list[Any] = [int(cell["N"]) if "N" in cell else cell["S"] for cell in cells]
-    return Receipt(*values)
+    """The receipt in an item of `usage`; those of earlier versions lack columns, which are 0."""
+    cells = {"key": item["receipt"]} | {name: item[name] for name in Receipt._fields if name in item}
+    values: dict[str, Any] = {name: int(cell["N"]) if "N" in cell else cell["S"] for name, cell in cells.items()}
+    return Receipt(**values)
 
 
 def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
@@ -177,7 +179,9 @@ def receipts_expire_at(period: str) -> int | None:
 
 def _from_lease(lease: Lease) -> Item:
     receipts = [{"S": _receipt_text(receipt)} for receipt in lease.receipts]
-    return {
+    has_details = any(any(receipt[_IN_TEXT:]) for receipt in lease.receipts)
+    details = {"d": {"S": _details_text(lease.receipts)}} if has_details else {}
+    return details | {
         "o": number(lease.held),
         "c": number(lease.will),
         "n": number(lease.number),
@@ -189,11 +193,18 @@ def _from_lease(lease: Lease) -> Item:
 
 @functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
 def _receipt_text(receipt: Receipt) -> str:
-    return json.dumps(receipt, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(receipt[:_IN_TEXT], separators=(",", ":"), ensure_ascii=False)
+
+
+def _details_text(receipts: Iterable[Receipt]) -> str:
+    """What the texts lack: processes of an earlier version, which share the book, read texts of ten fields."""
+    return "".join(f"{' '.join(map(str, receipt[_IN_TEXT:]))};" for receipt in receipts)
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:
     held, will, commit_number, expires_at = (int(fields[name]["N"]) for name in "ocne")
-    receipts = tuple(Receipt(*json.loads(entry["S"])) for entry in fields["q"]["L"])
     requests = int(fields["r"]["N"]) if "r" in fields else 0  # leases of older versions do not tell
-    return Lease(held, will, commit_number, expires_at, receipts, requests)
+    texts = [entry["S"] for entry in fields["q"]["L"]]
+    details = fields["d"]["S"].split(";") if "d" in fields else [""] * len(texts)
+    receipts = (Receipt(*json.loads(text), *map(int, more.split())) for text, more in zip(texts, details, strict=False))
+    return Lease(held, will, commit_number, expires_at, tuple(receipts), requests)

@@ -16,7 +16,7 @@ import orjson
 
 from gptdock.upstream.meter import Meter, parse
 from gptdock.upstream.sse import BOM, Event, EventSplitter
-from gptdock.upstream.usage import sane_usage
+from gptdock.upstream.usage import as_reported, sane_usage
 
 LARGE_BYTES = 64 * 2**10  # parsed in 0.3 ms
 END_BYTES = 64 * 2**10  # in which a usage is looked for
@@ -78,7 +78,7 @@ def _read_stream(raw: bytes) -> Answer | None:
         meter.read(event)
     if not meter.begun:
         return None
-    content = {"choices": [{"text": meter.text()}], "usage": meter.usage._asdict() if meter.usage else None}
+    content = {"choices": [{"text": meter.text()}], "usage": as_reported(meter.usage) if meter.usage else None}
     return Answer(raw, content, "The upstream sent a stream in place of a whole answer.")
 
 

@@ -4,17 +4,21 @@ Upstreams contradict themselves: a total of 0 beside parts that are not, parts w
 Where two numbers differ, the higher one was paid for.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gptdock.settings import MOST_ANSWER_TOKENS
 
+_COUNTS = ("total_tokens", "prompt_tokens", "completion_tokens")
+
 
 class Usage(NamedTuple):
-    """What the upstream reports as used."""
+    """What the upstream reports as used. `cached_tokens` are part of the prompt, `reasoning_tokens` of the rest."""
 
     total_tokens: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def denies_text(self) -> bool:
@@ -29,13 +33,28 @@ def sane_usage(value: object) -> Usage | None:
     """
     if not isinstance(value, dict):
         return None
-    total, prompt, completion = map(_sane, map(value.get, Usage._fields))
+    total, prompt, completion = map(_sane, map(value.get, _COUNTS))
     if total is None and (prompt is None or completion is None):
         return None
     parts = (prompt or 0) + (completion or 0)
     if parts > MOST_ANSWER_TOKENS:
         return None
-    return Usage(max(total or 0, parts), prompt or 0, completion or 0)
+    most = max(total or 0, parts)
+    cached = _detail(value.get("prompt_tokens_details"), "cached_tokens", prompt or 0)
+    reasoning = _detail(value.get("completion_tokens_details"), "reasoning_tokens", most - (prompt or 0))
+    return Usage(most, prompt or 0, completion or 0, cached, reasoning)
+
+
+def as_reported(usage: Usage) -> dict[str, Any]:
+    """The usage as an upstream reports it."""
+    counts = {name: value for name, value in usage._asdict().items() if name in _COUNTS}
+    prompt, completion = {"cached_tokens": usage.cached_tokens}, {"reasoning_tokens": usage.reasoning_tokens}
+    return counts | {"prompt_tokens_details": prompt, "completion_tokens_details": completion}
+
+
+def _detail(details: object, name: str, most: int) -> int:
+    """What is said of a part, and no more than the part; of a detail that is odd or absent, 0."""
+    return min(_sane(details.get(name)) or 0, most) if isinstance(details, dict) else 0
 
 
 def _sane(tokens: object) -> int | None:

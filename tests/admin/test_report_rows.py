@@ -22,6 +22,8 @@ RECEIPTS = st.builds(
     tokens=st.integers(-(10**6), 10**6),
     prompt_tokens=st.integers(0, 10**6),
     completion_tokens=st.integers(0, 10**6),
+    cached_tokens=st.integers(0, 10**6),
+    reasoning_tokens=st.integers(0, 10**6),
     user=st.one_of(st.sampled_from(["u1", "u2", "-"]), IN_WORDS),
     source=st.sampled_from(["upstream", "counted", "lost", "late", "set_quota", "reset"]),
 )
@@ -42,7 +44,7 @@ def rows(by: report_rows.By, dated: list[tuple[str, Receipt]]) -> list[dict[str,
 def test_the_rows_of_a_report_sum_to_its_receipts(by: report_rows.By, dated: list[tuple[str, Receipt]]):
     found = rows(by, dated)
 
-    for column in ("tokens", "prompt_tokens", "completion_tokens"):
+    for column in ("tokens", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"):
         assert sum(row[column] for row in found) == sum(getattr(receipt, column) for _, receipt in dated)
     if by != "request":
         assert sum(row["requests"] for row in found) == sum(r.source in ("upstream", "counted") for _, r in dated)

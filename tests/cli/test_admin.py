@@ -21,7 +21,7 @@ from tests.harness.processes import GPTDOCK, Finished, environment, run
 from tests.harness.service import read_receipts
 
 ACCOUNT = Account("1234", "demo")
-RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "upstream", "complete", "a", 1)
+RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "=u1", "model", "upstream", "complete", "a", 1, 4, 1)
 
 
 @pytest.fixture
@@ -144,13 +144,13 @@ async def test_usage_is_a_table_json_or_csv(printed, store: Store):
 
     assert by_user.splitlines()[0] in OPERATORS.text
     assert cells(by_user) == [
-        ["user", "requests", "prompt", "completion", "tokens"],
-        ["=u1", "2", "10", "14", "42"],
+        ["user", "requests", "prompt", "completion", "tokens", "cached", "reasoning"],
+        ["=u1", "2", "10", "14", "42", "8", "2"],
         ["42", "tokens", "in", "all"],
     ]
     day = {"day": "2026-11-23", "requests": 1, "prompt_tokens": 5, "completion_tokens": 7, "tokens": 12}
     about = {"client_id": "1234", "product_id": "demo", "period": "2026-11", "by": "day"}
-    assert november == {**about, "rows": [day], "tokens": 12}
+    assert november == {**about, "rows": [day | {"cached_tokens": 4, "reasoning_tokens": 1}], "tokens": 12}
     rows = list(csv.DictReader(each.splitlines()))
     assert [(row["request_id"], row["user"], row["tokens"]) for row in rows] == [
         ("r1", "'=u1", "12"),

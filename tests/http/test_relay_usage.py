@@ -52,6 +52,21 @@ async def test_frames_without_text_cost_nothing_in_an_answer_that_is_cut(service
 
 
 @pytest.mark.parametrize("stream", [True, False])
+async def test_what_was_cached_and_thought_is_on_the_receipt_and_in_reports(service: Service, stream: bool):
+    details = {"prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens_details": {"reasoning_tokens": 5}}
+    service.openai.script = Script(usage=usage_of(10, 20, 30) | details)
+
+    await read_answer(service, stream=stream)
+
+    [receipt] = await service.receipts()
+    assert (receipt["cached_tokens"], receipt["reasoning_tokens"]) == (8, 5)
+    async with service.admin("GET", "client/usage", by="user") as response:
+        [row] = (await response.json())["rows"]
+    assert row == {"user": "u7", "requests": 1} | {name: receipt[name] for name in row if name.endswith("tokens")}
+    assert (row["tokens"], row["cached_tokens"], row["reasoning_tokens"]) == (30, 8, 5)
+
+
+@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("usage", "used"),
     [

@@ -8,7 +8,7 @@ from gptdock.upstream.usage import Usage
 
 
 def test_an_exact_charge_is_what_the_upstream_says():
-    assert charges.exact(*Usage(7, 5, 2)) == Charge(7, 5, 2, "upstream")
+    assert charges.exact(*Usage(7, 5, 2, 4, 1)) == Charge(7, 5, 2, "upstream", 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,10 @@ def test_a_counted_charge_is_at_most_the_hold_and_its_parts_sum_to_it(prompt, co
 )
 def test_lost_attempts_are_charged_so_far_as_the_hold_has_room(prompt, unseen, hold, charge):
     assert charges.with_lost(charges.exact(7, 5, 2), prompt, unseen, hold) == charge
+
+
+def test_a_charge_with_lost_attempts_keeps_what_was_cached_and_thought():
+    assert charges.with_lost(charges.exact(7, 5, 2, 4, 1), 5, 20, 100) == Charge(32, 10, 22, "counted", 4, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gptdock.ledger import items, lease_state, verbs
-from gptdock.ledger.book import Book, Demand, Receipt, Terms
+from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers
@@ -17,7 +17,7 @@ PROCESSES = 50
 TERMS = Terms(number=1_000_000, now=1_795_435_200, lease_seconds=60)
 LONGEST = Receipt(
     "", 100_000, 100_000, 100_000, "Ж" * 127, "gpt-4o-mini-2024-07-18", "upstream", "upstream_unavailable", ""
-)
+)._replace(cached_tokens=10**9, reasoning_tokens=10**9)
 
 
 def _size(value: Any) -> int:
@@ -64,6 +64,13 @@ def test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids():
 
     assert all(lease.receipts for lease in book.leases.values())
     assert 50_000 < _item_size(book) < _item_size(swept) < 100_000
+
+
+def test_a_receipt_is_as_large_as_it_makes_its_lease():
+    receipts = tuple(LONGEST._replace(key=f"{number:02}") for number in range(MOST_RECEIPTS))
+    more, less = ({"M": items._from_lease(Lease(0, 0, 1, 1, of))} for of in (receipts, receipts[1:]))
+
+    assert _size(more) - _size(less) == items.receipt_bytes(receipts[0])
 
 
 def test_a_lost_revival_that_does_not_fit_is_shut_out():

@@ -1,5 +1,6 @@
 """Books, writes and receipts as DynamoDB has them: the real expressions against the reference in `world`."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -53,6 +54,39 @@ def test_a_receipt_of_a_period_expires_400_days_after_its_end():
 
     assert item["expires_at"] == {"N": str(1796083200 + 400 * 86400)}
     assert item["account"] == {"S": "c%231%2F%C3%A4#p%201"}
+
+
+@pytest.mark.parametrize("cached", [(0, 0), (3, 2), (0, 10**9)])
+def test_a_lease_keeps_what_was_cached_and_thought(cached: tuple[int, int]):
+    lease = Lease(0, 0, 1, 9, (RECEIPT, RECEIPT._replace(cached_tokens=cached[0], reasoning_tokens=cached[1]), RECEIPT))
+
+    fields = items._from_lease(lease)
+
+    assert items._to_lease(fields) == lease
+    assert ("d" in fields) == any(cached)
+
+
+def test_an_earlier_version_reads_the_leases_of_this_one():
+    """It shares the books during an upgrade, and makes a receipt of all that is in a text."""
+    fields = items._from_lease(Lease(11, 2, -5, 9, (RECEIPT._replace(cached_tokens=3, reasoning_tokens=2),)))
+
+    assert [json.loads(text["S"]) for text in fields["q"]["L"]] == [list(RECEIPT[:10])]
+
+
+def test_a_lease_of_an_earlier_version_has_no_details():
+    fields = items._from_lease(Lease(11, 2, -5, 9, (RECEIPT._replace(cached_tokens=3), RECEIPT)))
+    del fields["d"]
+
+    assert items._to_lease(fields).receipts == (RECEIPT, RECEIPT)
+
+
+def test_a_receipt_of_an_earlier_version_has_nothing_cached():
+    receipt = RECEIPT._replace(cached_tokens=3, reasoning_tokens=2)
+    item = items.receipt_item(ACCOUNT, "all", receipt)
+
+    assert items.to_receipt(item) == receipt
+    del item["cached_tokens"], item["reasoning_tokens"]
+    assert items.to_receipt(item) == RECEIPT
 
 
 def test_a_receipt_without_period_stays():

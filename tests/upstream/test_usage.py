@@ -2,7 +2,7 @@
 
 import pytest
 
-from gptdock.upstream.usage import Usage, sane_usage
+from gptdock.upstream.usage import Usage, as_reported, sane_usage
 from tests.harness.chunks import ODD_USAGES, USAGE
 
 ODD_TOTALS: list[object] = [None, -1, "30", True, 30.5, [], 10**9 + 1]
@@ -12,13 +12,24 @@ def reported(prompt: object, completion: object, total: object) -> dict[str, obj
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 
 
+def detailed(cached: object, reasoning: object) -> dict[str, object]:
+    prompt, completion = {"cached_tokens": cached}, {"reasoning_tokens": reasoning}
+    return {"prompt_tokens_details": prompt, "completion_tokens_details": completion}
+
+
 @pytest.mark.parametrize(
     ("value", "usage"),
     [
         (USAGE, Usage(7, 5, 2)),
         ({"total_tokens": 0}, Usage(0, 0, 0)),
         ({"total_tokens": 10**9}, Usage(10**9, 0, 0)),
-        ({"total_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(7, 0, 0)),
+        ({"total_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(7, 0, 0, 0, 1)),
+        # details, which are no more than what they are part of
+        (USAGE | detailed(5, 2), Usage(7, 5, 2, 5, 2)),
+        (USAGE | detailed(6, 3), Usage(7, 5, 2, 5, 2)),
+        (USAGE | detailed(3.0, True), Usage(7, 5, 2, 3, 0)),
+        (USAGE | detailed(None, "2"), Usage(7, 5, 2)),
+        (USAGE | detailed(10**10, -1), Usage(7, 5, 2)),
         (USAGE | {"completion_tokens_details": "odd", "prompt_tokens_details": [7]}, Usage(7, 5, 2)),
         (USAGE | {"completion_tokens_details": {"reasoning_tokens": -1}}, Usage(7, 5, 2)),
         # a total below its parts
@@ -49,6 +60,7 @@ def reported(prompt: object, completion: object, total: object) -> dict[str, obj
 )
 def test_a_usage_is_its_total_or_its_parts_whichever_is_more(value, usage):
     assert sane_usage(value) == usage
+    assert usage is None or sane_usage(as_reported(usage)) == usage
 
 
 @pytest.mark.parametrize(
