@@ -28,6 +28,7 @@ A package imports from lines below its own only, and packages on one line do not
     accounts, settings
     telemetry
     errors, aiohttp_private
+    quotas
 
 `routes`, `upstream` and `prompt` import nothing of `ledger`: what is charged is the business of none. A module whose
 docstring begins with "Pure: " takes values and returns values, without `await`, clock or log. An outside library is

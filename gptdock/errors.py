@@ -34,12 +34,13 @@ GPTDockError
 
 from typing import Any, ClassVar, Literal
 
+from gptdock.quotas import Quota
+
 Code = (
-    Literal["invalid_request", "prompt_too_long", "context_length_exceeded", "insufficient_quota", "forbidden"]
-    | Literal["not_found", "client_not_found", "model_not_found", "method_not_allowed", "request_timeout"]
-    | Literal["payload_too_large", "unsupported_encoding", "rate_limited", "internal_error"]
-    | Literal["upstream_error", "upstream_timeout", "upstream_quota", "quota_on_hold"]
-    | Literal["unavailable", "overloaded", "draining", "ledger_unavailable"]
+    Literal["invalid_request", "prompt_too_long", "context_length_exceeded", "insufficient_quota", "quota_on_hold"]
+    | Literal["forbidden", "not_found", "client_not_found", "model_not_found", "method_not_allowed", "request_timeout"]
+    | Literal["payload_too_large", "unsupported_encoding", "rate_limited", "internal_error", "unavailable"]
+    | Literal["upstream_error", "upstream_timeout", "upstream_quota", "overloaded", "draining", "ledger_unavailable"]
 )
 
 
@@ -70,6 +71,7 @@ class APIError(GPTDockError):
     should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was charged, or repeating is vain
     rejection: "Rejected | None" = None  # what a caller is told instead who wrote the upstream's request
     upstream_code = ""  # told in place of `code`
+    quota: Quota | None = None  # the client's, where it is the reason
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -79,7 +81,7 @@ class APIError(GPTDockError):
     def to_json(self, request_id: str) -> dict[str, Any]:
         """The body of the answer, in the form of OpenAI's own errors."""
         error = {"message": str(self), "type": self.type, "param": self.param, "code": self.upstream_code or self.code}
-        return {"error": error, "request_id": request_id}
+        return {"error": error | (self.quota.to_json() if self.quota else {}), "request_id": request_id}
 
 
 class InvalidRequest(APIError):
@@ -112,7 +114,7 @@ class ContextLengthExceeded(InvalidRequest):
 class QuotaExceeded(APIError):
     """The quota cannot pay for the prompt and a minimal answer. 402, not 429, which OpenAI clients retry."""
 
-    status, type = 402, "insufficient_quota"
+    status, type, quota = 402, "insufficient_quota", Quota(0, 0, 0)
     code: ClassVar[Code] = "insufficient_quota"
     message = "The remaining token quota is too small for this request."
 
@@ -152,8 +154,7 @@ class ModelNotFound(NotFound):
 class MethodNotAllowed(APIError):
     """The route exists, but not for this method."""
 
-    status, type, code = 405, "invalid_request_error", "method_not_allowed"
-    message = "This route does not allow this method."
+    status, type, code, message = 405, "invalid_request_error", "method_not_allowed", "This method is not allowed."
 
 
 class RequestTimeout(APIError):

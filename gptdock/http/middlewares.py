@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
-from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS
+from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS, STORE
 from gptdock.ledger.book import Outcome
 from gptdock.telemetry import logs, request_line
 
@@ -133,6 +133,8 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if error.quota:
+        headers |= error.quota.headers(request.app[STORE].clock())
     if not error.should_retry:
         headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read
     body = json.dumps(error.to_json(request[REQUEST_ID]))

@@ -22,7 +22,7 @@ from typing import Self
 from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone, UpstreamError
-from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, TOKENS, UPSTREAM
+from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
@@ -155,7 +155,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     bill.read_answer(answer)
     if answer.fault:
         raise UpstreamError(answer.fault)
-    response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(bill.hold))
+    response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(request, bill))
     caller = Caller(request, response)
     with suppress(CallerGone):
         await caller.end(size=len(answer.raw))
@@ -163,7 +163,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
 
 
 async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
-    response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(bill.hold))
+    response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(request, bill))
     caller = Caller(request, response)
     patience = Patience(request.app[SETTINGS], bill.hold.claim.model, caller)
     opening = request.app[UPSTREAM].open_stream(body, bill.exchange, patience.first_event)
@@ -215,8 +215,11 @@ def _error_event(error: APIError, request_id: str) -> bytes:
     return b"data: " + json.dumps(error.to_json(request_id), separators=(",", ":")).encode() + b"\n\n"
 
 
-def _quota_headers(hold: Hold) -> dict[str, str]:
-    return {"X-Quota-Max": str(hold.max), "X-Quota-Left": str(hold.left)}
+def _quota_headers(request: web.Request, bill: Bill) -> dict[str, str]:
+    told = bill.hold.quota.headers(request.app[STORE].clock())
+    if bill.hold.completion_tokens < bill.hold.claim.completion_tokens:
+        told["X-Quota-Limited"] = "1"
+    return told
 
 
 def _outcome(exc: BaseException | None, done: bool) -> Outcome:

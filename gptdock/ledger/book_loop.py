@@ -223,7 +223,7 @@ class BookLoop:
             if admission.done():
                 continue
             if request is None:
-                admission.set_exception(verbs.denial(demand, book))
+                admission.set_exception(verbs.denial(demand, book, self.period))
             elif request.phase is Phase.OPEN:
                 admission.set_result(Admission(request.held, book))
 

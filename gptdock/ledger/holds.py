@@ -28,6 +28,7 @@ from gptdock.ledger.rates import Pace, Rate
 from gptdock.ledger.rules import Outlook, Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
+from gptdock.quotas import Quota
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, request_line
 
@@ -51,13 +52,13 @@ class Claim:
 class Hold:
     """Tokens reserved for one request, until they are settled or released. Only the first end counts.
 
-    `tokens` is what is held; `max` and `left` are the book's after the hold. `count_used`, if set, returns how many
+    `tokens` is what is held, and `quota` the client's after the hold. `count_used`, if set, returns how many
     tokens were surely used by now: the will of the process is made of it, and of `pace`.
     """
 
     def __init__(self, ledger: "Ledger", hold_id: int, book_loop: BookLoop, claim: Claim, pace: Pace) -> None:
         self.claim, self.pace = claim, pace
-        self.tokens, self.max, self.left = 0, 0, 0
+        self.tokens, self.quota = 0, Quota(0, 0, 0)
         self.count_used: Callable[[], int] | None = None
         self._ledger, self._id, self._book_loop = ledger, hold_id, book_loop
         self._key = ledger.key(claim, hold_id)
@@ -69,7 +70,8 @@ class Hold:
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
         outlook = Outlook(self._will, self.pace)
         admission = await self._book_loop.admit(self._id, demand, outlook, self._ledger.patience)
-        self.tokens, self.max, self.left = admission.tokens, admission.book.max, admission.book.left
+        book, ends_at = admission.book, periods.end(self._book_loop.period)
+        self.tokens, self.quota = admission.tokens, Quota(book.max, book.left, book.held, ends_at)
         metrics.HOLDS_OPEN.inc()
         return self
 

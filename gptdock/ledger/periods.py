@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
+from gptdock import quotas
+
 Kind = Literal["none", "day", "month"]
 
 
@@ -15,6 +17,7 @@ def current(kind: Kind, now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d" if kind == "day" else "%Y-%m")
 
 
+@lru_cache(maxsize=8)
 def end(period: str) -> datetime | None:
     """The moment at which `period` is over and the next one starts; None for `all`, which never ends."""
     if period == "all":
@@ -27,8 +30,7 @@ def end(period: str) -> datetime | None:
 
 def resets_at(period: str) -> str | None:
     """The end as the API shows it: `2026-12-01T00:00:00Z`."""
-    ends_at = end(period)
-    return ends_at.strftime("%Y-%m-%dT%H:%M:%SZ") if ends_at else None
+    return quotas.iso(end(period))
 
 
 def is_period(text: str) -> bool:

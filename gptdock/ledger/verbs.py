@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Literal
 
 from gptdock.errors import QuotaExceeded, QuotaOnHold
+from gptdock.ledger import periods
 from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
 from gptdock.ledger.periods import moment
+from gptdock.quotas import Quota
 
 MOST_WILLS = 50  # that one reset takes back: DynamoDB takes 300 operators in its expression
 
@@ -26,9 +28,16 @@ def fit(waiting: Iterable[tuple[int, Demand]], room: int | None) -> dict[int, in
     return holds
 
 
-def denial(demand: Demand, book: Book) -> QuotaExceeded:
+def denial(demand: Demand, book: Book, period: str) -> QuotaExceeded:
     """Why this demand is denied by a book: QuotaOnHold, a kind of it, if it would fit with nothing held."""
-    return QuotaOnHold() if book.left + book.held >= demand.least else QuotaExceeded()
+    kind = QuotaOnHold if book.left + book.held >= demand.least else QuotaExceeded
+    renewal = periods.resets_at(period) if kind is QuotaExceeded else None
+    error = kind(
+        f"{kind.message} It needs {demand.least} tokens at least; {max(0, book.left)} are left, {book.held} on hold."
+        + (f" The quota renews at {renewal}." if renewal else "")
+    )
+    error.quota = Quota(book.max, book.left, book.held, periods.end(period))
+    return error
 
 
 def commit(process: str, lease: Lease | None, new: Lease, new_holds: Mapping[int, int], ends: tuple[int, ...]) -> Write:

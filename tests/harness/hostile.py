@@ -20,6 +20,7 @@ from gptdock.ledger.book import Book
 from tests.harness.service import KEY, QUESTION, Service
 
 PATIENCE_SECONDS = 5.0  # half of aiohttp's own timeout, so that a test cannot pass because of that
+OF_THE_QUOTA = ("insufficient_quota", "quota_on_hold")
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -128,7 +129,8 @@ def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     content = json.loads(body)
     assert headers["content-type"].startswith("application/json")
     assert content.keys() == {"error", "request_id"}
-    assert content["error"].keys() == {"message", "type", "param", "code"}
+    quota = {"quota_left", "quota_held", "resets_at"} if content["error"]["code"] in OF_THE_QUOTA else set()
+    assert content["error"].keys() == {"message", "type", "param", "code"} | quota
     assert content["request_id"] == headers["x-request-id"]
     assert content["error"]["message"]
     return Fault(status, content["error"]["code"], content["error"]["param"])

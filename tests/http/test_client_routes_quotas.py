@@ -1,6 +1,7 @@
 """What a question holds and costs."""
 
 import json
+import re
 from io import BytesIO
 
 import pytest
@@ -32,6 +33,28 @@ async def test_an_answer_tells_the_quota_after_its_hold(serve, stream):
 
             assert response.headers["X-Quota-Max"] == "5000"
             assert response.headers["X-Quota-Left"] == str(lefts[-1])
+            assert response.headers["x-ratelimit-remaining-tokens"] == str(lefts[-1])
+            assert not {"x-ratelimit-reset-tokens", "X-Quota-Limited"} & response.headers.keys()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_the_quota_shortens_says_so(serve, stream):
+    scarce = {"default_token_quota": 200, "max_completion_tokens": 180}
+    async with serve(**scarce, **PLAIN) as service, service.ask(stream=stream) as response:
+        assert (response.status, response.headers["X-Quota-Limited"]) == (200, "1")
+
+
+async def test_a_denial_tells_the_quota_and_the_end_of_its_period(serve):
+    async with serve(default_token_quota=5, quota_period="month") as service:
+        async with service.ask() as response:
+            error, headers = (await response.json())["error"], response.headers
+        info = await service.info()
+
+    assert (response.status, error["code"]) == (402, "insufficient_quota")
+    assert (error["quota_left"], error["quota_held"], error["resets_at"]) == (5, 0, info["resets_at"])
+    assert info["resets_at"] in error["message"]
+    assert (headers["X-Quota-Max"], headers["x-ratelimit-remaining-tokens"]) == ("5", "5")
+    assert re.fullmatch("([0-9]+h)?([0-9]+m)?[0-9]+s", headers["x-ratelimit-reset-tokens"])
 
 
 async def test_ids_that_look_alike_have_books_of_their_own(service):
@@ -81,6 +104,9 @@ async def test_a_quota_that_is_only_held_is_told_apart_from_one_that_is_used_up(
                 assert await fault_of(response) == Fault(429, "quota_on_hold")
                 assert response.headers["Retry-After"] == "3"
                 assert "x-should-retry" not in response.headers
+                error, left = (await response.json())["error"], held.headers["X-Quota-Left"]
+                assert (str(error["quota_left"]), str(1_000 - error["quota_held"])) == (left, left)
+                assert response.headers["x-ratelimit-remaining-tokens"] == left
             async with service.ask(stream=stream, question="word " * 1_100) as response:
                 assert await fault_of(response) == Fault(402, "insufficient_quota")
             service.openai.release()
@@ -119,10 +145,10 @@ async def test_an_answer_is_cut_to_what_is_left_down_to_sixteen_tokens(serve, an
     async with serve(default_token_quota=quota, **PLAIN) as service:
         async with service.ask(client_id="c2") as response:
             assert response.status == status
-            left = response.headers.get("X-Quota-Left")
+            left = response.headers["X-Quota-Left"]
         asked = [record.request["max_completion_tokens"] for record in service.openai.journal[1:]]
 
-    assert (left, asked) == (("0", [answer_tokens]) if status == 200 else (None, []))
+    assert (left, asked) == (("0", [answer_tokens]) if status == 200 else (str(quota), []))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The values of a book, and the verbs that change them."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt
+from gptdock.quotas import Quota
 
 DEMANDS = st.integers(1, 50).flatmap(lambda least: st.integers(least, 100).map(lambda full: Demand(full, least)))
 
@@ -36,7 +38,17 @@ def test_a_smaller_request_may_fit_where_an_earlier_one_did_not():
 def test_a_demand_is_denied_for_good_only_if_it_would_not_fit_with_nothing_held(used: int, held: int, status: int):
     book = Book(100, 100 - used - held, used, leases={"P": Lease(held, 0, 1, 0)})
 
-    assert verbs.denial(Demand(full=80, least=60), book).status == status
+    assert verbs.denial(Demand(full=80, least=60), book, "all").status == status
+
+
+def test_a_denial_says_what_is_needed_what_is_left_and_when_the_quota_renews():
+    book = Book(100, 20, 70, leases={"P": Lease(10, 0, 1, 0)})
+
+    error = verbs.denial(Demand(full=80, least=60), book, "2026-11")
+
+    assert "60 tokens at least; 20 are left, 10 on hold" in str(error)
+    assert "renews at 2026-12-01T00:00:00Z" in str(error)
+    assert error.quota == Quota(100, 20, 10, datetime(2026, 12, 1, tzinfo=UTC))
 
 
 @given(st.lists(DEMANDS), st.integers(-10, 500))

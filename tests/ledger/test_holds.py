@@ -11,6 +11,7 @@ from gptdock.ledger import holds
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
+from gptdock.quotas import Quota
 from gptdock.telemetry.metrics import TOKENS_CHARGED
 from tests.harness.ledger_process import PASSES, Process, cancelled
 from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
@@ -22,7 +23,7 @@ async def test_a_settled_hold_costs_what_was_used(start: Start, store: Store):
     async with start() as ledger:
         hold = await spend(ledger, 42)
 
-        assert (hold.tokens, hold.max, hold.left) == (100, 1000, 900)
+        assert (hold.tokens, hold.quota) == (100, Quota(1000, 900, 100))
         assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
@@ -100,7 +101,7 @@ async def test_the_last_hold_is_cut_to_what_is_left(start: Start):
     async with start() as ledger:
         await spend(ledger, 950)
         async with ledger.hold(claim()) as hold:
-            assert (hold.tokens, hold.left) == (50, 0)
+            assert (hold.tokens, hold.quota.left) == (50, 0)
             assert hold.completion_tokens == 40
 
 
