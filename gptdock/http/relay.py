@@ -90,7 +90,8 @@ class Bill:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         outcome = self.outcome or _outcome(exc, self.meter.done)
-        metrics.of(metrics.DURATION, self.hold.claim.model, outcome).observe(time.monotonic() - self._began)
+        claim = self.hold.claim
+        metrics.inference_ended(claim.operation, claim.model, outcome, time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
         if usage := self.meter.final_usage:
@@ -146,7 +147,9 @@ class Bill:
 
     def _first_shown(self) -> None:
         self._shown = True
-        metrics.of(metrics.FIRST_TOKEN, self.hold.claim.model).observe(request_line.current().first_event())
+        request_line.current().first_event()
+        claim = self.hold.claim
+        metrics.first_chunk(claim.operation, claim.model, time.monotonic() - self._began)
 
 
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:

@@ -47,6 +47,7 @@ class Claim:
     request_id: str
     prompt_tokens: int
     completion_tokens: int
+    operation: str = "chat"  # as metrics name it
 
 
 class Hold:
@@ -133,8 +134,8 @@ class Hold:
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
         metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
-        for kind, tokens in (("input", charge.prompt_tokens), ("output", charge.completion_tokens)):
-            metrics.of(metrics.TOKEN_USAGE, self.claim.model, kind).observe(tokens)
+        parts = (charge.prompt_tokens, charge.tokens - charge.prompt_tokens)
+        metrics.count_tokens(claim.operation, claim.model, *parts, charge.cached_tokens, charge.reasoning_tokens)
 
 
 class Ledger:

@@ -16,10 +16,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Metric = TypeVar("Metric", Counter, Histogram)
 
-# The first three follow OpenTelemetry's conventions for generative AI (tokens only up to 2**20).
-_FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# https://github.com/open-telemetry/semantic-conventions-genai: client-inference.md and gen-ai-token-metrics.md, both
+# "development". OpenAI does not say how many of a prompt's tokens are text or images, so their modality is unknown.
+_INFERENCE = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"]
+_TOKEN_USAGE = [*_INFERENCE, "gen_ai_token_modality"]
+_USAGE = "gen_ai_client_inference_usage"
+_FIRST_CHUNK = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _OPERATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 _CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _LAG = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -37,30 +40,50 @@ UPSTREAM = Histogram(
 )
 DYNAMODB = Histogram("gptdock_dynamodb_seconds", "Calls to DynamoDB.", ["operation", "outcome"], buckets=_CALL)
 LOOP_LAG = Histogram("gptdock_loop_lag_seconds", "How late the event loop was, measured twice a second.", buckets=_LAG)
-FIRST_TOKEN = Histogram(
-    "gen_ai_server_time_to_first_token_seconds",
-    "From a streamed request to its first event.",
-    ["gen_ai_request_model"],
-    buckets=_FIRST_TOKEN,
+FIRST_CHUNK = Histogram(
+    "gen_ai_client_inference_time_to_first_chunk_seconds",
+    "From the hold of a streamed request to its first event.",
+    _INFERENCE,
+    buckets=_FIRST_CHUNK,
 )
 DURATION = Histogram(
-    "gen_ai_server_request_duration_seconds",
+    "gen_ai_client_inference_duration_seconds",
     "From a hold to the end of its answer.",
-    ["gen_ai_request_model", "outcome"],
+    [*_INFERENCE, "error_type"],
     buckets=_OPERATION,
 )
-TOKEN_USAGE = Histogram(
-    "gen_ai_client_token_usage",
-    "Tokens of a completion that was charged.",
-    ["gen_ai_request_model", "gen_ai_token_type"],
-    buckets=_TOKENS,
-)
+INPUT_TOKENS = Counter(f"{_USAGE}_input_tokens", "Tokens of prompts that were charged.", _TOKEN_USAGE)
+OUTPUT_TOKENS = Counter(f"{_USAGE}_output_tokens", "Tokens of answers that were charged.", _TOKEN_USAGE)
+CACHED_TOKENS = Counter(f"{_USAGE}_cache_read_input_tokens", "Those of prompts that a cache had.", _TOKEN_USAGE)
+REASONING_TOKENS = Counter(f"{_USAGE}_reasoning_output_tokens", "Those of answers that were thought.", _TOKEN_USAGE)
+_TOKEN_COUNTERS = (INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS, REASONING_TOKENS)
 
 
 @functools.cache
 def of(metric: Metric, *labels: str) -> Metric:
     """The child of `metric` with these label values; prometheus_client looks it up under a lock, 1 us each time."""
     return metric.labels(*labels)
+
+
+def first_chunk(operation: str, model: str, seconds: float) -> None:
+    """The first event of a stream is sent; the operation is as OpenTelemetry names it: `chat`, `embeddings`."""
+    _of_inference(FIRST_CHUNK, operation, model).observe(seconds)
+
+
+def inference_ended(operation: str, model: str, outcome: str, seconds: float) -> None:
+    """An answer ended, with this outcome of its request."""
+    _of_inference(DURATION, operation, model, "" if outcome == "complete" else outcome).observe(seconds)
+
+
+def count_tokens(operation: str, model: str, *tokens: int) -> None:
+    """Count what one request was charged: tokens of the prompt and the answer, and what was cached and thought."""
+    for counter, number in zip(_TOKEN_COUNTERS, tokens, strict=True):
+        _of_inference(counter, operation, model, "unknown").inc(number)
+
+
+def _of_inference(metric: Metric, operation: str, model: str, *more: str) -> Metric:
+    child: Metric = of(metric, operation, "openai", model, *more)
+    return child
 
 
 class Timed:

@@ -25,11 +25,9 @@ class RequestLog:
         """Add these fields; a later value replaces an earlier one."""
         self._fields.update(fields)
 
-    def first_event(self) -> float:
-        """Note that the first event of the answer is sent; returns the seconds since the request began."""
-        seconds = time.monotonic() - self._began
-        self.note(first_event_ms=round(seconds * 1000, 1))
-        return seconds
+    def first_event(self) -> None:
+        """Note that the first event of the answer is sent."""
+        self.note(first_event_ms=round((time.monotonic() - self._began) * 1000, 1))
 
     def answered(self, outcome: str) -> None:
         """Note the end of the answer and its duration, with this outcome unless another was noted."""

@@ -169,7 +169,10 @@ def test_metrics_that_other_programs_export_too_are_limited_to_this_job():
         if not (selector.name or "").startswith("gptdock_")
     ]
 
-    assert {name for name, _ in shared} > {"process_cpu_seconds_total", "gen_ai_client_token_usage_sum"}
+    assert {name for name, _ in shared} > {
+        "process_cpu_seconds_total",
+        "gen_ai_client_inference_usage_input_tokens_total",
+    }
     assert [name for name, jobs in shared if jobs != [scrape()["job_name"]]] == []
 
 

@@ -70,13 +70,15 @@ async def test_a_stream_is_counted_where_an_operator_looks(serve, operations: Op
 
         by = await grown(operations, before)
 
-    record, model = service.openai.journal[0], "gen_ai_request_model=gpt-4o-mini"
+    record = service.openai.journal[0]
+    inference = "gen_ai_operation_name=chat,gen_ai_provider_name=openai,gen_ai_request_model=gpt-4o-mini"
+    usage = f"{inference},gen_ai_token_modality=unknown"
     assert by["gptdock_requests_total{outcome=complete,route=/v1/ask}"] == 1
     assert by["gptdock_tokens_charged_total{source=upstream}"] == record.spent
-    assert by[f"gen_ai_client_token_usage_sum{{{model},gen_ai_token_type=input}}"] == record.prompt_tokens
-    assert by[f"gen_ai_client_token_usage_sum{{{model},gen_ai_token_type=output}}"] == record.generated
-    assert by[f"gen_ai_server_time_to_first_token_seconds_count{{{model}}}"] == 1
-    assert by[f"gen_ai_server_request_duration_seconds_count{{{model},outcome=complete}}"] == 1
+    assert by[f"gen_ai_client_inference_usage_input_tokens_total{{{usage}}}"] == record.prompt_tokens
+    assert by[f"gen_ai_client_inference_usage_output_tokens_total{{{usage}}}"] == record.generated
+    assert by[f"gen_ai_client_inference_time_to_first_chunk_seconds_count{{{inference}}}"] == 1
+    assert by[f"gen_ai_client_inference_duration_seconds_count{{error_type=,{inference}}}"] == 1
     assert by["gptdock_upstream_seconds_count{outcome=ok}"] == 1
     assert by["gptdock_dynamodb_seconds_count{operation=update_item,outcome=ok}"] >= 1
     assert by["gptdock_dynamodb_seconds_count{operation=batch_write_item,outcome=ok}"] == 1
