@@ -1,8 +1,8 @@
 """Pure: accounts, that is a client together with a product, and the ids of bodies, queries and headers."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gptdock.errors import InvalidRequest
 
@@ -49,6 +49,17 @@ def identity_given_once(values: Sequence[str], param: str) -> str:
     if len(values) != 1:
         raise InvalidRequest(f"{param} must be given once.", param=param)
     return identity(values[0], param)
+
+
+def user_in(fields: Mapping[str, Any]) -> str | None:
+    """The user that a body of OpenAI's names: `user`, otherwise `safety_identifier`; None if both are empty or absent.
+
+    Raises InvalidRequest as `identity` does.
+    """
+    for name in ("user", "safety_identifier"):
+        if (value := fields.get(name)) not in (None, ""):
+            return identity(value, name)
+    return None
 
 
 def utf8_size(text: str) -> int | None:

@@ -23,4 +23,5 @@ UPSTREAM = web.AppKey("upstream", Upstream)
 
 IS_FIRST = web.RequestKey("is_first", bool)  # the first request of its connection
 REQUEST_ID = web.RequestKey("request_id", str)
+TRACEPARENT = web.RequestKey("traceparent", str)  # of the caller's trace; empty if it named none
 OPERATOR = web.RequestKey("operator", str)  # on admin routes: names the key, without showing it

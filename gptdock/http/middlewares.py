@@ -12,9 +12,10 @@ from aiohttp.typedefs import Handler
 
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
-from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS, STORE
+from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
 from gptdock.ledger.book import Outcome
 from gptdock.telemetry import logs, request_line
+from gptdock.upstream import trace
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,12 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     """Give the request its id and its line in the log, and note on its connection when it begins and is answered."""
     request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
     request[REQUEST_ID] = _request_id(request)
+    request[TRACEPARENT] = trace.traceparent(request.headers.getall("traceparent", ()))
     logs.request_id.set(request[REQUEST_ID])
     level = logging.DEBUG if _is_open(request) else logging.INFO
     line = request_line.begin(request.method, _route(request), level)
+    if request[TRACEPARENT]:
+        line.note(traceparent=request[TRACEPARENT])
     outcome: Outcome = "caller_left"
     try:
         response = await handler(request)

@@ -22,7 +22,7 @@ from typing import Self
 from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone, UpstreamError
-from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, STORE, TOKENS, UPSTREAM
+from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
@@ -65,7 +65,7 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     app = request.app
     async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
         meter = Meter(show_usage=completion.show_usage)
-        with Bill(hold, app[TOKENS], meter, completion) as bill:
+        with Bill(hold, app[TOKENS], meter, completion, Exchange(request[TRACEPARENT])) as bill:
             serve = _stream if completion.stream else _whole
             try:
                 return await serve(request, completion.body(hold.completion_tokens), bill)
@@ -76,9 +76,9 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
 class Bill:
     """What a completion has cost so far. On every way out of its block, the hold is settled by it."""
 
-    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, asked: Completion) -> None:
-        self.hold, self.meter, self.exchange = hold, meter, Exchange()
-        self.cost = Cost(hold, tokens, meter, self.exchange, comes_at_once=not asked.stream)
+    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, asked: Completion, exchange: Exchange) -> None:
+        self.hold, self.meter, self.exchange = hold, meter, exchange
+        self.cost = Cost(hold, tokens, meter, exchange, comes_at_once=not asked.stream)
         self.outcome: Outcome | None = None
         self.done_shown = False
         self._callers_words = asked.callers_words

@@ -134,8 +134,8 @@ class Hold:
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
         metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
-        parts = (charge.prompt_tokens, charge.tokens - charge.prompt_tokens)
-        metrics.count_tokens(claim.operation, claim.model, *parts, charge.cached_tokens, charge.reasoning_tokens)
+        counts = (charge.prompt_tokens, charge.tokens - charge.prompt_tokens)
+        metrics.count_tokens(claim.operation, claim.model, *counts, charge.cached_tokens, charge.reasoning_tokens)
 
 
 class Ledger:

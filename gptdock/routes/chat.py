@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
-from gptdock.accounts import identity
+from gptdock.accounts import user_in
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 from gptdock.prompt import images
 from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS
@@ -60,10 +60,9 @@ class CompletionRequest:
         limit_name, most_tokens = _limit(fields)
         options = _optional(fields, "stream_options", dict) or {}
         written = {name: _json(value) for name, value in fields.items() if name not in OURS}  # once: 256 KB take 15 ms
-        user, besides = fields.get("user"), _read_besides(fields, written)
         return cls(
             model=_model(fields.get("model"), models),
-            user_id=None if user in (None, "") else identity(user, "user"),
+            user_id=user_in(fields),
             stream=_optional(fields, "stream", bool) or False,
             show_usage=options.get("include_usage") is True,
             most_tokens=most_tokens,
@@ -73,7 +72,7 @@ class CompletionRequest:
             messages=len(messages),
             images=tuple(detail for message in messages for detail in _images(message)),
             texts=tuple(text for message in messages for text in _texts(message)),
-            besides=besides,
+            besides=_read_besides(fields, written),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:

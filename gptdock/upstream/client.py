@@ -19,8 +19,8 @@ from gptdock.aiohttp_private.tap import Silence, Take, Tap, can_tap, unread
 from gptdock.aiohttp_private.watch import BodyWatch
 from gptdock.errors import APIError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
-from gptdock.telemetry import metrics
-from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry
+from gptdock.telemetry import metrics, request_line
+from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry, trace
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.flow import hand_on_plainly
@@ -205,7 +205,9 @@ class Upstream:
 
     async def _attempt(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
         try:
-            response = await self._session.post(self._url, data=Body(body, exchange), allow_redirects=False)
+            response = await self._session.post(
+                self._url, data=Body(body, exchange), headers=exchange.headers, allow_redirects=False
+            )
         except aiohttp.ClientConnectorError as exc:
             exchange.refused()
             return refusals.failed(exc, UpstreamError(), again=exc.errno in (errno.ECONNREFUSED, errno.ECONNRESET))
@@ -214,6 +216,8 @@ class Upstream:
             return refusals.failed(exc, UpstreamLost(), again=True)
         except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that cannot be read
             return refusals.failed(exc, UpstreamError(), again=False)
+        if upstream_id := trace.request_id(response.headers):
+            request_line.current().note(upstream_request_id=upstream_id)
         if Pool.is_doubtful(response):
             response.close()
             exchange.lost()

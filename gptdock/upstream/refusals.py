@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 
 from gptdock.errors import APIError, UpstreamQuota
-from gptdock.upstream import bodies, complaints, retry
+from gptdock.upstream import bodies, complaints, retry, trace
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
         response.close()
     told = complaints.read(content, response.status)
     noted = {"status": response.status, "code": told.code, "field": told.param}
+    noted["upstream_request_id"] = trace.request_id(response.headers) or None
     log.warning("upstream refused", extra={key: value for key, value in noted.items() if value is not None})
     after = retry.retry_after(response.headers, datetime.now(UTC))
     ours = complaints.to_error(told, after, secret)

@@ -15,6 +15,7 @@ from tests.harness.curl import ADDRESS, ERROR, ask, once_settled, shapes
 from tests.harness.documents import OPERATORS, README, ROOT, sources, words_in_backticks
 from tests.harness.hostile import connect
 from tests.harness.processes import dev, run
+from tests.harness.service import QUESTION
 
 OURS = re.compile("gptdock_|gen_ai_")
 IN_A_TRANSACTION = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem"}
@@ -94,8 +95,9 @@ async def test_every_metric_is_in_the_guide_with_its_labels(serve):
 
 async def test_every_field_of_a_request_s_line_is_in_the_guide(service, caplog):
     caplog.set_level(logging.INFO)
-    for question in ("Who are you?", ""):
-        async with service.ask(question=question, stream=True) as response:
+    traced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    for asked in (QUESTION | {"stream": True}, {}):
+        async with service.session.post(f"{service.url}/v1/ask", json=asked, headers=traced) as response:
             await response.read()
     async with connect(service) as connection:
         connection.send(b"no HTTP\r\n\r\n")

@@ -98,6 +98,20 @@ async def test_the_user_is_the_one_in_the_body_or_otherwise_in_the_header(servic
     assert [each["user"] for each in await service.receipts()] == [receipt]
 
 
+async def test_a_safety_identifier_is_the_user_if_there_is_none_and_passes(service: Service):
+    named = {"safety_identifier": "s9", "prompt_cache_key": "k1"}
+    for user in ("u9", "", None):
+        async with complete(service, user=user, **named) as response:
+            assert response.status == 200
+    async with complete(service, safety_identifier="\n") as response:
+        assert await fault_of(response) == Fault(400, "invalid_request", "safety_identifier")
+    async with complete(service, safety_identifier="") as response:
+        assert response.status == 200
+
+    assert [each["user"] for each in await service.receipts()] == ["u9", "s9", "s9", "u7"]
+    assert all(named.items() <= record.request.items() for record in list(service.openai.journal)[:3])
+
+
 @pytest.mark.parametrize(
     ("headers", "param"),
     [

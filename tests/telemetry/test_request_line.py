@@ -10,13 +10,13 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.telemetry import logs
-from tests.harness.hostile import connect
+from tests.harness.hostile import connect, raw_upstream, read_request
 from tests.harness.service import QUESTION, Service
 
 USUAL = {"time", "level", "logger", "message", "request_id"}
 OF_A_REQUEST = {"method", "route", "status", "outcome", "ms"}
 OF_WHOM = {"client", "product", "user", "model"}
-OF_A_COMPLETION = OF_A_REQUEST | OF_WHOM | {"source", "tokens"}
+OF_A_COMPLETION = OF_A_REQUEST | OF_WHOM | {"source", "tokens", "upstream_request_id"}
 
 
 @pytest.fixture
@@ -214,3 +214,23 @@ async def test_no_question_answer_or_key_is_on_a_line(service: Service, lines):
 async def _ask(service: Service, **fields: Any) -> None:
     async with service.session.post(f"{service.url}/v1/ask", json=QUESTION | fields) as response:
         await response.read()
+
+
+async def test_a_trace_goes_upstream_and_both_ids_are_on_the_line(serve, lines):
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await read_request(reader))[0].lower())
+        writer.write(b"HTTP/1.1 400 No\r\nx-request-id: req_7\r\nContent-Length: 2\r\n\r\n{}")
+
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with raw_upstream(refuse) as url, serve(openai_base_url=url) as service:
+        for traceparent in (trace, f"00-{'0' * 32}-{'b' * 16}-01", "x" * 8_000):
+            headers = {"traceparent": traceparent}
+            async with service.session.post(f"{service.url}/v1/ask", json=QUESTION, headers=headers) as response:
+                assert response.status == 502
+
+    assert [f"traceparent: {trace}\r\n".encode() in head for head in heads] == [True, False, False]
+    assert [b"traceparent" in head for head in heads] == [True, False, False]
+    assert [line.get("traceparent") for line in lines()] == [trace, None, None]
+    assert [line["upstream_request_id"] for line in lines()] == ["req_7"] * 3
