@@ -1,4 +1,6 @@
-"""The simulated OpenAI: a server that answers chat completions as its script says, and keeps a journal.
+"""The simulated OpenAI: a server that answers as its script says, and keeps a journal.
+
+It has chat completions, responses, embeddings and models; each of the first three has its shapes in a module.
 
 In the same process, set `script`, queue scripts with `next`, and wait on `journal`. From another process, use
 `PUT /_script`, `POST /_next`, `POST /_release` (releases held answers) and `GET /_journal`.
@@ -8,23 +10,38 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from gptdock.dev import chat
+from gptdock.dev import chat, embeddings, responses
 from gptdock.dev.asked import Asked, Pieces
-from gptdock.dev.composer import compose, words
+from gptdock.dev.composer import Answer, compose, words
 from gptdock.dev.journal import Journal, Record
 from gptdock.dev.playback import Playback
 from gptdock.dev.script import Script
-from gptdock.dev.wire import error_body
+from gptdock.dev.wire import Reply, error_body, error_of
 
 _LARGE_BODY_BYTES = 8 * 1024
-_MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo")
+_MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo", "text-embedding-3-small", "text-embedding-3-large")
+
+
+class Room(NamedTuple):
+    """What is particular to a route: how its requests are read, and how an answer looks."""
+
+    id_prefix: str
+    read: Callable[[Mapping[str, Any]], Asked | None]
+    reply: Callable[[Script, Record, Answer], Reply]
+
+
+ROOMS = {
+    "/v1/chat/completions": Room("chatcmpl-", chat.read, chat.reply),
+    "/v1/responses": Room("resp_", responses.read, responses.reply),
+    "/v1/embeddings": Room("embd-", embeddings.read, embeddings.reply),
+}
 
 
 @asynccontextmanager
@@ -43,7 +60,7 @@ async def serve_openai(
 class SimulatedOpenAI:
     """The server. `url` is the base URL, including `/v1`, once it has started.
 
-    `requests` counts all requests for completions, including those refused for a missing key or a malformed body, which
+    `requests` counts all requests for answers, including those refused for a missing key or a malformed body, which
     are not in the `journal`.
     """
 
@@ -100,8 +117,9 @@ class SimulatedOpenAI:
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.add_routes(
             [
-                web.post("/v1/chat/completions", self._complete),
+                *(web.post(path, self._answer) for path in ROOMS),
                 web.get("/v1/models", self._list_models),
+                web.get("/v1/models/{model}", self._show_model),
                 web.put("/_script", self._put_script),
                 web.post("/_next", self._post_next),
                 web.post("/_release", self._post_release),
@@ -111,19 +129,20 @@ class SimulatedOpenAI:
         )
         return application
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        room = ROOMS[request.path]
         if not _has_key(request):
             return _refusal(401)
         body = _parse(await request.read())
-        asked = chat.read(body)
+        asked = room.read(body)
         if asked is None:
             return _refusal(400)
         script = self._take_script()
-        record = await self._record(body, asked, request.content_length)
+        record = await self._record(room, body, asked, request.content_length)
         playback = Playback(request, script, record, self.journal)
         with self._noting(playback, record):
-            reply = chat.reply(script, record, compose(script, asked, self._pieces))
+            reply = room.reply(script, record, compose(script, asked, self._pieces))
             return await playback.play(reply, stream=body.get("stream") is True)
         return web.Response()  # not sent: the peer has left
 
@@ -134,12 +153,14 @@ class SimulatedOpenAI:
             return replace(self._script, status=self._statuses.popleft())
         return self._script
 
-    async def _record(self, body: dict[str, Any], asked: Asked, size: int | None) -> Record:
+    async def _record(self, room: Room, body: dict[str, Any], asked: Asked, size: int | None) -> Record:
         if size is not None and size < _LARGE_BODY_BYTES:
             tokens = asked.prompt_tokens(self._pieces)
         else:
             tokens = await asyncio.to_thread(asked.prompt_tokens, self._pieces)
-        return Record(f"chatcmpl-{secrets.token_hex(14)}", str(body.get("model")), body.get("user"), body, tokens)
+        return Record(
+            f"{room.id_prefix}{secrets.token_hex(14)}", str(body.get("model")), body.get("user"), body, tokens
+        )
 
     @contextmanager
     def _noting(self, playback: Playback, record: Record) -> Iterator[None]:
@@ -162,8 +183,17 @@ class SimulatedOpenAI:
     async def _list_models(self, request: web.Request) -> web.Response:
         if not _has_key(request):
             return _refusal(401)
-        models = [{"id": name, "object": "model", "created": 1686935002, "owned_by": "system"} for name in _MODELS]
-        return web.json_response({"object": "list", "data": models})
+        return web.json_response({"object": "list", "data": [_model(name) for name in _MODELS]})
+
+    async def _show_model(self, request: web.Request) -> web.Response:
+        if not _has_key(request):
+            return _refusal(401)
+        name = request.match_info["model"]
+        if name not in _MODELS:
+            message = f"The model '{name}' does not exist or you do not have access to it."
+            error = error_of(404) | {"message": message, "param": "model", "code": "model_not_found"}
+            return web.json_response({"error": error}, status=404)
+        return web.json_response(_model(name))
 
     async def _put_script(self, request: web.Request) -> web.Response:
         self.script = Script.from_json(await request.json())
@@ -187,6 +217,10 @@ class SimulatedOpenAI:
 def _has_key(request: web.Request) -> bool:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return scheme == "Bearer" and bool(key.strip())
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1686935002, "owned_by": "system"}
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -15,8 +15,9 @@ class Script:
     """One way to answer a request. `Script()` sends a correct answer without delay.
 
     `hold_at`, `stall_at`, `error_at` and `cut_at` are numbers of events, from 0. The events of a stream are the role,
-    one for each token, the finish, the usage if asked for, and `[DONE]`; those of a whole answer its tokens; those of
-    `raw` its pieces.
+    one for each token, the finish, the usage if asked for, and `[DONE]`. A stream of the Responses API has four events
+    before the tokens of a text and three before those of a call; behind them three or two, then the last, with the
+    usage. The events of a whole answer are its tokens or vectors; those of `raw` its pieces.
     """
 
     answer: str | None = None  # None: a friendly paragraph
@@ -37,6 +38,7 @@ class Script:
     stall_at: int | None = None  # wait before this event until the peer leaves; BEFORE_HEAD as above
     comments_every: float | None = None  # seconds between comments while stalled
     error_at: int | None = None  # send an error event instead of this one, and end the body
+    failed: bool = False  # of the Responses API: that event is `response.failed`; a whole answer has failed, too
 
     # before_head      closed without an answer
     # close, rst       closed, or reset, without the last chunk

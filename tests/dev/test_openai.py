@@ -7,6 +7,7 @@ import threading
 
 import aiohttp
 import pytest
+from openai.types import Model
 
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
@@ -53,8 +54,18 @@ async def test_models_are_listed(server, session):
     assert "gpt-4o-mini" in [model["id"] for model in models["data"]]
 
 
+async def test_a_model_is_shown(server, session):
+    async with session.get(f"{server.url}/models/gpt-4o-mini", headers=KEY) as response:
+        model = await response.json()
+    async with session.get(f"{server.url}/models/gpt-9", headers=KEY) as unknown:
+        error = (await unknown.json())["error"]
+
+    assert Model.model_validate(model, strict=True).id == "gpt-4o-mini"
+    assert (unknown.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+
+
 async def test_another_path_is_a_404_in_openai_s_words(server, session):
-    async with session.post(f"{server.url}/embeddings", headers=KEY) as response:
+    async with session.post(f"{server.url}/images/generations", headers=KEY) as response:
         error = (await response.json())["error"]
 
     assert (response.status, error["code"]) == (404, "unknown_url")

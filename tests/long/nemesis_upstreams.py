@@ -21,10 +21,10 @@ SCRIPTS = {name: Script(token_seconds=1 / speed, tokens=int(speed * ANSWER_SECON
 class Models(SimulatedOpenAI):
     """Answers each request at the speed of its model."""
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         self.script = SCRIPTS[body["model"]]  # taken before any other request can set another one
-        return await super()._complete(request)
+        return await super()._answer(request)
 
 
 @asynccontextmanager
