@@ -17,6 +17,8 @@ from gptdock.errors import SettingsError
 DECIDED_BY_GPTDOCK = ("messages", "model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens")
 
 DAY = 86_400
+NEVER_PASSED = frozenset(DECIDED_BY_GPTDOCK) | {"input", "max_output_tokens", "background"}
+
 MOST_QUOTA_TOKENS = 10**15
 MOST_ANSWER_TOKENS = 10**9  # more is neither asked for in one answer nor believed if reported
 
@@ -83,6 +85,13 @@ def _read_list(text: str) -> tuple[str, ...]:
     return words
 
 
+def _read_names(text: str) -> frozenset[str]:
+    names = frozenset(_read_list(text))
+    if not names.isdisjoint(NEVER_PASSED):
+        raise ValueError
+    return names
+
+
 def _read_url(text: str) -> str:
     parts = urlsplit(VISIBLE.read(text))
     # A user in the URL would become a second Authorization header; a query would be lost when paths are appended.
@@ -103,6 +112,9 @@ def _read_params(text: str) -> Mapping[str, Any]:
 TEXT = Kind("must be text", str)
 VISIBLE = matching("must be visible ASCII characters without spaces", "[!-~]+")
 LIST = Kind("must be one or more different words of visible ASCII characters, separated by commas", _read_list)
+NAMES = Kind(
+    f"must be different names of fields, separated by commas, without {', '.join(sorted(NEVER_PASSED))}", _read_names
+)
 URL = Kind("must be an http or https URL with a host, without user, query or fragment", _read_url)
 PARAMS = Kind(f"must be a JSON object without {', '.join(DECIDED_BY_GPTDOCK)}", _read_params)
 PORT = whole(0, 65_535)
@@ -133,6 +145,7 @@ class Settings:
     openai_base_url: str = setting(URL, "https://api.openai.com/v1")
     openai_model: str = setting(VISIBLE, "gpt-4o-mini")
     openai_models: tuple[str, ...] = setting(LIST, ())
+    openai_pass_fields: frozenset[str] = setting(NAMES, frozenset())
     openai_params: Mapping[str, Any] = setting(PARAMS, MappingProxyType({}))
     system_prompt: str = setting(TEXT, "You are GPTDock, an AI assistant powered by {model}. The time is {now}.")
     max_prompt_tokens: int = setting(whole(1, 10_000_000), 8000)

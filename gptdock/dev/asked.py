@@ -38,8 +38,10 @@ class Asked:
         return sum(len(pieces(text)) for text in self.texts) + self.other_tokens
 
 
-def schema_asked(form: Mapping[str, Any]) -> Any:
-    """The schema in a format of the answer, of either route; None for plain text."""
+def schema_asked(form: Any) -> Any:
+    """The schema in a format of the answer, of either route; None for plain text, and for what is no format."""
+    if not isinstance(form, Mapping):
+        return None
     if form.get("type") == "json_object":
         return {"properties": {"answer": {"type": "string"}}}
     return _inner(form).get("schema", {}) if form.get("type") == "json_schema" else None

@@ -24,7 +24,8 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     request_line.current().note(**account.named())
     body = await read_body(request)
     with request.app[GATE].passed():
-        asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app))
+        passed = request.app[SETTINGS].openai_pass_fields
+        asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app), passed)
         claim = await _claim(request, account, asked, len(body))
         completion = Completion(claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
         return await relay(request, completion)

@@ -1,16 +1,39 @@
-"""The OpenAPI document, which describes the whole HTTP contract."""
+"""The OpenAPI document, which describes the whole HTTP contract; fields of OpenAI's routes are from their tables."""
 
 import json
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from gptdock.routes import chat_fields
+from gptdock.routes.fields import Field, Table
 
 DOCUMENT = Path(__file__).parents[1] / "data" / "openapi.json"
+REQUESTS: dict[str, Table] = {"CompletionRequest": chat_fields.FIELDS}  # by the names of their schemas
 
 
 @cache
 def text() -> str:
-    """The document as JSON, with the version of the installed package."""
+    """The document as JSON, with the version of the installed package and the tables of fields."""
     document = json.loads(DOCUMENT.read_bytes())
     document["info"]["version"] = version("gptdock")
+    for name, table in REQUESTS.items():
+        _add_fields(document["components"]["schemas"][name], table)
     return json.dumps(document, ensure_ascii=False)
+
+
+def _add_fields(schema: dict[str, Any], table: Table) -> None:
+    described = schema["properties"]
+    schema["properties"] = {name: _field(described.get(name, {}), field) for name, field in table.items()}
+    schema["additionalProperties"] = False
+
+
+def _field(schema: dict[str, Any], field: Field) -> dict[str, Any]:
+    note = f"{field.note[:1].upper()}{field.note[1:]}." if field.note else ""
+    words = " ".join(filter(None, (f"{field.metered.capitalize()}.", note, schema.get("description"))))
+    if field.metered == "refused":
+        return {"type": "null", "description": words}
+    if field.values:
+        return {"enum": [*field.values, None], "description": words}
+    return {**schema, "description": words}

@@ -2,4 +2,10 @@
 
 A room reads a request and bounds its cost in tokens, because its hold is taken before the upstream is asked: the tokens
 of what the model reads, and the longest answer, which is sent upstream as a limit. All rooms are pure.
+
+Every field is metered or refused, as a table says for each route (`fields`). What the caller is told of it, the OpenAPI
+document and .github/API.md are the same tables.
+    Test: test_every_field_of_openai_s_package_is_in_the_table, test_the_page_of_the_api_has_the_table,
+    test_the_openapi_document_has_the_fields_of_the_table_and_no_other,
+    test_a_field_without_bounded_cost_or_sense_is_refused_and_named, test_an_operator_s_fields_pass_and_are_counted
 """

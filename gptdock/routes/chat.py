@@ -2,10 +2,14 @@
 
 The caller's body is passed on unchanged, except for what decides its cost: the model must be one that is served, the
 answer is limited to what the hold can pay for, and the upstream is asked for its usage. A request whose cost cannot be
-bounded in advance is refused: several answers at once, and parts of messages or answers other than text and images.
+bounded in advance is refused: by its fields (`chat_fields`), hosted tools, messages of more than text and images.
+
+The limit of the answer has two names. OpenAI's newer models know only the newer one, which services that are only
+compatible may not know, so those get what the caller wrote. Beside a `prediction` OpenAI takes the older one alone.
 """
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
@@ -15,6 +19,8 @@ from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 from gptdock.prompt import images
 from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS
 from gptdock.prompt.strict_json import parse_object
+from gptdock.routes import fields as metered
+from gptdock.routes.chat_fields import FIELDS
 from gptdock.settings import MOST_ANSWER_TOKENS
 
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
@@ -22,7 +28,11 @@ OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_token
 # each value costs 3 tokens more than its text, one of them its comma (the cookbook that `ask` cites).
 LISTED_TOKENS = 2
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
-READ_BY_THE_MODEL = ("tools", "functions", "response_format", "tool_choice", "function_call", "prediction")
+READ_BY_THE_MODEL = metered.counted(FIELDS, "messages")
+_WANTS_NEW_NAME = re.compile(r"(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?![0-9])")
+
+
+LimitName = Literal["max_tokens", "max_completion_tokens"]
 
 
 class Cost(NamedTuple):
@@ -41,7 +51,7 @@ class CompletionRequest:
     stream: bool
     show_usage: bool
     most_tokens: int | None
-    limit_name: Literal["max_tokens", "max_completion_tokens"]
+    limit_name: LimitName
     stream_options: Mapping[str, Any]
     passed: str  # the rest of the body, as JSON
     messages: int
@@ -50,12 +60,12 @@ class CompletionRequest:
     besides: str  # what else the model reads, as JSON
 
     @classmethod
-    def from_json(cls, body: bytes, models: Collection[str]) -> Self:
-        """The request in `body`.
+    def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
+        """The request in `body`; the fields `passed` are not looked at, only counted.
 
         Raises InvalidRequest, whose `param` names the first field that is wrong, or ModelNotFound.
         """
-        fields = _priced(parse_object(body))
+        fields = _metered(parse_object(body), passed)
         messages = _messages(fields.get("messages"))
         limit_name, most_tokens = _limit(fields)
         options = _optional(fields, "stream_options", dict) or {}
@@ -72,7 +82,7 @@ class CompletionRequest:
             messages=len(messages),
             images=tuple(detail for message in messages for detail in _images(message)),
             texts=tuple(text for message in messages for text in _texts(message)),
-            besides=_read_besides(fields, written),
+            besides=_read_besides(fields, written, passed),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -116,12 +126,15 @@ def _model(value: object, models: Collection[str]) -> str:
     return value
 
 
-def _limit(fields: Mapping[str, Any]) -> tuple[Literal["max_tokens", "max_completion_tokens"], int | None]:
+def _limit(fields: Mapping[str, Any]) -> tuple[LimitName, int | None]:
     old, new = _tokens(fields, "max_tokens"), _tokens(fields, "max_completion_tokens")
     if old is not None and new is not None:
         raise InvalidRequest("max_tokens and max_completion_tokens must not be given together.", param="max_tokens")
-    # The old name is kept: the model or the upstream may not know the new one.
-    return ("max_tokens", old) if old is not None else ("max_completion_tokens", new)
+    if fields.get("prediction") is not None:
+        return "max_tokens", new if old is None else old
+    if old is None or _WANTS_NEW_NAME.match(str(fields.get("model"))):
+        return "max_completion_tokens", new if old is None else old
+    return "max_tokens", old
 
 
 def _tokens(fields: Mapping[str, Any], name: str) -> int | None:
@@ -139,12 +152,10 @@ def _optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
-def _priced(fields: dict[str, Any]) -> dict[str, Any]:
-    if fields.get("n") not in (None, 1) or fields.get("n") is True:
-        raise InvalidRequest("n must be 1: several answers at once are not supported.", param="n")
-    if fields.get("modalities") not in (None, ["text"]):
-        raise InvalidRequest('modalities must be ["text"].', param="modalities")
-    return fields
+def _metered(fields: dict[str, Any], passed: Collection[str]) -> dict[str, Any]:
+    metered.check(fields, FIELDS, passed)
+    metered.check_tools(fields, passed)
+    return fields if fields.get("n") is None else fields | {"n": 1}  # 1.0 is 1, but not for every reader
 
 
 def _messages(value: object) -> tuple[dict[str, Any], ...]:
@@ -205,8 +216,8 @@ def _others(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
         yield _json(others)
 
 
-def _read_besides(fields: Mapping[str, Any], written: Mapping[str, str]) -> str:
-    read = [name for name in READ_BY_THE_MODEL if fields.get(name) is not None]
+def _read_besides(fields: Mapping[str, Any], written: Mapping[str, str], passed: Iterable[str] = ()) -> str:
+    read = [name for name in dict.fromkeys((*READ_BY_THE_MODEL, *passed)) if fields.get(name) is not None]
     return _object(written, read) if read else ""
 
 

@@ -75,10 +75,11 @@ class Document:
 
 README = Document("README.md")
 OPERATORS = Document("supervisor/README.md")
+API = Document(".github/API.md")
 CLIENTS = Document(".github/CLIENTS.md")
 CONTRIBUTING = Document(".github/CONTRIBUTING.md")
 CHANGELOG = Document(".github/CHANGELOG.md")
-DOCUMENTS = [README, OPERATORS, CLIENTS, CONTRIBUTING, CHANGELOG]
+DOCUMENTS = [README, OPERATORS, API, CLIENTS, CONTRIBUTING, CHANGELOG]
 
 
 def programs(language: str) -> list[str]:
