@@ -108,6 +108,12 @@ def test_imports_point_down_only(room):
     assert [other for other in others if FLOOR[other] <= FLOOR[ours] or (ours, other) in KEPT_APART] == []
 
 
+@pytest.mark.parametrize("room", ["relay", "caller", "cost", "overrun", "patience"])
+def test_what_relays_an_answer_knows_no_route(room):
+    """`ledger` and `upstream` cannot either, being on lower floors: a new route is one room."""
+    assert [other for other in rooms_imported(f"http.{room}") if package(other) == "routes"] == []
+
+
 def test_imports_make_no_circle():
     TopologicalSorter({room: rooms_imported(room) for room in names()}).prepare()
 
@@ -128,18 +134,10 @@ def test_each_library_is_imported_only_where_it_belongs(room):
 
 
 def test_rooms_that_decide_are_pure():
-    decide = {
-        "settings",
-        "accounts",
-        "errors",
-        "quotas",
-        "upstream.sse",
-        "upstream.meter",
-        "upstream.retry",
-        "prompt.ask",
-    }
-    decide |= {"upstream.texts", "upstream.usage", "upstream.complaints", "upstream.answers"}
-    decide |= {"routes.chat", "prompt.strict_json", "prompt.images", "admin.report_rows"}
+    decide = {"settings", "accounts", "errors", "quotas", "upstream.sse", "upstream.meter", "upstream.retry"}
+    decide |= {"upstream.format", "upstream.usage", "upstream.complaints", "upstream.answers", "prompt.ask"}
+    decide |= {room for room in names() if package(room) == "routes"}
+    decide |= {"prompt.strict_json", "prompt.images", "admin.report_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}
     decide |= {"ledger.items", "ledger.sigv4", "ledger.http_answer"}
 

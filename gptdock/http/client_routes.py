@@ -17,6 +17,7 @@ from gptdock.ledger.holds import Claim
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest, Prompt
 from gptdock.prompt.tokens import Tokens
+from gptdock.routes import chat_answers
 from gptdock.telemetry import request_line
 
 
@@ -92,7 +93,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
             max_completion_tokens=completion_tokens,
         )
 
-    return Completion(claim, upstream_body, asked.stream)
+    return Completion(chat_answers.FORMAT, claim, upstream_body, asked.stream)
 
 
 def read_account(request: web.Request) -> Account:

@@ -11,7 +11,7 @@ from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
-from gptdock.routes import chat
+from gptdock.routes import chat, chat_answers
 from gptdock.routes.chat import CompletionRequest
 from gptdock.telemetry import request_line
 
@@ -27,7 +27,9 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         passed = request.app[SETTINGS].openai_pass_fields
         asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app), passed)
         claim = await _claim(request, account, asked, len(body))
-        completion = Completion(claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
+        completion = Completion(
+            chat_answers.FORMAT, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True
+        )
         return await relay(request, completion)
 
 

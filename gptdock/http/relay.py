@@ -9,7 +9,6 @@ sent if and only if the upstream sent it.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from gptdock.telemetry import metrics, request_line
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.client import Stream
 from gptdock.upstream.exchange import Exchange
+from gptdock.upstream.format import Format
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event
 
@@ -50,6 +50,7 @@ STREAM_HEADERS = {
 class Completion:
     """What a route asks for. `body` returns the upstream's request for an answer of at most so many tokens."""
 
+    form: Format
     claim: Claim
     body: Callable[[int], bytes]
     stream: bool
@@ -64,7 +65,7 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     """
     app = request.app
     async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
-        meter = Meter(show_usage=completion.show_usage)
+        meter = Meter(completion.form, show_usage=completion.show_usage)
         with Bill(hold, app[TOKENS], meter, completion, Exchange(request[TRACEPARENT])) as bill:
             serve = _stream if completion.stream else _whole
             try:
@@ -81,7 +82,7 @@ class Bill:
         self.cost = Cost(hold, tokens, meter, exchange, comes_at_once=not asked.stream)
         self.outcome: Outcome | None = None
         self.done_shown = False
-        self._callers_words = asked.callers_words
+        self.form, self._callers_words = asked.form, asked.callers_words
         self._began, self._shown = time.monotonic(), False
         self._overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
 
@@ -139,6 +140,10 @@ class Bill:
         """What the caller is told of this error: in the upstream's words, if the caller wrote the request."""
         return error.rejection if self._callers_words and error.rejection else error
 
+    def error_event(self, error: APIError, request_id: str) -> bytes:
+        """The event that tells the caller of this error."""
+        return self.form.error_event(self.told(error).to_json(request_id), self.meter.last)
+
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
@@ -154,7 +159,7 @@ class Bill:
 
 async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
     async with request.app[GATE].deadline():
-        answer = await request.app[UPSTREAM].complete(body, bill.exchange)
+        answer = await request.app[UPSTREAM].complete(bill.form, body, bill.exchange)
     bill.read_answer(answer)
     if answer.fault:
         raise UpstreamError(answer.fault)
@@ -169,7 +174,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
     response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(request, bill))
     caller = Caller(request, response)
     patience = Patience(request.app[SETTINGS], bill.hold.claim.model, caller)
-    opening = request.app[UPSTREAM].open_stream(body, bill.exchange, patience.first_event)
+    opening = request.app[UPSTREAM].open_stream(bill.form, body, bill.exchange, patience.first_event)
     try:
         try:
             async with request.app[GATE].deadline(), opening as stream:
@@ -181,7 +186,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
                 raise
             bill.outcome = "complete" if caller.ended else exc.code
             if not bill.done_shown:
-                await caller.end(_error_event(bill.told(exc), request[REQUEST_ID]))
+                await caller.end(bill.error_event(exc, request[REQUEST_ID]))
             elif not caller.ended:  # [DONE] is already being sent: nothing may follow it
                 caller.cut()
     except CallerGone as exc:
@@ -212,10 +217,6 @@ def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool) -
     if shown := bill.show(events):
         caller.write_now(shown)
     return not (bill.is_over or caller.is_behind or (thinks and bill.meter.has_text))
-
-
-def _error_event(error: APIError, request_id: str) -> bytes:
-    return b"data: " + json.dumps(error.to_json(request_id), separators=(",", ":")).encode() + b"\n\n"
 
 
 def _quota_headers(request: web.Request, bill: Bill) -> dict[str, str]:

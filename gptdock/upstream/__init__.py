@@ -2,9 +2,10 @@
 
 A request has a body and an `Exchange`. It is sent in at most three attempts: `client` sends them, `retry` decides
 whether there is another, `refusals` and `complaints` say what a failed one means. `bodies` says what can be made of a
-response. Of a stream, `sse` splits it into events, and `meter` reads them: `texts` finds the text in one, `usage` what
-is reported as used. `answers` reads whole answers. What is charged is decided in `gptdock.ledger.charges`; this package
-finds out what that depends on. Each rule is followed by tests that fail without it.
+response. Of a stream, `sse` splits it into events, and `meter` reads them: by the `format` of the route it finds the
+text in one, and the usage, as far as `usage` believes it. `answers` reads whole answers. What is charged is decided in
+`gptdock.ledger.charges`; this package finds out what that depends on. Each rule is followed by tests that fail without
+it.
 
 **Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
 attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for
@@ -107,7 +108,7 @@ text of all events, so that an answer that is cut can be counted. An event that 
 alone is not parsed.
 
 Text is what stands in the fields of a choice in which generated text is known: `content`, `refusal`, the reasoning
-under its various names, names and arguments of calls, the transcript of audio, `text`; `texts` lists them. Any other
+under its various names, names and arguments of calls, the transcript of audio, `text`; the route lists them. Any other
 JSON says nothing about text: `{}`, pings, content filters, `choices: null`, null or wrongly typed fields. It is passed
 on, does not make usage stale, and costs nothing when the answer is cut. What is not JSON counts as text, all its bytes:
 a charge that is too high is better than an answer for free.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gptdock.upstream.format import Format
 from gptdock.upstream.meter import Meter, parse
 from gptdock.upstream.sse import BOM, Event, EventSplitter
 from gptdock.upstream.usage import as_reported, sane_usage
@@ -27,65 +28,62 @@ _DONE = Event(b"data: [DONE]\n\n", b"[DONE]")
 
 
 class Answer(NamedTuple):
-    """A whole answer: its bytes, and its JSON, of a large one only a part. `fault`: why no caller can have it."""
+    """A whole answer: its bytes, and its JSON, of a large one only a part. `fault`: why no caller can have it.
+
+    `is_answer`: whether something was generated, as opposed to an error in spite of the status.
+    """
 
     raw: bytes
     content: dict[str, Any]
     fault: str = ""
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether something was generated, as opposed to an error in spite of the status."""
-        return "choices" in self.content or sane_usage(self.content.get("usage")) is not None
+    is_answer: bool = True
 
 
-def read(raw: bytes) -> Answer | None:
+def read(raw: bytes, form: Format) -> Answer | None:
     """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON."""
     raw = raw.removeprefix(BOM)
-    if len(raw) > LARGE_BYTES and (known := _known(raw)):
+    if len(raw) > LARGE_BYTES and (known := _known(raw, form)):
         return Answer(raw, known)
     if _LINE.match(raw):
-        return _read_stream(raw)
+        return _read_stream(raw, form)
     content = parse(raw or b"null")  # an empty body: nothing was generated
     if not isinstance(content, dict):
         return None
-    answer = Answer(raw, content)
-    return answer if answer.is_answer or content.get("error") else None
+    is_answer = form.is_answer(content) or sane_usage(form.usage_of(content)) is not None
+    return Answer(raw, content, is_answer=is_answer) if is_answer or content.get("error") else None
 
 
-def read_too_large(start: bytes, end: bytes) -> Answer:
+def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:
     """What is known of an answer of which only the start and the end were kept. All that is not text counts as text."""
-    content = _believed(_end(end)) or _believed(_start(start))
+    content = _believed(_end(end), form) or _believed(_start(start), form)
     text = start[:TEXT_BYTES].decode("utf-8", "replace")
-    return Answer(b"", content or {"choices": [{"text": text}]}, "The upstream's answer is too large.")
+    return Answer(b"", content or form.of_text(text), "The upstream's answer is too large.")
 
 
-def to_events(answer: Answer) -> list[Event]:
+def to_events(answer: Answer, form: Format) -> list[Event]:
     """The events of an answer, for a caller who asked for a stream: of one that is too large only what was used."""
     if _LINE.match(answer.raw):
-        return EventSplitter().feed(answer.raw + b"\n\n")
+        return EventSplitter(keeps_names=form.names_events).feed(answer.raw + b"\n\n")
     parsed: Any = parse(answer.raw or b"{}")
-    content, usage = parsed | {"object": "chat.completion.chunk"}, answer.content.get("usage")
-    reported = [_event(content | {"choices": [], "usage": usage})] if usage is not None else []
-    if answer.fault:
-        return reported
-    return [_event(content | {"choices": _deltas(content.get("choices")), "usage": None}), *reported, _DONE]
+    is_whole = not answer.fault
+    events = form.to_events(parsed, form.usage_of(answer.content), is_whole=is_whole)
+    return [_event(each, form) for each in events] + ([_DONE] if is_whole and form.ends_by_done else [])
 
 
-def _read_stream(raw: bytes) -> Answer | None:
-    meter = Meter()
+def _read_stream(raw: bytes, form: Format) -> Answer | None:
+    meter = Meter(form)
     for event in EventSplitter().feed(raw + b"\n\n"):
         meter.read(event)
     if not meter.begun:
         return None
-    content = {"choices": [{"text": meter.text()}], "usage": as_reported(meter.usage) if meter.usage else None}
+    content = form.of_text(meter.text()) | {"usage": as_reported(meter.usage) if meter.usage else None}
     return Answer(raw, content, "The upstream sent a stream in place of a whole answer.")
 
 
-def _known(raw: bytes) -> dict[str, Any] | None:
-    if end := _believed(_end(raw)):
+def _known(raw: bytes, form: Format) -> dict[str, Any] | None:
+    if end := _believed(_end(raw), form):
         return end
-    return _believed(_start(raw)) if raw[-100:].rstrip().endswith(b"}") else None
+    return _believed(_start(raw), form) if raw[-100:].rstrip().endswith(b"}") else None
 
 
 def _end(raw: bytes) -> object:
@@ -109,33 +107,17 @@ def _start(raw: bytes) -> object:
         return None
 
 
-def _believed(content: object) -> dict[str, Any] | None:
+def _believed(content: object, form: Format) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         return None
-    usage = sane_usage(content.get("usage"))
-    return content if usage is not None and not usage.denies_text else None
+    usage = sane_usage(form.usage_of(content))
+    return content if usage is not None and not (form.has_text and usage.denies_text) else None
 
 
-def _deltas(choices: object) -> object:
-    if not isinstance(choices, list):
-        return choices
-    return [_delta(choice) if isinstance(choice, dict) else choice for choice in choices]
-
-
-def _delta(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice with a `delta` for its `message`. In a stream each call has an `index`."""
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        return choice
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and all(isinstance(call, dict) for call in calls):
-        message = message | {"tool_calls": [{"index": index} | call for index, call in enumerate(calls)]}
-    return {name: value for name, value in choice.items() if name != "message"} | {"delta": message}
-
-
-def _event(chunk: dict[str, Any]) -> Event:
+def _event(content: dict[str, Any], form: Format) -> Event:
     try:
-        data = orjson.dumps(chunk)
+        data = orjson.dumps(content)
     except (TypeError, RecursionError):  # half a surrogate pair, a huge number
-        data = json.dumps(chunk, separators=(",", ":")).encode()
-    return Event(b"data: " + data + b"\n\n", data)
+        data = json.dumps(content, separators=(",", ":")).encode()
+    name = b"event: %b\n" % str(content.get("type")).encode() if form.names_events else b""
+    return Event(name + b"data: " + data + b"\n\n", data)

@@ -9,12 +9,12 @@ from gptdock.errors import UpstreamError, UpstreamLost
 from gptdock.upstream import answers, complaints
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Exchange
+from gptdock.upstream.format import Format
 
 log = logging.getLogger(__name__)
 
 EVENTS, JSON = "text/event-stream", "application/json"
 CODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # aiohttp decodes them, two of them by a library
-MOST_ANSWER_BYTES = 16 * 2**20
 
 
 class TooLarge(ValueError):
@@ -46,12 +46,12 @@ async def read_end(response: aiohttp.ClientResponse, start: bytes, count: int) -
     return bytes(data[-count:])
 
 
-async def read_answer(response: aiohttp.ClientResponse) -> Answer | None:
+async def read_answer(response: aiohttp.ClientResponse, form: Format) -> Answer | None:
     """The answer or the error in the body. Raises ValueError if it is not JSON, and aiohttp's errors."""
     try:
-        return answers.read(await read(response, MOST_ANSWER_BYTES))
+        return answers.read(await read(response, form.most_bytes), form)
     except TooLarge as exc:
-        return answers.read_too_large(exc.start, await read_end(response, exc.start, answers.END_BYTES))
+        return answers.read_too_large(exc.start, await read_end(response, exc.start, answers.END_BYTES), form)
 
 
 def sends(response: aiohttp.ClientResponse, exchange: Exchange, asked: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls OpenAI's chat completions: deadlines, retries, and translation of its faults into our errors.
+"""Calls OpenAI: deadlines, retries, and translation of its faults into our errors.
 
 What a request may have generated is noted in its `Exchange`, however it ends: nothing if it was refused, and something
 if the connection broke after it was sent.
@@ -24,6 +24,7 @@ from gptdock.upstream import answers, bodies, complaints, meter, refusals, retry
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.flow import hand_on_plainly
+from gptdock.upstream.format import Format
 from gptdock.upstream.proxies import proxy_for
 from gptdock.upstream.refusals import Refusal
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
@@ -48,10 +49,10 @@ class FirstEvent(NamedTuple):
 class Stream:
     """The events of one answer. `first` are those that arrived before the stream was handed out."""
 
-    def __init__(self, response: aiohttp.ClientResponse, secret: str, *, tapped: bool) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, form: Format, secret: str, *, tapped: bool) -> None:
         self.first: list[Event] = []
         self._response, self._content = response, response.content
-        self._splitter = EventSplitter()
+        self._splitter = EventSplitter(keeps_names=form.names_events)
         self._secret = secret
         self._run = Tap.hand_on if tapped else hand_on_plainly
 
@@ -136,7 +137,6 @@ class Upstream:
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session, self._settings = session, settings
-        self._url = f"{settings.openai_base_url}/chat/completions"
         self._budget = retry.Budget()
         self._bodies = BodyWatch()
         self._tapped = can_tap()
@@ -144,7 +144,9 @@ class Upstream:
             log.warning("this aiohttp cannot be tapped: streams take the slower way")
 
     @asynccontextmanager
-    async def open_stream(self, body: bytes, exchange: Exchange, first: FirstEvent) -> AsyncIterator[Stream]:
+    async def open_stream(
+        self, form: Format, body: bytes, exchange: Exchange, first: FirstEvent
+    ) -> AsyncIterator[Stream]:
         """The stream that answers `body`, once its first event arrived. Its connection is closed at the end.
 
         Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout,
@@ -154,13 +156,13 @@ class Upstream:
         try:
             try:
                 async with asyncio.timeout(first.most_seconds):
-                    response = await self._post(body, exchange)
-                    stream = Stream(response, self._settings.open_ai_key, tapped=self._tapped)
+                    response = await self._post(form, body, exchange)
+                    stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
                     if bodies.sends(response, exchange, bodies.EVENTS):
                         exchange.is_heard = True
                         await stream.begin(exchange, first)
                     else:
-                        stream.first = answers.to_events(await self._read(response, exchange))
+                        stream.first = answers.to_events(await self._read(response, form, exchange), form)
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
             yield stream
@@ -168,18 +170,18 @@ class Upstream:
             if response is not None:
                 response.close()
 
-    async def complete(self, body: bytes, exchange: Exchange) -> Answer:
+    async def complete(self, form: Format, body: bytes, exchange: Exchange) -> Answer:
         """The whole answer to `body`. Raises as `open_stream` does, but has no deadline of its own."""
-        response = await self._post(body, exchange)
+        response = await self._post(form, body, exchange)
         try:
             bodies.sends(response, exchange, bodies.JSON)
-            return await self._read(response, exchange)
+            return await self._read(response, form, exchange)
         finally:
             response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, exchange: Exchange) -> Answer:
+    async def _read(self, response: aiohttp.ClientResponse, form: Format, exchange: Exchange) -> Answer:
         try:
-            answer = await bodies.read_answer(response)
+            answer = await bodies.read_answer(response, form)
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as exc:
             raise UpstreamLost from exc
         if answer is not None and answer.is_answer:
@@ -188,12 +190,12 @@ class Upstream:
         exchange.refused()
         raise complaints.to_error(complaints.read(answer and answer.content), secret=self._settings.open_ai_key)
 
-    async def _post(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse:
+    async def _post(self, form: Format, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse:
         self._budget.first_attempt()
         retries = 0
         while True:
             with metrics.Timed(metrics.UPSTREAM) as timer:
-                outcome = await self._attempt(body, exchange)
+                outcome = await self._attempt(form, body, exchange)
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
             if isinstance(outcome, aiohttp.ClientResponse):
                 return outcome
@@ -203,10 +205,11 @@ class Upstream:
             await asyncio.sleep(seconds)
             retries += 1
 
-    async def _attempt(self, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
+    async def _attempt(self, form: Format, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
+        url = f"{self._settings.openai_base_url}{form.path}"
         try:
             response = await self._session.post(
-                self._url, data=Body(body, exchange), headers=exchange.headers, allow_redirects=False
+                url, data=Body(body, exchange), headers=exchange.headers, allow_redirects=False
             )
         except aiohttp.ClientConnectorError as exc:
             exchange.refused()

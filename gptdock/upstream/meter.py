@@ -2,7 +2,7 @@
 
 A reported usage counts if it can be believed and no text came after it. Until then the text of all events is kept, and
 counted only if the answer is cut. An event that is not JSON counts as text, all its bytes, because a charge that is too
-high is better than an answer for free. JSON has the text that `texts` finds in it, and otherwise none.
+high is better than an answer for free. JSON has the text that the route's `Format` finds in it, and otherwise none.
 """
 
 import json
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gptdock.upstream import format as formats
+from gptdock.upstream.format import Format
 from gptdock.upstream.sse import Event
-from gptdock.upstream.texts import text_of
 from gptdock.upstream.usage import Usage, sane_usage
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
-_CONTENT, _NOISE = b'"content":"', b'"obfuscation":"'
-_NO_ERROR: tuple[object, ...] = (None, "", False, 0, [])  # what upstreams put where an error would be
+_NOISE = b'"obfuscation":"'
 
 
 def is_chunk(data: bytes | None) -> bool:
@@ -56,6 +56,20 @@ class Shape(NamedTuple):
             return None
         return text if _PLAIN.fullmatch(text) else _unescaped(text)
 
+    @classmethod
+    def of(cls, data: bytes, key: bytes, text: str) -> "Shape | None":
+        """The shape of an event whose text stands plainly after the only `key`; None if it does not."""
+        if data.count(key) != 1:
+            return None
+        before, _, rest = data.partition(key)
+        piece, quote, after = rest.partition(b'"')
+        if piece.decode("utf-8", "replace") != text:
+            return None
+        middle, noise, last = after.rpartition(_NOISE)
+        if not noise:
+            return cls(before + key, quote + after, None)
+        return cls(before + key, quote + middle + noise, last[last.index(b'"') :])
+
 
 def _unescaped(text: bytes) -> bytes | None:
     """What stands in a JSON string, without its escapes; None if it ends within, or is odd."""
@@ -67,18 +81,19 @@ def _unescaped(text: bytes) -> bytes | None:
 
 
 class Meter:
-    """Reads the events of one stream."""
+    """Reads the events of one stream. `last` is the last one that was parsed."""
 
-    def __init__(self, *, show_usage: bool = False) -> None:
+    def __init__(self, form: Format, *, show_usage: bool = False) -> None:
+        self.last: dict[str, Any] = {}
         self.usage: Usage | None = None
         self.odd_usage = False
         self.error: dict[str, Any] | None = None
         self.begun = False
         self.has_text = False
         self.done = False
-        self._show_usage = show_usage
+        self._format, self._show_usage = form, show_usage
         self._utf8 = bytearray()  # of the text so far; half a surrogate pair as it is
-        self._shape: Shape | None = None
+        self._shape: formats.Shape | None = None
 
     def read(self, event: Event) -> bool:
         """Note what `event` tells. True if the caller is to see it; false from an error on, and after [DONE]."""
@@ -90,16 +105,16 @@ class Meter:
             self._utf8 += text if text.isascii() else text.decode("utf-8", "replace").encode()
             return True
         if _is_done(data):
-            self.done = True
-            return True
+            self.done = self._format.ends_by_done
+            return self.done
         return self._look_into(data)
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
         self.done = self.has_text = True
-        text = _text(answer, raw)
-        if _has(answer, "usage"):
-            self._note_usage(answer["usage"], beside_text=bool(text))
+        text, usage = self._text(answer, raw), self._format.usage_of(answer)
+        if usage is not None:
+            self._note_usage(usage, beside_text=bool(text))
         if self.usage is None:
             self._add(text)
 
@@ -130,10 +145,16 @@ class Meter:
             return not data.isspace() and self._note_text(data.decode("utf-8", "replace"))
         if not isinstance(chunk, dict):
             return True
-        if text := _text(chunk, data):
+        if text := self._text(chunk, data):
             self._note_text(text)
-            self._shape = _shape(data, chunk, text) or self._shape
-        return self._note(chunk, _error(chunk))
+            self._shape = self._format.shape(data, chunk, text) or self._shape
+        return self._note(chunk)
+
+    def _text(self, content: dict[str, Any], data: bytes) -> str:
+        try:
+            return self._format.text_of(content)
+        except RecursionError:
+            return data.decode("utf-8", "replace")
 
     def _note_text(self, text: str) -> bool:
         self.has_text = True
@@ -145,15 +166,17 @@ class Meter:
     def _add(self, text: str) -> None:
         self._utf8 += text.encode("utf-8", "surrogatepass")
 
-    def _note(self, chunk: dict[str, Any], error: dict[str, Any] | None) -> bool:
-        if _has(chunk, "usage"):
-            self._note_usage(chunk["usage"], beside_text=self.has_text)
-        if error is not None:
-            self.error = error
+    def _note(self, chunk: dict[str, Any]) -> bool:
+        self.last, told = chunk, self._format.told(chunk)
+        if told.usage is not None:
+            self._note_usage(told.usage, beside_text=self.has_text)
+        if told.error is not None:
+            self.error = told.error
             return False
         self.begun = True
+        self.done = told.ends
         # GPTDock asked for the usage-only chunk; the caller sees it only if it asked, too.
-        return self._show_usage or bool(chunk.get("choices")) or not _has(chunk, "usage")
+        return self._show_usage or self._format.is_shown(chunk)
 
     def _note_usage(self, value: object, *, beside_text: bool) -> None:
         usage = sane_usage(value)
@@ -184,43 +207,3 @@ def _parsed_or_none(data: bytes) -> object:
         return parse(data)
     except ValueError:
         return None
-
-
-def _text(answer: dict[str, Any], data: bytes) -> str:
-    try:
-        return text_of(answer)
-    except RecursionError:
-        return data.decode("utf-8", "replace")
-
-
-def _error(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """The error that an event tells. Some upstreams send it as the event itself, or as a text."""
-    error = chunk.get("error")
-    if error not in _NO_ERROR and (error != {} or not chunk.get("choices")):
-        return error if isinstance(error, dict) else {"message": str(error)}
-    return chunk if "error" in (chunk.get("object"), chunk.get("type")) else None
-
-
-def _shape(data: bytes, chunk: dict[str, Any], text: str) -> Shape | None:
-    """The shape of an event that has one choice with plain content, and nothing else to tell; otherwise None."""
-    if _has(chunk, "usage") or _has(chunk, "error") or data.count(_CONTENT) != 1:
-        return None
-    before, _, rest = data.partition(_CONTENT)
-    piece, quote, after = rest.partition(b'"')
-    if piece.decode("utf-8", "replace") != text or not _has_only_content(chunk["choices"], text):
-        return None
-    middle, key, last = after.rpartition(_NOISE)
-    if not key:
-        return Shape(before + _CONTENT, quote + after, None)
-    return Shape(before + _CONTENT, quote + middle + key, last[last.index(b'"') :])
-
-
-def _has_only_content(choices: object, text: str) -> bool:
-    match choices:
-        case [{"delta": delta, **rest}]:
-            return bool(delta == {"content": text} and "message" not in rest)
-    return False
-
-
-def _has(chunk: dict[str, Any], name: str) -> bool:
-    return chunk.get(name) is not None

@@ -6,7 +6,8 @@ still be on its way. The event does not wait for it: that LF then precedes the n
 Callers get each event in the form of OpenAI's API: `data: `, the data in one line, and a blank line. OpenAI sends it
 so, and then it is passed on as it came. Any other event is written anew from its data: after CR, CRLF or a byte order
 mark, without a space, with `event:`, `id:` or `retry:`, comments, or several data lines. Those are joined by spaces:
-between lines of JSON a line end means no more than a space. An event of the name `ping` is no more than a comment.
+between lines of JSON a line end means no more than a space. An event of the name `ping` is no more than a comment. On
+routes whose events have names, the line `event: name` stays.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
 _PING = re.compile(rb"(?:^|[\r\n])event: ?ping(?:[\r\n]|$)")
+_NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]+)")
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
@@ -29,10 +31,10 @@ class EventTooLarge(ValueError):
 
 
 class EventSplitter:
-    """Splits one stream."""
+    """Splits one stream. `keeps_names`: callers get the name of an event, too, as `event: name` before its data."""
 
-    def __init__(self, limit: int = 4 * 2**20) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 4 * 2**20, *, keeps_names: bool = False) -> None:
+        self._limit, self._keeps_names = limit, keeps_names
         self._pending = bytearray()
         self._at_start = True
 
@@ -51,7 +53,7 @@ class EventSplitter:
         if self._at_start:
             self._at_start = False
             received = received.removeprefix(BOM)
-        events, rest = _split(received)
+        events, rest = _split(received, keeps_names=self._keeps_names)
         self._pending = bytearray(rest)
         return events
 
@@ -70,29 +72,33 @@ def _is_plain(data: bytes) -> bool:
     return data.find(b"\n") == len(data) - 2 and data[:7] == b"data: {" and data[-1:] == b"\n" and b"\r" not in data
 
 
-def _split(data: bytes) -> tuple[list[Event], bytes]:
-    return _split_any(data) if b"\r" in data else _split_lf(data)
+def _split(data: bytes, *, keeps_names: bool) -> tuple[list[Event], bytes]:
+    return _split_any(data, keeps_names) if b"\r" in data else _split_lf(data, keeps_names)
 
 
-def _split_lf(data: bytes) -> tuple[list[Event], bytes]:
+def _split_lf(data: bytes, keeps_names: bool) -> tuple[list[Event], bytes]:
     # Without a CR only LF LF ends an event, and `bytes.split` takes a third of the time.
     *blocks, rest = data.split(b"\n\n")
     return [
-        Event(block + b"\n\n", block[6:]) if block.startswith(b"data: {") and b"\n" not in block else _anew(block)
+        Event(block + b"\n\n", block[6:])
+        if block.startswith(b"data: {") and b"\n" not in block
+        else _anew(block, keeps_names)
         for block in blocks
     ], rest
 
 
-def _split_any(data: bytes) -> tuple[list[Event], bytes]:
+def _split_any(data: bytes, keeps_names: bool) -> tuple[list[Event], bytes]:
     events, start = [], 0
     for end in _END.finditer(data):
-        events.append(_anew(data[start : end.end()]))
+        events.append(_anew(data[start : end.end()], keeps_names))
         start = end.end()
     return events, data[start:]
 
 
-def _anew(block: bytes) -> Event:
+def _anew(block: bytes, keeps_names: bool) -> Event:
     lines = [line[5:].removeprefix(b" ") for line in block.splitlines() if line.startswith(b"data:") or line == b"data"]
     if not lines or _PING.search(block):
         return Event(b"", None)
-    return Event(b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines))
+    name = _NAME.search(block) if keeps_names else None
+    head = b"event: %b\n" % name[1] if name else b""
+    return Event(head + b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines))

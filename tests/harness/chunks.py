@@ -2,6 +2,7 @@
 
 import json
 
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event
 
@@ -38,5 +39,5 @@ def usage_chunk(usage=USAGE):
 
 def read(*datas, show_usage=False):
     """A meter that has read `datas`, and whether it showed each of them."""
-    reader = Meter(show_usage=show_usage)
+    reader = Meter(FORMAT, show_usage=show_usage)
     return reader, [reader.read(event(data)) for data in datas]

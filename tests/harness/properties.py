@@ -12,6 +12,7 @@ from typing import Any
 from gptdock.errors import InvalidRequest, PromptTooLong
 from gptdock.prompt import ask
 from gptdock.prompt.ask import ChatRequest
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.settings import MOST_ANSWER_TOKENS
 from gptdock.upstream.meter import Meter, is_chunk
 from gptdock.upstream.sse import Event, EventSplitter, EventTooLarge
@@ -118,7 +119,7 @@ def meters_without_fail(stream: bytes, sizes: list[int], *, show_usage: bool) ->
 
 
 def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tuple[Any, ...]:
-    meter, shown, text = Meter(show_usage=show_usage), [], ""
+    meter, shown, text = Meter(FORMAT, show_usage=show_usage), [], ""
     for data in events:
         shown.append(meter.read(Event(data, data)))
         if ask_early:
@@ -129,14 +130,14 @@ def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tupl
 
 
 def _text_alone(data: bytes) -> str:
-    meter = Meter()
+    meter = Meter(FORMAT)
     meter.read(Event(data, data))
     assert _is_json(data) or data.isspace() or meter.text() == data.decode("utf-8", "replace")
     return meter.text()
 
 
 def _meters_an_answer(answer: dict[str, Any], raw: bytes) -> None:
-    meter = Meter()
+    meter = Meter(FORMAT)
     meter.read_answer(answer, raw)
     assert meter.done
     _is_sane(meter)

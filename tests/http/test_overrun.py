@@ -8,6 +8,7 @@ import pytest
 from gptdock.dev.script import Script
 from gptdock.errors import UpstreamError
 from gptdock.http.overrun import Overrun
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream.meter import Meter
 from tests.harness.chunks import chunk, event
 from tests.harness.hostile import check_nothing_is_left
@@ -60,7 +61,7 @@ Count = Callable[[str], int]
 
 def looks(count: Count, limit: int, piece: str, pieces: int) -> list[int]:
     """At which sizes of the text it was counted, which ends with an UpstreamError if it is too long."""
-    meter, sizes = Meter(), []
+    meter, sizes = Meter(FORMAT), []
 
     def noting(text: str) -> int:
         sizes.append(meter.text_bytes)

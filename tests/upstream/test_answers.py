@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream import answers, meter
 from gptdock.upstream.answers import LARGE_BYTES, Answer, read, read_too_large, to_events
 from gptdock.upstream.sse import BOM
@@ -34,7 +35,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_usage_at_the_end_of_a_large_answer_is_enough(parsed: list[int], after: Any):
     raw = large(usage=USAGE, **{name: value for name, value in after.items() if name != "deep"})
 
-    answer = read(raw)
+    answer = read(raw, FORMAT)
 
     assert answer is not None
     assert answer.content["usage"] == USAGE
@@ -55,7 +56,7 @@ def test_the_usage_at_the_end_of_a_large_answer_is_enough(parsed: list[int], aft
     ],
 )
 def test_an_answer_with_another_end_is_parsed(parsed: list[int], raw: bytes):
-    assert read(raw) == Answer(raw, json.loads(raw))
+    assert read(raw, FORMAT) == Answer(raw, json.loads(raw))
     assert parsed[-1] == len(raw)
 
 
@@ -63,31 +64,31 @@ def test_an_answer_with_another_end_is_parsed(parsed: list[int], raw: bytes):
 def test_the_usage_at_the_start_of_a_large_answer_is_enough(parsed: list[int], before: bytes):
     raw = b"{%b" % before + b'"usage": %b, ' % json.dumps(USAGE).encode() + large()[1:] + b" \n"
 
-    answer = read(raw)
+    answer = read(raw, FORMAT)
 
     assert answer is not None
     assert answer.content["usage"] == USAGE
     assert sum(parsed) < 300
     with pytest.raises(json.JSONDecodeError):
-        read(raw.rstrip()[:-1])
+        read(raw.rstrip()[:-1], FORMAT)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60])
 def test_a_large_answer_whose_end_is_missing_is_not_json(cut: int):
     with pytest.raises(json.JSONDecodeError):
-        read(large(usage=USAGE)[:-cut])
+        read(large(usage=USAGE)[:-cut], FORMAT)
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"null", b"[]", b"7", b"{}", b'{"usage": {}}', b'{"detail": "x"}', b"data: 7\n\n"]
 )
 def test_what_is_no_answer_is_none(raw: bytes):
-    assert read(raw) is None
+    assert read(raw, FORMAT) is None
 
 
 @pytest.mark.parametrize("raw", [b'{"choices": null}', b'{"usage": {"total_tokens": 7}}', BOM + b'{"choices": []}'])
 def test_choices_or_a_usage_make_an_answer(raw: bytes):
-    answer = read(raw)
+    answer = read(raw, FORMAT)
 
     assert answer is not None
     assert answer.is_answer
@@ -102,7 +103,7 @@ def test_choices_or_a_usage_make_an_answer(raw: bytes):
     ],
 )
 def test_of_an_answer_that_is_too_large_the_usage_is_read(start: bytes, end: bytes):
-    answer = read_too_large(start, end)
+    answer = read_too_large(start, end, FORMAT)
 
     assert answer.content["usage"]["total_tokens"] == 7
     assert answer.fault
@@ -110,7 +111,7 @@ def test_of_an_answer_that_is_too_large_the_usage_is_read(start: bytes, end: byt
 
 @pytest.mark.parametrize("end", [b"", b'"usage": {"total_tokens": 7}', b'"usage": {"total_tokens": 0}}', b'"usage": }'])
 def test_an_answer_that_is_too_large_and_has_no_usage_is_text(end: bytes):
-    answer = read_too_large(b'{"usage": [' + b"x" * 1000, end)
+    answer = read_too_large(b'{"usage": [' + b"x" * 1000, end, FORMAT)
 
     assert answer.content == {"choices": [{"text": '{"usage": [' + "x" * 1000}]}
 
@@ -118,10 +119,10 @@ def test_an_answer_that_is_too_large_and_has_no_usage_is_text(end: bytes):
 @pytest.mark.parametrize("choices", [None, [], "odd", [7], [{"message": None}], [{"message": {"tool_calls": [None]}}]])
 def test_choices_of_any_shape_become_an_event(choices: Any):
     raw = json.dumps({"choices": choices}).encode()
-    answer = read(raw)
+    answer = read(raw, FORMAT)
 
     assert answer is not None
-    event, done = to_events(answer)
+    event, done = to_events(answer, FORMAT)
 
     assert json.loads(event.data or b"")["object"] == "chat.completion.chunk"
     assert event.raw == b"data: %b\n\n" % (event.data or b"")
@@ -130,7 +131,7 @@ def test_choices_of_any_shape_become_an_event(choices: Any):
 
 @pytest.mark.parametrize("odd", [r'"\ud83d"', "1" + "0" * 50, "NaN"])
 def test_json_that_orjson_does_not_write_becomes_an_event(odd: str):
-    answer = read(b'{"choices": [], "odd": %b}' % odd.encode())
+    answer = read(b'{"choices": [], "odd": %b}' % odd.encode(), FORMAT)
 
     assert answer is not None
-    assert len(to_events(answer)) == 2
+    assert len(to_events(answer, FORMAT)) == 2

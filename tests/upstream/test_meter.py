@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream import meter
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event, EventSplitter
@@ -18,7 +19,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 def test_all_of_a_recorded_stream_is_shown():
     events = EventSplitter().feed((DATA / "ask_stream.sse").read_bytes())
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     shown = [reader.read(each) for each in events]
 
@@ -31,7 +32,7 @@ def test_all_of_a_recorded_stream_is_shown():
 
 
 def test_a_comment_is_not_shown():
-    assert not Meter().read(Event(b": keep-alive\n\n", None))
+    assert not Meter(FORMAT).read(Event(b": keep-alive\n\n", None))
 
 
 @pytest.mark.parametrize("data", [b"", b" ", b" \n"])

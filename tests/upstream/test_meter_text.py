@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream import meter
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.usage import Usage
@@ -76,7 +77,7 @@ def test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not(first, ed
     for position, length, fragment in edits:
         data = data[:position] + fragment + data[position + length :]
 
-    readers = Meter(), Meter()
+    readers = Meter(FORMAT), Meter(FORMAT)
     for reader in readers:
         reader.read(event(first))
     readers[1]._shape = None
@@ -88,7 +89,7 @@ def test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not(first, ed
 
 
 def test_text_is_seen_once_there_is_some():
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     seen = []
     for data in (chunk("", role="assistant"), chunk(), usage_chunk(None), chunk("Hi"), chunk()):
@@ -109,7 +110,7 @@ def test_text_can_be_read_at_any_time():
 
 def test_only_the_text_of_events_is_kept():
     words = [f"word{number} " for number in range(3000)]
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     for word in words:
         reader.read(event(chunk(word)))
@@ -121,7 +122,7 @@ def test_only_the_text_of_events_is_kept():
 def test_a_recorded_answer_has_a_text_and_a_usage():
     raw = (DATA / "ask_response.json").read_bytes()
     answer = json.loads(raw)
-    with_usage, without = Meter(), Meter()
+    with_usage, without = Meter(FORMAT), Meter(FORMAT)
 
     with_usage.read_answer(answer, raw)
     without.read_answer(answer | {"usage": None}, raw)
@@ -135,7 +136,7 @@ def test_an_answer_that_is_too_deep_to_be_read_counts_as_a_whole():
     for _ in range(sys.getrecursionlimit() * 2):
         deep = [deep]
     answer = {"choices": [{"message": {"function_call": {"arguments": deep}}}]}
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     reader.read_answer(answer, b"{all of it}")
 

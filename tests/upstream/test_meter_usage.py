@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.usage import Usage
 from tests.harness.chunks import ODD_USAGES, USAGE, chunk, read, usage_chunk
@@ -52,7 +53,7 @@ def test_a_usage_that_denies_the_text_that_was_seen_is_not_believed(usage):
     alone, _ = read(chunk("Hi"), usage_chunk(usage))
     after, _ = read(chunk("Hi"), usage_chunk(), usage_chunk(usage))
     together, _ = read(chunk("Hi") | {"usage": usage})
-    whole = Meter()
+    whole = Meter(FORMAT)
     whole.read_answer({"choices": [{"message": {"content": "Hi"}}], "usage": usage}, b"")
 
     assert [(each.usage, each.odd_usage) for each in (alone, together, whole)] == [(None, True)] * 3
@@ -60,7 +61,7 @@ def test_a_usage_that_denies_the_text_that_was_seen_is_not_believed(usage):
 
 
 def test_a_whole_answer_without_text_may_have_used_nothing():
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     reader.read_answer({"choices": [{"message": {"content": ""}}], "usage": {"total_tokens": 0}}, b"")
 

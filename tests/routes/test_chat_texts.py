@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from gptdock.routes.chat_answers import FORMAT
+from gptdock.routes.chat_texts import text_of
 from gptdock.upstream.meter import Meter
-from gptdock.upstream.texts import text_of
 from gptdock.upstream.usage import Usage
 from tests.harness.chunks import chunk, event, read, usage_chunk
 
@@ -98,7 +99,7 @@ def test_an_event_without_text_is_shown_and_no_text_was_seen(answer):
 @pytest.mark.parametrize("depth", [10, 500, 100_000])
 def test_parts_within_parts_end_somewhere(depth):
     raw = b'{"choices":[{"delta":{"content":' + b"[" * depth + b'"Hi"' + b"]" * depth + b"}}]}"
-    reader = Meter()
+    reader = Meter(FORMAT)
 
     reader.read(event(raw))
 

@@ -1,0 +1,64 @@
+"""Pure: what this package must know about the answers of a route, to send its requests and to meter them.
+
+The rooms of `gptdock.routes` implement it. An event, or a whole answer, is a JSON object here: `content`. A method may
+raise RecursionError if it is nested too deeply.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+
+class Shape(Protocol):
+    """What events have in common that differ by their text alone, so that these need not be parsed."""
+
+    def text_of(self, data: bytes) -> bytes | None:
+        """The text of an event that is like this one, in UTF-8; None of any other."""
+
+
+class Told(NamedTuple):
+    """What an event tells. `usage` has the names of chat completions, `error` is what the upstream complains about."""
+
+    usage: object = None
+    error: dict[str, Any] | None = None
+    ends: bool = False  # the answer: nothing of it may follow
+
+
+class Format(Protocol):
+    """How the answers of one route look.
+
+    `path` is below the base URL. `ends_by_done`: a stream ends with [DONE]; otherwise with an event that tells so.
+    `names_events`: callers get the names of events, in lines `event: name`. `most_bytes` are kept of a whole answer.
+    `has_text`: whether text is generated, so that a usage of the prompt's tokens alone is odd.
+    """
+
+    path: str
+    ends_by_done: bool
+    names_events: bool
+    has_text: bool
+    most_bytes: int
+
+    def text_of(self, content: dict[str, Any]) -> str:
+        """All text that was generated, in an event or in a whole answer."""
+
+    def told(self, event: dict[str, Any]) -> Told:
+        """What else an event tells."""
+
+    def usage_of(self, answer: dict[str, Any]) -> object:
+        """The usage in a whole answer."""
+
+    def is_shown(self, event: dict[str, Any]) -> bool:
+        """Whether the caller gets an event that has no error also if it did not ask for the usage."""
+
+    def shape(self, data: bytes, event: dict[str, Any], text: str) -> Shape | None:
+        """What later events may have in common with this one, which is `event` as bytes, and has this text."""
+
+    def is_answer(self, content: dict[str, Any]) -> bool:
+        """Whether a whole body without a usage is an answer, as opposed to an error in spite of the status."""
+
+    def of_text(self, text: str) -> dict[str, Any]:
+        """A whole answer of this text, for an answer that came in another form."""
+
+    def to_events(self, answer: dict[str, Any], usage: object, *, is_whole: bool) -> list[dict[str, Any]]:
+        """A whole answer as the events of a stream, without [DONE]; of one that is not whole only the usage."""
+
+    def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
+        """An error of ours as an event; `last` is the last event that was parsed, `{}` if there was none."""
