@@ -1,5 +1,6 @@
 """The routes for any OpenAI client: `/v1/chat/completions` and `/v1/models`."""
 
+from collections.abc import Callable, Collection
 from functools import partial
 
 from aiohttp import web
@@ -11,26 +12,19 @@ from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
-from gptdock.routes import chat, chat_answers
+from gptdock.routes import chat_answers, requests
 from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.requests import Request
 from gptdock.telemetry import request_line
+from gptdock.upstream.format import Format
 
+Read = Callable[[bytes, Collection[str], Collection[str]], Request]
 NOBODY = "-"  # the user on a receipt if the request names none
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the caller's own request, charged to the client that the headers name."""
-    account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
-    request_line.current().note(**account.named())
-    body = await read_body(request)
-    with request.app[GATE].passed():
-        passed = request.app[SETTINGS].openai_pass_fields
-        asked = await request.app[TOKENS].run(len(body), CompletionRequest.from_json, body, models(request.app), passed)
-        claim = await _claim(request, account, asked, len(body))
-        completion = Completion(
-            chat_answers.FORMAT, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True
-        )
-        return await relay(request, completion)
+    return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT)
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -52,14 +46,27 @@ async def show_model(request: web.Request) -> web.Response:
     return web.json_response(_model(name))
 
 
+async def _relay(request: web.Request, read: Read, form: Format) -> web.StreamResponse:
+    """What a route of OpenAI's does: its room reads the request, and knows the form of the answer."""
+    account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
+    request_line.current().note(**account.named())
+    body = await read_body(request)
+    with request.app[GATE].passed():
+        passed = request.app[SETTINGS].openai_pass_fields
+        asked = await request.app[TOKENS].run(len(body), read, body, models(request.app), passed)
+        claim = await _claim(request, account, asked, len(body))
+        completion = Completion(form, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
+        return await relay(request, completion)
+
+
 def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "gptdock"}
 
 
-async def _claim(request: web.Request, account: Account, asked: CompletionRequest, size: int) -> Claim:
+async def _claim(request: web.Request, account: Account, asked: Request, size: int) -> Claim:
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count = partial(tokens.count, model=asked.model)
-    pricing = partial(chat.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
+    pricing = partial(requests.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
     named = _header(request, "X-User-Id") if any(_headers(request, "X-User-Id")) else NOBODY
     user = asked.user_id or named
     request_line.current().note(user=user, model=asked.model)

@@ -1,10 +1,9 @@
 """OpenAI's routes: one room for each, which alone knows the shapes of its requests and answers.
 
 A room reads a request and bounds its cost in tokens, because its hold is taken before the upstream is asked: the tokens
-of what the model reads, and the longest answer, which is sent upstream as a limit. And it tells what an answer says, as
-the `Format` that `gptdock.upstream` asks for: text, usage, errors, the end. `relay`, `upstream` and `ledger` know no
-room, so a new route is a new room, its entry in the table of `gptdock.http.openai_routes`, and its documents. All rooms
-are pure.
+of what the model reads, and the longest answer, which is sent upstream as a limit. `requests` has what rooms share. And
+it tells what an answer says, as the `Format` that `gptdock.upstream` asks for: text, usage, errors, the end. `relay`,
+`upstream` and `ledger` know no room. All rooms are pure.
     Test: test_what_relays_an_answer_knows_no_route
 
 Every field is metered or refused, as a table says for each route (`fields`). What the caller is told of it, the OpenAPI

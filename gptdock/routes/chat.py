@@ -8,44 +8,32 @@ The limit of the answer has two names. OpenAI's newer models know only the newer
 compatible may not know, so those get what the caller wrote. Beside a `prediction` OpenAI takes the older one alone.
 """
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 from gptdock.accounts import user_in
-from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
+from gptdock.errors import InvalidRequest
 from gptdock.prompt import images
 from gptdock.prompt.ask import MESSAGE_TOKENS, MOST_MESSAGES, PROMPT_TOKENS
 from gptdock.prompt.strict_json import parse_object
 from gptdock.routes import fields as metered
+from gptdock.routes import requests
 from gptdock.routes.chat_fields import FIELDS
-from gptdock.settings import MOST_ANSWER_TOKENS
+from gptdock.routes.requests import Cost, optional, to_json, write_object
 
 OURS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
-# What the model reads besides the messages. As JSON it takes more tokens than in OpenAI's own notation, except enums:
-# each value costs 3 tokens more than its text, one of them its comma (the cookbook that `ask` cites).
-LISTED_TOKENS = 2
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
 READ_BY_THE_MODEL = metered.counted(FIELDS, "messages")
 _WANTS_NEW_NAME = re.compile(r"(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?![0-9])")
-
-
 LimitName = Literal["max_tokens", "max_completion_tokens"]
-
-
-class Cost(NamedTuple):
-    """What a prompt costs at most, in tokens."""
-
-    text: int
-    images: int
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """The body of `/v1/chat/completions`, checked as far as its cost depends on it."""
 
+    prompt: ClassVar[str] = "messages"
     model: str
     user_id: str | None
     stream: bool
@@ -68,17 +56,18 @@ class CompletionRequest:
         fields = _metered(parse_object(body), passed)
         messages = _messages(fields.get("messages"))
         limit_name, most_tokens = _limit(fields)
-        options = _optional(fields, "stream_options", dict) or {}
-        written = {name: _json(value) for name, value in fields.items() if name not in OURS}  # once: 256 KB take 15 ms
+        options = optional(fields, "stream_options", dict) or {}
+        names = [name for name in fields if name not in OURS]
+        written = {name: to_json(fields[name]) for name in names}  # once: 256 KB take 15 ms
         return cls(
-            model=_model(fields.get("model"), models),
+            model=requests.model(fields.get("model"), models),
             user_id=user_in(fields),
-            stream=_optional(fields, "stream", bool) or False,
+            stream=optional(fields, "stream", bool) or False,
             show_usage=options.get("include_usage") is True,
             most_tokens=most_tokens,
             limit_name=limit_name,
             stream_options=options,
-            passed=_utf8(_object(written, written)),
+            passed=requests.utf8(write_object(written, written)),
             messages=len(messages),
             images=tuple(detail for message in messages for detail in _images(message)),
             texts=tuple(text for message in messages for text in _texts(message)),
@@ -89,7 +78,7 @@ class CompletionRequest:
         """What the prompt costs at most; `count` counts the tokens of a text."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
-        return Cost(text + _count_besides(self.besides, count), pictures)
+        return Cost(text + requests.count_json(self.besides, count), pictures)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""
@@ -98,36 +87,17 @@ class CompletionRequest:
             ours["stream_options"] = {**self.stream_options, "include_usage": True}
         elif self.stream_options:
             ours["stream_options"] = self.stream_options
-        return f"{self.passed[:-1]},{_json(ours)[1:]}".encode()
-
-
-def price(request: CompletionRequest, *, max_prompt_tokens: int, count: Callable[[str], int]) -> int:
-    """The most tokens that the prompt may cost. Raises PromptTooLong if its text, without images, is over the limit."""
-    cost = request.cost(count)
-    if cost.text > max_prompt_tokens:
-        raise PromptTooLong("The messages, tools and formats are too long together.", param="messages")
-    return cost.text + cost.images
+        return f"{self.passed[:-1]},{to_json(ours)[1:]}".encode()
 
 
 def count_besides(fields: Mapping[str, Any], count: Callable[[str], int]) -> int:
     """The most tokens that the model may read in these fields, apart from `messages`."""
-    return _count_besides(_read_besides(fields, {name: _json(value) for name, value in fields.items()}), count)
-
-
-def _count_besides(besides: str, count: Callable[[str], int]) -> int:
-    return count(besides) + besides.count(",") * LISTED_TOKENS
-
-
-def _model(value: object, models: Collection[str]) -> str:
-    if not isinstance(value, str):
-        raise InvalidRequest("model must be a string.", param="model")
-    if value not in models:
-        raise ModelNotFound(param="model")
-    return value
+    written = {name: to_json(value) for name, value in fields.items()}
+    return requests.count_json(_read_besides(fields, written), count)
 
 
 def _limit(fields: Mapping[str, Any]) -> tuple[LimitName, int | None]:
-    old, new = _tokens(fields, "max_tokens"), _tokens(fields, "max_completion_tokens")
+    old, new = requests.tokens(fields, "max_tokens"), requests.tokens(fields, "max_completion_tokens")
     if old is not None and new is not None:
         raise InvalidRequest("max_tokens and max_completion_tokens must not be given together.", param="max_tokens")
     if fields.get("prediction") is not None:
@@ -135,21 +105,6 @@ def _limit(fields: Mapping[str, Any]) -> tuple[LimitName, int | None]:
     if old is None or _WANTS_NEW_NAME.match(str(fields.get("model"))):
         return "max_completion_tokens", new if old is None else old
     return "max_tokens", old
-
-
-def _tokens(fields: Mapping[str, Any], name: str) -> int | None:
-    tokens: int | None = _optional(fields, name, int)
-    if tokens is not None and not 1 <= tokens <= MOST_ANSWER_TOKENS:
-        raise InvalidRequest(f"{name} must be from 1 to {MOST_ANSWER_TOKENS}.", param=name)
-    return tokens
-
-
-def _optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = fields.get(name)
-    if value is not None and type(value) is not kind:  # type, since True is an int
-        words = {bool: "true or false", int: "a whole number", dict: "an object"}
-        raise InvalidRequest(f"{name} must be {words[kind]}.", param=name)
-    return value
 
 
 def _metered(fields: dict[str, Any], passed: Collection[str]) -> dict[str, Any]:
@@ -188,18 +143,6 @@ def _is_part(part: object) -> bool:
     return kind == "image_url" or (kind in ("text", "refusal") and isinstance(part.get(kind), str))
 
 
-def _object(written: Mapping[str, str], names: Iterable[str]) -> str:
-    return f"{{{','.join(f'{_json(name)}:{written[name]}' for name in names)}}}"
-
-
-def _utf8(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise InvalidRequest("The body must not contain an unpaired surrogate.", param="body") from exc
-    return text
-
-
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
     yield message["role"]
     content = message.get("content") or ""
@@ -213,12 +156,12 @@ def _texts(message: Mapping[str, Any]) -> Iterator[str]:
 def _others(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
     others = {name: value for name, value in fields.items() if name not in known and value is not None}
     if others:
-        yield _json(others)
+        yield to_json(others)
 
 
 def _read_besides(fields: Mapping[str, Any], written: Mapping[str, str], passed: Iterable[str] = ()) -> str:
     read = [name for name in dict.fromkeys((*READ_BY_THE_MODEL, *passed)) if fields.get(name) is not None]
-    return _object(written, read) if read else ""
+    return write_object(written, read) if read else ""
 
 
 def _images(message: Mapping[str, Any]) -> Iterator[Any]:
@@ -230,10 +173,3 @@ def _images(message: Mapping[str, Any]) -> Iterator[Any]:
 
 def _is_image(part: Mapping[str, Any]) -> bool:
     return bool(part["type"] == "image_url")
-
-
-def _json(value: object) -> str:
-    try:
-        return _encode(value)
-    except RecursionError as exc:  # writing needs more stack than reading
-        raise InvalidRequest("The body is nested too deeply.", param="body") from exc

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
-from gptdock.routes import chat
-from gptdock.routes.chat import CompletionRequest, Cost
+from gptdock.routes import requests
+from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.requests import Cost
 
 NEWEST = "gpt-6"
 MODELS = ("gpt-4o-mini", "gpt-4o", NEWEST)
@@ -156,9 +157,9 @@ def test_an_image_costs_the_most_that_it_may_cost(image, tokens):
 def test_text_is_limited_and_images_are_not():
     asked = read(messages=[{"role": "user", "content": [{"type": "text", "text": "What is this?"}, IMAGE]}])
 
-    assert chat.price(asked, max_prompt_tokens=10, count=words) == 10 + 48_169
+    assert requests.price(asked, max_prompt_tokens=10, count=words) == 10 + 48_169
     with pytest.raises(PromptTooLong) as raised:
-        chat.price(asked, max_prompt_tokens=9, count=words)
+        requests.price(asked, max_prompt_tokens=9, count=words)
     assert raised.value.param == "messages"
 
 
