@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from openai.types.chat import completion_create_params
 
+from gptdock.errors import SettingsError
 from gptdock.http import openapi
 from gptdock.routes import chat_fields
 from gptdock.routes.fields import Table
+from gptdock.settings import NEVER_PASSED
 from tests.harness.documents import API, words_in_backticks
+from tests.harness.service import NOBODY, make_settings
 
 SENT_BY_THE_PACKAGE: dict[str, tuple[Any, ...]] = {
     "/v1/chat/completions": (
@@ -60,3 +63,9 @@ def test_the_openapi_document_has_the_fields_of_the_table_and_no_other(route: st
     assert shown == {name: field.metered for name, field in TABLES[route].items()}
     assert schema["additionalProperties"] is False
     assert schema["properties"].keys() >= set(schema["required"])
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_PASSED))
+def test_a_field_that_decides_what_is_charged_cannot_be_let_pass(name: str):
+    with pytest.raises(SettingsError, match="OPENAI_PASS_FIELDS must be different names of fields"):
+        make_settings(NOBODY, NOBODY, openai_pass_fields=f"top_k,{name}")
