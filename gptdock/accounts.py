@@ -34,20 +34,22 @@ def identity(value: object, param: str) -> str:
         raise InvalidRequest(f"{param} must be a string or an integer.", param=param)
     size = utf8_size(value)
     if size is None or _CONTROL.search(value) or not 1 <= size <= MOST_ID_BYTES:
-        raise InvalidRequest(
-            f"{param} must be 1 to {MOST_ID_BYTES} bytes of UTF-8 without control characters.", param=param
-        )
+        given = f"; it has {size}" if size is not None and not 1 <= size <= MOST_ID_BYTES else ""
+        wants = f"1 to {MOST_ID_BYTES} bytes of UTF-8 without control characters"
+        raise InvalidRequest(f"{param} must be {wants}{given}.", param=param)
     return value
 
 
-def identity_given_once(values: Sequence[str], param: str) -> str:
-    """The only id among `values`, all that a query or the headers have under this name.
+def identity_given_once(values: Sequence[str], param: str, whom: str, kind: str = "") -> str:
+    """The only id among `values`, all that a query or the headers have under this name; it names `whom`.
 
     Two could be two clients, and another reader of the request may see only the last. Raises InvalidRequest that names
     `param` if there is not exactly one, or as `identity` does.
     """
-    if len(values) != 1:
-        raise InvalidRequest(f"{param} must be given once.", param=param)
+    if not values:
+        raise InvalidRequest(f"{kind}{param} is missing: it names {whom}.", param=param)
+    if len(values) > 1:
+        raise InvalidRequest(f"{kind}{param} must be given once, not {len(values)} times.", param=param)
     return identity(values[0], param)
 
 
@@ -56,10 +58,9 @@ def user_in(fields: Mapping[str, Any]) -> str | None:
 
     Raises InvalidRequest as `identity` does.
     """
-    for name in ("user", "safety_identifier"):
-        if (value := fields.get(name)) not in (None, ""):
-            return identity(value, name)
-    return None
+    named = [(name, fields.get(name)) for name in ("user", "safety_identifier")]
+    users = [identity(value, name) for name, value in named if value not in (None, "")]
+    return users[0] if users else None
 
 
 def utf8_size(text: str) -> int | None:

@@ -8,7 +8,9 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from gptdock.dev import hosts
+from aiohttp import web
+
+from gptdock.dev import hosts, paths
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import serve_openai
 from gptdock.dev.script import Script
@@ -49,10 +51,16 @@ async def run(environ: Mapping[str, str]) -> int:
             await store.create_tables()
         sock = server.listen(settings)
         welcome = _welcome(settings, sock.getsockname()[1], simulated=simulated, in_memory=in_memory)
-        application = app.create(settings)
-        application.middlewares.insert(BEFORE_THE_KEY, hosts.only_local(settings.host))
-        settled = await server.serve(application, sock, stop, lambda: print(welcome, flush=True))
+        settled = await server.serve(
+            for_trial(app.create(settings), settings), sock, stop, lambda: print(welcome, flush=True)
+        )
         return 0 if settled else 1
+
+
+def for_trial(application: web.Application, settings: Settings) -> web.Application:
+    """The same application, which then answers only requests of this machine, and logs paths that are not served."""
+    application.middlewares[BEFORE_THE_KEY:BEFORE_THE_KEY] = [hosts.only_local(settings.host), paths.note_unknown]
+    return application
 
 
 def _welcome(settings: Settings, port: int, *, simulated: bool, in_memory: bool) -> str:
@@ -69,7 +77,8 @@ def _welcome(settings: Settings, port: int, *, simulated: bool, in_memory: bool)
 GPTDock serves {url} with the key {key} (for /v1/admin: {settings.admin_key[0]}), in front of
 {upstream}.
 {quotas}
-OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id.
+OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id;
+or, without these headers, the base URL {url}/clients/1234/demo/v1, which names client and product.
 
 Ask a question, whole and as a stream, and see what is left:
 

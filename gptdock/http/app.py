@@ -9,7 +9,7 @@ from aiohttp import web
 from gptdock.admin import in_force
 from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
-from gptdock.http import admin_routes, client_routes, middlewares, openai_routes
+from gptdock.http import admin_routes, client_routes, middlewares, openai_routes, payer
 from gptdock.http.app_keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
@@ -23,15 +23,22 @@ from gptdock.upstream import client
 
 log = logging.getLogger(__name__)
 
+OPENAI_ROUTES = [
+    web.post("/v1/chat/completions", openai_routes.chat_completions),
+    web.get("/v1/models", openai_routes.list_models, allow_head=False),
+    web.get("/v1/models/{model}", openai_routes.show_model, allow_head=False),
+]
+# The same routes for tools that take only a base URL and a key: its path names who pays.
+PAYER_ROUTES = [
+    web.RouteDef(each.method, payer.PATTERN + each.path, each.handler, each.kwargs) for each in OPENAI_ROUTES
+]
 ROUTES = [
     web.get("/v1/health", client_routes.health, allow_head=False),
     web.head("/v1/health", client_routes.health),
     web.get("/v1/openapi.json", client_routes.contract, allow_head=False),
     web.get("/v1/client/info", client_routes.client_info, allow_head=False),
     web.post("/v1/ask", client_routes.ask_question),
-    web.post("/v1/chat/completions", openai_routes.chat_completions),
-    web.get("/v1/models", openai_routes.list_models, allow_head=False),
-    web.get("/v1/models/{model}", openai_routes.show_model, allow_head=False),
+    *OPENAI_ROUTES,
 ]
 ADMIN_ROUTES = [
     web.get("/v1/admin/clients", admin_routes.list_clients, allow_head=False),
@@ -60,7 +67,7 @@ def create(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[CONNECTIONS] = Connections(settings.head_timeout, settings.write_timeout)
     app[GATE] = Gate(settings.max_streams, settings.request_timeout)
-    app.add_routes(ROUTES + ADMIN_ROUTES if settings.admin_key else ROUTES)
+    app.add_routes([*ROUTES, *PAYER_ROUTES, *(ADMIN_ROUTES if settings.admin_key else ())])
     app.on_response_prepare.append(middlewares.on_prepare)
     app.cleanup_ctx.append(_resources)
     return app

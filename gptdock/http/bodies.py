@@ -22,15 +22,18 @@ async def read_body(request: web.Request) -> bytes:
         raise UnsupportedEncoding
     if _charset(request.headers.get("Content-Type", "")) not in ("utf-8", "utf8", "us-ascii"):
         raise InvalidRequest("The body must be JSON in UTF-8.", param="Content-Type")
-    if (request.content_length or 0) > settings.max_body_bytes:
-        raise PayloadTooLarge
+    if (size := request.content_length or 0) > settings.max_body_bytes:
+        raise PayloadTooLarge(
+            f"The request body has {size} bytes; {settings.max_body_bytes} are allowed (MAX_BODY_BYTES)."
+        )
     try:
         if request.content.is_eof():  # it is here already, as most are
             return await request.read()
         async with asyncio.timeout(settings.body_timeout):
             return await request.read()
     except TimeoutError as exc:
-        raise RequestTimeout from exc
+        message = f"The request body was not here after {settings.body_timeout:g} s (BODY_TIMEOUT)."
+        raise RequestTimeout(message) from exc
     except web.RequestPayloadError as exc:
         raise InvalidRequest("The request body is truncated or malformed.", param="body") from exc
 

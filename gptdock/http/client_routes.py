@@ -98,7 +98,7 @@ def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Com
 
 def read_account(request: web.Request) -> Account:
     """The client and product that the query names, each once. Raises InvalidRequest."""
-    names = ("client_id", "product_id")
-    account = Account(*(accounts.identity_given_once(request.query.getall(name, []), name) for name in names))
+    whom = {"client_id": "the client", "product_id": "the product"}
+    account = Account(*(accounts.identity_given_once(request.query.getall(n, ()), n, who) for n, who in whom.items()))
     request_line.current().note(**account.named())
     return account

@@ -31,7 +31,7 @@ class Gate:
         task = asyncio.current_task()
         assert task is not None
         if len(self._open) >= self._most:
-            raise Overloaded
+            raise Overloaded(f"{self._most} completions are open, the most for this process. Try again in a moment.")
         self._open.add(task)
         metrics.STREAMS_OPEN.inc()
         return task

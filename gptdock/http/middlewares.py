@@ -12,7 +12,9 @@ from aiohttp.typedefs import Handler
 
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
+from gptdock.http import unserved
 from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
+from gptdock.http.payer import BASE
 from gptdock.ledger.book import Outcome
 from gptdock.telemetry import logs, request_line
 from gptdock.upstream import trace
@@ -62,7 +64,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except web.HTTPException as exc:
         if exc.status not in _FROM_AIOHTTP:
             raise
-        return _to_response(_FROM_AIOHTTP[exc.status](), request, exc.headers.get("Allow"))
+        return _to_response(_from_aiohttp(exc, request), request, exc.headers.get("Allow"))
     except Exception:
         log.exception("request failed")
         return _to_response(errors.InternalError(), request)
@@ -112,7 +114,7 @@ def _is_open(request: web.Request) -> bool:
 
 def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    return resource.canonical if resource else "-"
+    return resource.canonical.removeprefix(BASE) if resource else "-"
 
 
 def _request_id(request: web.Request) -> str:
@@ -130,6 +132,15 @@ def _is_one_of(given: bytes, keys: tuple[str, ...]) -> bool:
     # Every key is compared, each in constant time, so that the time taken tells nothing about the keys.
     matches = [hmac.compare_digest(given, key.encode()) for key in keys]
     return any(matches)
+
+
+def _from_aiohttp(exc: web.HTTPException, request: web.Request) -> APIError:
+    messages = {
+        404: unserved.explain(request.path),
+        405: f"This method is not allowed: the route takes {exc.headers.get('Allow')}.",
+        413: f"The request body has more than {request.app[SETTINGS].max_body_bytes} bytes (MAX_BODY_BYTES).",
+    }
+    return _FROM_AIOHTTP[exc.status](messages.get(exc.status, ""))
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:

@@ -5,11 +5,10 @@ from functools import partial
 
 from aiohttp import web
 
-from gptdock import accounts
 from gptdock.accounts import Account
-from gptdock.errors import ModelNotFound
 from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
+from gptdock.http.payer import names_payer, of_header, payer
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
 from gptdock.routes import chat_answers, requests
@@ -23,12 +22,13 @@ NOBODY = "-"  # the user on a receipt if the request names none
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    """The upstream's answer to the caller's own request, charged to the client that the headers name."""
+    """The upstream's answer to the caller's own request, charged to the client that headers or base URL name."""
     return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT)
 
 
 async def list_models(request: web.Request) -> web.Response:
     """The models that `/v1/chat/completions` accepts."""
+    _note_payer(request)
     return web.json_response({"object": "list", "data": [_model(name) for name in models(request.app)]})
 
 
@@ -40,16 +40,19 @@ def models(app: web.Application) -> tuple[str, ...]:
 
 async def show_model(request: web.Request) -> web.Response:
     """One of these models. Raises ModelNotFound."""
-    name = request.match_info["model"]
-    if name not in models(request.app):
-        raise ModelNotFound(param="model")
-    return web.json_response(_model(name))
+    _note_payer(request)
+    return web.json_response(_model(requests.model(request.match_info["model"], models(request.app))))
+
+
+def _note_payer(request: web.Request) -> None:
+    """Models cost nothing, so the headers may be absent; a base URL that names a client must be right all the same."""
+    if names_payer(request):
+        payer(request)
 
 
 async def _relay(request: web.Request, read: Read, form: Format) -> web.StreamResponse:
     """What a route of OpenAI's does: its room reads the request, and knows the form of the answer."""
-    account = Account(_header(request, "X-Client-Id"), _header(request, "X-Product-Id"))
-    request_line.current().note(**account.named())
+    account = payer(request)
     body = await read_body(request)
     with request.app[GATE].passed():
         passed = request.app[SETTINGS].openai_pass_fields
@@ -67,7 +70,8 @@ async def _claim(request: web.Request, account: Account, asked: Request, size: i
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count = partial(tokens.count, model=asked.model)
     pricing = partial(requests.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
-    named = _header(request, "X-User-Id") if any(_headers(request, "X-User-Id")) else NOBODY
+    is_named = any(request.headers.getall("X-User-Id", ()))
+    named = of_header(request, "X-User-Id", "the user on the receipt") if is_named else NOBODY
     user = asked.user_id or named
     request_line.current().note(user=user, model=asked.model)
     return Claim(
@@ -78,11 +82,3 @@ async def _claim(request: web.Request, account: Account, asked: Request, size: i
         prompt_tokens=await tokens.run(size, pricing),
         completion_tokens=min(asked.most_tokens or settings.max_completion_tokens, settings.max_completion_tokens),
     )
-
-
-def _header(request: web.Request, name: str) -> str:
-    return accounts.identity_given_once(_headers(request, name), name)
-
-
-def _headers(request: web.Request, name: str) -> list[str]:
-    return request.headers.getall(name, [])

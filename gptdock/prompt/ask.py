@@ -89,7 +89,8 @@ def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count
     question = Message("user", request.question)
     tokens = PROMPT_TOKENS + sum(count_message(message, count) for message in (*head, question))
     if tokens > max_prompt_tokens:
-        raise PromptTooLong(param="question")
+        message = f"The question has {tokens} tokens with what goes with it; {max_prompt_tokens} are allowed."
+        raise PromptTooLong(message, param="question")
     history, history_tokens = trim_history(request.history, max_prompt_tokens - tokens, count)
     return Prompt((*head, *history, question), tokens + history_tokens)
 
@@ -130,7 +131,8 @@ def _stream(value: object) -> bool:
 
 def _history(value: object) -> tuple[Message, ...]:
     if not isinstance(value, list) or len(value) > MOST_MESSAGES:
-        raise InvalidRequest(f"history must be an array of at most {MOST_MESSAGES} messages.", param="history")
+        given = f"; it has {len(value)}" if isinstance(value, list) else ""
+        raise InvalidRequest(f"history must be an array of at most {MOST_MESSAGES} messages{given}.", param="history")
     return tuple(_message(entry, f"history[{index}]") for index, entry in enumerate(value))
 
 

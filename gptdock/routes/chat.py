@@ -115,7 +115,8 @@ def _metered(fields: dict[str, Any], passed: Collection[str]) -> dict[str, Any]:
 
 def _messages(value: object) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_MESSAGES:
-        raise InvalidRequest(f"messages must be an array of 1 to {MOST_MESSAGES} messages.", param="messages")
+        given = f"; it has {len(value)}" if isinstance(value, list) else ""
+        raise InvalidRequest(f"messages must be an array of 1 to {MOST_MESSAGES} messages{given}.", param="messages")
     for index, message in enumerate(value):
         _check_message(message, f"messages[{index}]")
     return tuple(value)

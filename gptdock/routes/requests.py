@@ -50,7 +50,8 @@ def price(request: Request, *, max_prompt_tokens: int, count: Callable[[str], in
     """The most tokens that the prompt may cost. Raises PromptTooLong if its text is over the limit."""
     cost = request.cost(count)
     if cost.text > max_prompt_tokens:
-        raise PromptTooLong(f"The {request.prompt}, tools and formats are too long together.", param=request.prompt)
+        sizes = f"{cost.text} tokens; {max_prompt_tokens} are allowed"
+        raise PromptTooLong(f"The {request.prompt}, tools and formats have {sizes}.", param=request.prompt)
     return cost.text + cost.others
 
 
@@ -60,11 +61,11 @@ def count_json(written: str, count: Callable[[str], int]) -> int:
 
 
 def model(value: object, models: Collection[str]) -> str:
-    """The model, if it is one of those served. Raises InvalidRequest or ModelNotFound."""
+    """The model, if it is one of those served. Raises InvalidRequest, or ModelNotFound, which lists them."""
     if not isinstance(value, str):
         raise InvalidRequest("model must be a string.", param="model")
     if value not in models:
-        raise ModelNotFound(param="model")
+        raise ModelNotFound(f"This model is not served here. Served are: {', '.join(models) or 'none'}.", param="model")
     return value
 
 
@@ -72,7 +73,8 @@ def tokens(fields: Mapping[str, Any], name: str) -> int | None:
     """The limit of an answer in this field, if it is given. Raises InvalidRequest."""
     limit: int | None = optional(fields, name, int)
     if limit is not None and not 1 <= limit <= MOST_ANSWER_TOKENS:
-        raise InvalidRequest(f"{name} must be from 1 to {MOST_ANSWER_TOKENS}.", param=name)
+        given = f"; it is {limit}" if abs(limit) < 10**20 else ""
+        raise InvalidRequest(f"{name} must be from 1 to {MOST_ANSWER_TOKENS}{given}.", param=name)
     return limit
 
 

@@ -103,8 +103,9 @@ async def test_a_safety_identifier_is_the_user_if_there_is_none_and_passes(servi
     for user in ("u9", "", None):
         async with complete(service, user=user, **named) as response:
             assert response.status == 200
-    async with complete(service, safety_identifier="\n") as response:
-        assert await fault_of(response) == Fault(400, "invalid_request", "safety_identifier")
+    for user in ("u9", ""):
+        async with complete(service, safety_identifier="\n", user=user) as response:
+            assert await fault_of(response) == Fault(400, "invalid_request", "safety_identifier")
     async with complete(service, safety_identifier="") as response:
         assert response.status == 200
 

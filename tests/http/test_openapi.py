@@ -18,6 +18,7 @@ from gptdock import errors
 from gptdock.dev.script import Script
 from gptdock.errors import APIError, QuotaOnHold, RateLimited, Unavailable
 from gptdock.http import app, middlewares, openapi
+from gptdock.http.payer import PATTERN
 from tests.harness.documents import ROOT, told
 from tests.harness.processes import PATIENCE_SECONDS, run
 from tests.harness.service import sse_data
@@ -97,6 +98,7 @@ def test_the_document_has_every_route_and_no_other():
 
     assert OPERATIONS.keys() == {(route.method, route.path) for route in served}
     assert len(OPERATIONS) == len(app.ROUTES) + len(app.ADMIN_ROUTES)
+    assert [route.path for route in app.PAYER_ROUTES] == [PATTERN + route.path for route in app.OPENAI_ROUTES]
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
