@@ -54,6 +54,15 @@ The relay of an answer
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
   [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].
 
+Who pays for a request to OpenAI's routes
+- The headers X-Client-Id and X-Product-Id say so or, for tools that take only a base URL and a key, its path
+  [the_path_names_who_pays_in_any_script]. Two that disagree are refused, not ranked
+  [headers_beside_the_path_must_agree_with_it]; so is an id that two readers may read differently
+  [an_id_that_is_not_right_is_refused_on_every_route].
+- Below such a base URL are OpenAI's routes, and no other
+  [a_base_url_needs_the_key_and_has_no_route_but_openai_s]. Labels of metrics have the route without it, so that callers
+  cannot make new ones.
+
 Drain, on SIGTERM or SIGINT
 1. At once, `/ready` answers 503 [a_process_is_ready_until_it_drains], and on a connection that had a request before,
    a new request gets 503 `draining` [a_request_that_comes_with_the_signal_is_told_that_this_process_drains]. No more
