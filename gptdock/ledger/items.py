@@ -205,6 +205,6 @@ def _to_lease(fields: Mapping[str, Any]) -> Lease:
     held, will, commit_number, expires_at = (int(fields[name]["N"]) for name in "ocne")
     requests = int(fields["r"]["N"]) if "r" in fields else 0  # leases of older versions do not tell
     texts = [entry["S"] for entry in fields["q"]["L"]]
-    details = fields["d"]["S"].split(";") if "d" in fields else [""] * len(texts)
+    details = [*fields.get("d", {"S": ""})["S"].split(";"), *[""] * len(texts)]  # no receipt is lost for lack of them
     receipts = (Receipt(*json.loads(text), *map(int, more.split())) for text, more in zip(texts, details, strict=False))
     return Lease(held, will, commit_number, expires_at, tuple(receipts), requests)

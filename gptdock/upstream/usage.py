@@ -40,8 +40,9 @@ def sane_usage(value: object) -> Usage | None:
     if parts > MOST_ANSWER_TOKENS:
         return None
     most = max(total or 0, parts)
-    cached = _detail(value.get("prompt_tokens_details"), "cached_tokens", prompt or 0)
-    reasoning = _detail(value.get("completion_tokens_details"), "reasoning_tokens", most - (prompt or 0))
+    cached = _detail(value, ("prompt_tokens_details", "input_tokens_details"), "cached_tokens", prompt or 0)
+    of_answer = ("completion_tokens_details", "output_tokens_details")
+    reasoning = _detail(value, of_answer, "reasoning_tokens", most - (prompt or 0))
     return Usage(most, prompt or 0, completion or 0, cached, reasoning)
 
 
@@ -52,9 +53,10 @@ def as_reported(usage: Usage) -> dict[str, Any]:
     return counts | {"prompt_tokens_details": prompt, "completion_tokens_details": completion}
 
 
-def _detail(details: object, name: str, most: int) -> int:
-    """What is said of a part, and no more than the part; of a detail that is odd or absent, 0."""
-    return min(_sane(details.get(name)) or 0, most) if isinstance(details, dict) else 0
+def _detail(usage: dict[str, Any], keys: tuple[str, str], name: str, most: int) -> int:
+    """What is said of a part, by the name of either API, and no more than the part; if it is odd or absent, 0."""
+    found = [details.get(name) for details in map(usage.get, keys) if isinstance(details, dict)]
+    return min(_sane(found[0]) or 0, most) if found else 0
 
 
 def _sane(tokens: object) -> int | None:

@@ -80,6 +80,14 @@ def test_a_lease_of_an_earlier_version_has_no_details():
     assert items._to_lease(fields).receipts == (RECEIPT, RECEIPT)
 
 
+def test_no_receipt_of_a_lease_is_lost_whatever_its_details():
+    fields = items._from_lease(Lease(11, 2, -5, 9, (RECEIPT._replace(cached_tokens=3), RECEIPT, RECEIPT)))
+
+    for details, cached in (("3 0;", 3), ("", 0), (";", 0), ("3 0;0 0;0 0;0 0;", 3)):
+        receipts = items._to_lease(fields | {"d": {"S": details}}).receipts
+        assert receipts == (RECEIPT._replace(cached_tokens=cached), RECEIPT, RECEIPT)
+
+
 def test_a_receipt_of_an_earlier_version_has_nothing_cached():
     receipt = RECEIPT._replace(cached_tokens=3, reasoning_tokens=2)
     item = items.receipt_item(ACCOUNT, "all", receipt)

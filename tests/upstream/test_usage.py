@@ -27,6 +27,8 @@ def detailed(cached: object, reasoning: object) -> dict[str, object]:
         # details, which are no more than what they are part of
         (USAGE | detailed(5, 2), Usage(7, 5, 2, 5, 2)),
         (USAGE | detailed(6, 3), Usage(7, 5, 2, 5, 2)),
+        (USAGE | {"input_tokens_details": {"cached_tokens": 4}}, Usage(7, 5, 2, 4)),
+        (USAGE | {"output_tokens_details": {"reasoning_tokens": 1}}, Usage(7, 5, 2, 0, 1)),
         (USAGE | detailed(3.0, True), Usage(7, 5, 2, 3, 0)),
         (USAGE | detailed(None, "2"), Usage(7, 5, 2)),
         (USAGE | detailed(10**10, -1), Usage(7, 5, 2)),
