@@ -77,8 +77,8 @@ def _welcome(settings: Settings, port: int, *, simulated: bool, in_memory: bool)
 GPTDock serves {url} with the key {key} (for /v1/admin: {settings.admin_key[0]}), in front of
 {upstream}.
 {quotas}
-OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id;
-or, without these headers, the base URL {url}/clients/1234/demo/v1, which names client and product.
+OpenAI's clients take the base URL {url}/v1, the API key {key}, and the headers X-Client-Id and X-Product-Id.
+Tools that send no headers take {url}/clients/1234/demo/v1, which names client and product.
 
 Ask a question, whole and as a stream, and see what is left:
 
