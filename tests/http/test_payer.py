@@ -23,7 +23,7 @@ def complete(service: Service, who: str, headers: Any = None, **fields: Any):
     return service.session.post(url, json=BODY | fields, headers=headers)
 
 
-@pytest.mark.parametrize("ids", [("1234", "demo"), ("a/b", "c d"), ("é🦆", "{x}"), ("100%", "a+b"), ("%2F", "..v1")])
+@pytest.mark.parametrize("ids", [("1234", "demo"), ("a/b", "c d"), ("é🦆{y}", "{x}"), ("100%", "a+b"), ("%2F", "..v1")])
 async def test_the_path_names_who_pays_in_any_script(service: Service, caplog, ids: tuple[str, str]):
     caplog.set_level(logging.INFO, "gptdock")
 
