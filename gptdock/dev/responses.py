@@ -111,7 +111,8 @@ class Response:
             usage = _usage(self.record.prompt_tokens, generated) if self.script.usage is True else self.usage
             failed = {"response": self._failed(error, usage)}
             return self._event(index, "response.failed", failed)._replace(usage=usage)
-        return self._event(index, "error", _error(error) | {"param": None})
+        # The reference has these fields at the top, but this is what comes: https://github.com/openai/openai-dotnet/issues/881
+        return self._event(index, "error", {"error": error_of(500) | _error(error)})
 
     def _event(self, index: int, name: str, fields: Mapping[str, Any]) -> Event:
         data = to_json({"type": name, "sequence_number": index, **fields})
