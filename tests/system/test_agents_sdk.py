@@ -1,0 +1,91 @@
+"""OpenAI's Agents SDK works through GPTDock, by chat completions."""
+
+from typing import Any
+
+import openai
+import pytest
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    Runner,
+    function_tool,
+    set_tracing_disabled,
+)
+
+from gptdock.dev.script import Script
+from tests.harness.hostile import check_nothing_is_left
+from tests.harness.service import Service
+from tests.system.test_foreign_clients import openai_s
+from tests.system.test_foreign_clients_structured import Plan
+
+set_tracing_disabled(True)  # otherwise it reports each run to OpenAI
+each_api = pytest.mark.parametrize("api", [OpenAIChatCompletionsModel], ids=["chat"])
+
+
+def get_weather(city: str) -> str:
+    return f"sunny in {city}"
+
+
+def agent(api: Any, client: openai.AsyncOpenAI, **more: Any) -> Agent[None]:
+    model = api(model="gpt-4o-mini", openai_client=client)
+    return Agent(name="agent", instructions="Be brief.", model=model, **more)
+
+
+@each_api
+async def test_an_agent_calls_its_tool_and_answers(service: Service, api):
+    async with openai_s(service) as client:
+        result = await Runner.run(agent(api, client, tools=[function_tool(get_weather)]), "Weather?")
+
+    spent = [record.spent for record in service.openai.journal]
+    assert 'begins with "sunny in simulated city"' in result.final_output
+    assert len(spent) == 2
+    assert result.context_wrapper.usage.total_tokens == sum(spent)
+    await check_nothing_is_left(service, used=sum(spent))
+
+
+@each_api
+async def test_an_agent_streams_a_value_of_its_type(service: Service, api):
+    async with openai_s(service) as client:
+        result = Runner.run_streamed(agent(api, client, output_type=Plan), "Plan!")
+        events = [event async for event in result.stream_events()]
+
+    assert len(events) > service.openai.journal[0].generated
+    assert isinstance(result.final_output, Plan)
+    await check_nothing_is_left(service, used=service.openai.journal[0].spent)
+
+
+@each_api
+async def test_an_agent_that_is_left_pays_for_what_came(service: Service, api):
+    service.openai.script = Script(tokens=100, stall_at=30)
+    async with openai_s(service) as client:
+        result = Runner.run_streamed(agent(api, client), "Who are you?")
+        async for _ in result.stream_events():
+            await service.openai.journal.sent(30)
+            result.cancel()
+        [record] = await service.openai.journal.left()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
+    assert receipt["tokens"] >= record.spent > 0
+
+
+@each_api
+async def test_an_agent_without_quota_is_refused_once(serve, api):
+    async with serve(default_token_quota=5) as service, openai_s(service) as client:
+        with pytest.raises(openai.APIStatusError) as raised:
+            await Runner.run(agent(api, client), "Who are you?")
+
+        assert (raised.value.status_code, service.openai.requests) == (402, 0)
+
+
+@each_api
+async def test_an_agent_whose_answer_is_cut_fails(service: Service, api):
+    service.openai.script = Script(tokens=20, cut="clean_no_done", cut_at=9)
+    async with openai_s(service, max_retries=0) as client:
+        result = Runner.run_streamed(agent(api, client), "Who are you?")
+        with pytest.raises(openai.APIError):
+            [event async for event in result.stream_events()]
+
+    [receipt] = await service.receipts()
+    assert receipt["tokens"] >= service.openai.journal[0].spent
+    await check_nothing_is_left(service, used=receipt["tokens"])
