@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gptdock.cli import admin, commands
+from gptdock.cli import admin, audits, commands
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 
 
@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     tables.set_defaults(run=commands.run_tables)
     audit = subparsers.add_parser("audit", help="compare books with receipts; exits with 1 if one does not balance")
     audit.add_argument("--client", metavar="ID", type=admin.identity, help="audit only this client's books")
-    audit.set_defaults(run=commands.run_audit)
+    audit.add_argument("--only-drift", action="store_true", help="print only books that do not balance")
+    admin.add_forms(audit)
+    audit.set_defaults(run=audits.run)
     admin.add_to(subparsers)
     return parser
 

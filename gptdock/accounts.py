@@ -63,6 +63,16 @@ def user_in(fields: Mapping[str, Any]) -> str | None:
     return users[0] if users else None
 
 
+def once(value: object, param: str) -> str:
+    """`value` as the id of a change that is applied once: 1 to 128 visible ASCII characters.
+
+    Raises InvalidRequest that names `param`.
+    """
+    if not isinstance(value, str) or not re.fullmatch("[!-~]{1,128}", value):
+        raise InvalidRequest(f"{param} must be 1 to 128 visible ASCII characters without spaces.", param=param)
+    return value
+
+
 def utf8_size(text: str) -> int | None:
     """Bytes of `text` in UTF-8; None if it contains an unpaired surrogate."""
     try:

@@ -1,44 +1,21 @@
-"""An operator's work on clients, for the routes and the commands: list, show, set a quota, reset, release.
+"""An operator's work on clients, for the routes and the commands: list, show, and change them, see `changes`."""
 
-A change is one DynamoDB transaction that also writes a receipt naming the operator. If another change came first, or
-DynamoDB did not answer, the transaction is repeated with the same receipt. It requires that this receipt does not exist
-yet, so a change whose answer was lost is applied only once.
-"""
-
-import logging
-import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import heapq
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.admin import report_rows
+from gptdock.admin import changes, report_rows
+from gptdock.admin.changes import Changes, Credit, Operator, Quota
 from gptdock.admin.release import release
-from gptdock.errors import ClientNotFound, LedgerUnavailable
-from gptdock.ledger import periods, verbs
-from gptdock.ledger.backoff import Backoff
+from gptdock.errors import ClientNotFound
+from gptdock.ledger import periods, scans
 from gptdock.ledger.book import Book, Client, Receipt
-from gptdock.ledger.periods import moment
+from gptdock.ledger.scans import Spent
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
-
-log = logging.getLogger(__name__)
-
-PATIENCE_SECONDS = 10.0  # how long a change is repeated until it is applied
-
-
-class Operator(NamedTuple):
-    """Who makes a change, as its receipt will name them, and the request id."""
-
-    name: str
-    request_id: str
-
-    def receipt(self, source: Literal["set_quota", "reset"], now: float) -> Receipt:
-        """A receipt with a unique key. The request id is not enough: callers choose it and may repeat it."""
-        key = f"{moment(now)}#{self.request_id}#{secrets.token_hex(6)}"
-        return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")
 
 
 class Overview(NamedTuple):
@@ -64,17 +41,38 @@ class Clients:
         """The period that is running now, such as `2026-11`."""
         return periods.current(self._kind, self._clock())
 
-    def all(self) -> AsyncIterator[Client]:
-        """Every client, in the order of the table. Raises LedgerUnavailable."""
-        return self._store.clients()
+    def this_month(self) -> tuple[str, str]:
+        """The first day of the month, and today."""
+        today = periods.current("day", self._clock())
+        return f"{today[:8]}01", today
 
-    async def page(self, limit: int, after: Account | None) -> tuple[list[Client], Account | None]:
-        """Up to `limit` clients after `after`, and the account to continue after, None at the end.
+    async def knows(self, account: Account) -> bool:
+        """Whether there is such a client. Raises LedgerUnavailable."""
+        return await self._store.client(account) is not None
+
+    async def find(self, text: str, after: Account | None = None) -> AsyncIterator[Client]:
+        """Every client whose id or product contains this text, in any case; all, if it is empty."""
+        async for client in self._store.clients(after):
+            if any(text.casefold() in each.casefold() for each in client.account):
+                yield client
+
+    def spent(self) -> AsyncIterator[Spent]:
+        """Every book of the running period, for `fullest`. Raises LedgerUnavailable."""
+        return scans.spent(self._store, self.period())
+
+    async def receipts_of_all(self, since: str, until: str) -> AsyncIterator[tuple[str, Receipt, Account]]:
+        """The receipts of all clients for these days, both included, in no order. Raises LedgerUnavailable."""
+        async for period, receipt, account in scans.receipts(self._store, since):
+            if report_rows.belongs_between(period, receipt, since, until):
+                yield period, receipt, account
+
+    async def page(self, limit: int, after: Account | None, text: str = "") -> tuple[list[Client], Account | None]:
+        """Up to `limit` clients after `after`, and the account to continue after, None at the end; see `find`.
 
         Raises LedgerUnavailable.
         """
         found = []
-        async for client in self._store.clients(after):
+        async for client in self.find(text, after):
             found.append(client)
             if len(found) > limit:
                 return found[:limit], found[limit - 1].account
@@ -99,51 +97,82 @@ class Clients:
             if report_rows.belongs(period, receipt, asked):
                 yield period, receipt
 
-    async def set_quota(self, account: Account, max_quota: int, operator: Operator) -> Overview:
-        """Set the quota, also of the running period; create the client if it is new. Raises LedgerUnavailable."""
-        await self._store.client(account)  # raises at once if DynamoDB is down; the steps below repeat
-        done = None
-        while done != (period := self.period()):  # a period that began during the change may have the old quota
-            receipt = operator.receipt("set_quota", self._clock())
-            await _persist(partial(self._set, account, period, max_quota, receipt))
-            done = period
-        return await self.look(account)
+    async def set_quota(
+        self, account: Account, max_quota: int, operator: Operator, *, existing: bool = False
+    ) -> Overview:
+        """Set the quota, also of the running period; create the client if it is new, unless it must be `existing`.
+
+        Raises ClientNotFound then; LedgerUnavailable.
+        """
+        return await self._set(account, Quota(max_quota), operator, existing=existing)
+
+    async def set_default(self, account: Account, operator: Operator) -> Overview:
+        """Set the quota to DEFAULT_TOKEN_QUOTA; each later period begins with what that is then.
+
+        Raises ClientNotFound, LedgerUnavailable.
+        """
+        default = Quota(self._settings.default_token_quota, follows_default=True)
+        return await self._set(account, default, operator, existing=True)
 
     async def reset(self, account: Account, operator: Operator) -> Overview:
         """Restart the running period with 0 used. Raises ClientNotFound, LedgerUnavailable."""
         await self.look(account)
         period, receipt = self.period(), operator.receipt("reset", self._clock())
-        await _persist(partial(self._reset, account, period, receipt))
+        await changes.persist(partial(self._changes(account, period).reset, receipt))
+        return await self.look(account)
+
+    async def credit(self, account: Account, credit: Credit, operator: Operator) -> Overview:
+        """Add tokens to the running period, once for each id.
+
+        Raises ClientNotFound, LedgerUnavailable; InvalidRequest: the id belongs to a credit of another size.
+        """
+        await self.look(account)
+        period, receipt = self.period(), operator.receipt("credit", self._clock())
+        await changes.persist(partial(self._changes(account, period).credit, credit, receipt))
         return await self.look(account)
 
     async def release(self, account: Account, process: str, operator: Operator) -> None:
         """End what a dead process holds, see `release`. Raises LeaseNotReleased, LedgerUnavailable."""
         await release(self._store, self._settings, account, process, operator.name)
 
-    async def _set(self, account: Account, period: str, new: int, receipt: Receipt) -> bool:
-        book = await self._store.read(account, period)
-        if book is None:
-            await self._store.open_book(account, period, new, moment(self._clock()))
-            return False
-        change = verbs.set_max(book.max, new, receipt._replace(outcome=f"{book.max} -> {new}"))
-        if not await self._store.change(account, period, change):
-            return False
-        log.info("quota set", extra={**_who(account, period, receipt), "old": book.max, "new": new})
-        return True
+    async def _set(self, account: Account, new: Quota, operator: Operator, *, existing: bool) -> Overview:
+        known = await self.knows(account)  # raises at once if DynamoDB is down; the steps below repeat
+        if existing and not known:
+            raise ClientNotFound
+        done = None
+        while done != (period := self.period()):  # a period that began during the change may have the old quota
+            receipt = operator.receipt("set_quota", self._clock())
+            await changes.persist(partial(self._changes(account, period).set, new, receipt))
+            done = period
+        return await self.look(account)
 
-    async def _reset(self, account: Account, period: str, receipt: Receipt) -> bool:
-        book = await self._store.read(account, period)
-        if book is None:
-            return True
-        if not await self._store.change(account, period, verbs.reset(book, receipt, int(self._clock()))):
-            return False
-        log.info("quota reset", extra={**_who(account, period, receipt), "used": book.used})
-        return True
+    def _changes(self, account: Account, period: str) -> Changes:
+        return Changes(self._store, account, period, self._settings.default_token_quota)
+
+
+async def fullest(books: AsyncIterator[Spent], percent: float, limit: int) -> list[Spent]:
+    """Up to `limit` books of which at least this much is used or held, the fullest first.
+
+    Memory grows with `limit`, not with the number of books.
+    """
+    found: list[tuple[float, Spent]] = []  # a heap
+    async for book in books:
+        if book.percent >= percent:
+            push = heapq.heappush if len(found) < limit else heapq.heappushpop
+            push(found, (book.percent, book))
+    return [book for _, book in sorted(found, key=lambda each: (-each[0], each[1].account))]
 
 
 def to_json(client: Client) -> dict[str, Any]:
     """The client as `GET /v1/admin/clients` lists it."""
-    return {**client.account._asdict(), "max_quota": client.max_quota, "created_at": client.created_at}
+    shown = {**client.account._asdict(), "max_quota": client.max_quota, "created_at": client.created_at}
+    return {**shown, "follows_default": client.follows_default}
+
+
+def spent_to_json(book: Spent) -> dict[str, Any]:
+    """The book as `GET /v1/admin/clients/near` lists it."""
+    numbers = {"quota_used": book.used, "quota_held": book.max - book.left - book.used, "quota_left": book.left}
+    return {**book.account._asdict(), **numbers, "max_quota": book.max, "percent": round(book.percent, 1)}
 
 
 def book_to_json(period: str, book: Book) -> dict[str, Any]:
@@ -156,21 +185,3 @@ def book_to_json(period: str, book: Book) -> dict[str, Any]:
         "max_quota": book.max,
         "resets_at": periods.resets_at(period),
     }
-
-
-async def _persist(attempt: Callable[[], Awaitable[bool]]) -> None:
-    backoff, until = Backoff(), time.monotonic() + PATIENCE_SECONDS
-    while True:
-        fault = LedgerUnavailable("The quota is being changed by others. Try again in a moment.")
-        try:
-            if await attempt():
-                return
-        except LedgerUnavailable as exc:
-            fault = exc
-        if time.monotonic() > until:
-            raise fault
-        await backoff.pause()
-
-
-def _who(account: Account, period: str, receipt: Receipt) -> dict[str, str]:
-    return {**account.named(), "period": period, "operator": receipt.user}

@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from gptdock.accounts import Account
 from gptdock.ledger.book import Receipt, Source
 
-By = Literal["day", "user", "request"]
+By = Literal["day", "user", "model", "request", "client"]
 Row = tuple[Any, ...]  # texts and numbers, named by COLUMNS
 
 _NUMBERS = ("prompt_tokens", "completion_tokens", "tokens", "cached_tokens", "reasoning_tokens")
@@ -25,11 +26,15 @@ _NOTHING = (0,) * len(_SUMS)
 COLUMNS: dict[By, tuple[str, ...]] = {
     "day": ("day", *_SUMS),
     "user": ("user", *_SUMS),
+    "model": ("model", *_SUMS),
+    "client": ("client_id", "product_id", *_SUMS),
     "request": ("time", "request_id", "user", "model", "source", "outcome", *_NUMBERS),
 }
+OF_ONE: tuple[By, ...] = ("day", "user", "model", "request")  # what the rows of a report on one client stand for
+OF_ALL: tuple[By, ...] = ("client", "model", "day", "user")  # on all clients
 RUN = 2000  # rows sorted without a pause: 2 ms
 _OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
-_OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset"}
+_OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset", "credit"}
 _OF_TIME = ("day", "time")
 # What a spreadsheet keeps as it is: no formula, and no number, date or truth value that it would write in another way.
 _STAYS = re.compile(
@@ -49,17 +54,28 @@ def belongs(period: str, receipt: Receipt, asked: str) -> bool:
     return asked == "all" or _label(period, receipt, len(asked)).startswith(asked)
 
 
+def belongs_between(period: str, receipt: Receipt, since: str, until: str) -> bool:
+    """Whether a receipt is part of a report for the days from `since` to `until`, both included."""
+    return since <= _label(period, receipt, len("2026-11-23"))[:10] <= until
+
+
 class Sums:
-    """Sums of receipts, by day or by user."""
+    """Sums of receipts, by day, user, model or client."""
 
     def __init__(self, by: By) -> None:
         self._by = by
-        self._sums: dict[str, tuple[int, ...]] = {}  # tuples of int are not tracked by the garbage collector
+        self._sums: dict[str | Account, tuple[int, ...]] = {}  # tuples of int are not tracked by the garbage collector
 
-    def add(self, period: str, receipt: Receipt) -> None:
-        name = receipt.user if self._by == "user" else _label(period, receipt, len("2026-11-23"))[:10]
+    def add(self, period: str, receipt: Receipt, *account: Account) -> None:
+        """Count a receipt, by client as that of this account."""
+        name = account[0] if self._by == "client" else self._name(period, receipt)
         counts = (receipt.source not in _OF_NO_REQUEST, *_numbers(receipt))
         self._sums[name] = tuple(map(operator.add, self._sums.get(name, _NOTHING), counts))
+
+    def _name(self, period: str, receipt: Receipt) -> str:
+        if self._by == "day":
+            return _label(period, receipt, len("2026-11-23"))[:10]
+        return receipt.user if self._by == "user" else receipt.model
 
     def runs(self) -> Iterator[list[Row]]:
         """All rows in sorted runs of at most RUN, so that a caller can pause between them and merge them by `place`.
@@ -68,11 +84,15 @@ class Sums:
         """
         while self._sums:
             items = (self._sums.popitem() for _ in range(min(RUN, len(self._sums))))
-            yield sorted(((name, *sums) for name, sums in items), key=self.place)
+            yield sorted(((*_names(name), *sums) for name, sums in items), key=self.place)
 
-    def place(self, cells: Row) -> tuple[int, str]:
-        """The key to sort rows by: days ascending, users by tokens descending."""
-        return (-tokens(cells) if self._by == "user" else 0, cells[0])
+    def place(self, cells: Row) -> tuple[int, str, str]:
+        """The key to sort rows by: days ascending, others by tokens descending."""
+        return (0 if self._by == "day" else -tokens(cells), cells[0], str(cells[1]))
+
+
+def _names(name: str | Account) -> tuple[str, ...]:
+    return (name,) if isinstance(name, str) else name
 
 
 def row(receipt: Receipt) -> Row:

@@ -1,4 +1,4 @@
-"""A client's receipts as a stream of report rows, and the rows as a stream of JSON or CSV.
+"""Receipts as a stream of report rows, and the rows as a stream of JSON or CSV.
 
 Memory does not grow with the number of receipts, only, in a report by user, with the number of users. The event loop is
 never blocked.
@@ -26,18 +26,42 @@ class Report(NamedTuple):
     by: By
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return report_rows.COLUMNS[self.by]
+    def head(self) -> dict[str, str]:
+        """What its JSON begins with."""
+        return {**self.account._asdict(), "period": self.period, "by": self.by}
+
+    @property
+    def days(self) -> str:
+        return self.period
 
 
-async def stream_rows(receipts: AsyncIterator[tuple[str, Receipt]], by: By) -> AsyncIterator[Row]:
-    """The rows of a report on these receipts, each given with its period."""
+class ReportOnAll(NamedTuple):
+    """A report to make on all clients, for the days from `since` to `until`, both included."""
+
+    since: str
+    until: str
+    by: By
+
+    @property
+    def head(self) -> dict[str, str]:
+        """What its JSON begins with."""
+        return {"from": self.since, "to": self.until, "by": self.by}
+
+    @property
+    def days(self) -> str:
+        return f"{self.since} to {self.until}"
+
+
+async def stream_rows(
+    receipts: AsyncIterator[tuple[str, Receipt]] | AsyncIterator[tuple[str, Receipt, Account]], by: By
+) -> AsyncIterator[Row]:
+    """The rows of a report on these receipts, each given with its period and, on all clients, with its account."""
     sums = report_rows.Sums(by)
-    async for period, receipt in receipts:
+    async for period, receipt, *account in receipts:
         if by == "request":
             yield report_rows.row(receipt)
         else:
-            sums.add(period, receipt)
+            sums.add(period, receipt, *account)
     runs = []
     for run in sums.runs():
         runs.append(run)
@@ -53,23 +77,23 @@ def _drained(run: list[Row]) -> Iterator[Row]:
         yield run.pop()
 
 
-async def as_json(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
+async def as_json(report: Report | ReportOnAll, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
     """The report as one JSON object. `tokens`, its total, comes last because it is known last."""
-    account = report.account._asdict()
-    yield json.dumps({**account, "period": report.period, "by": report.by})[:-1] + ', "rows": ['
-    total, comma = 0, ""
+    yield json.dumps(report.head)[:-1] + ', "rows": ['
+    total, comma, columns = 0, "", report_rows.COLUMNS[report.by]
     async for row in rows:
         total += report_rows.tokens(row)
-        yield comma + json.dumps(dict(zip(report.columns, row, strict=True)))
+        yield comma + json.dumps(dict(zip(columns, row, strict=True)))
         comma = ", "
     yield f'], "tokens": {total}}}'
 
 
-async def as_csv(report: Report, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
+async def as_csv(report: Report | ReportOnAll, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
     """The report as CSV for spreadsheets: a byte order mark, a line of column names, then a line for each row."""
-    yield "\ufeff" + report_rows.csv_line(report.columns)
+    columns = report_rows.COLUMNS[report.by]
+    yield "\ufeff" + report_rows.csv_line(columns)
     async for row in rows:
-        yield report_rows.csv_line(row, report.columns)
+        yield report_rows.csv_line(row, columns)
 
 
 async def chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:

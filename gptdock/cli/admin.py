@@ -1,166 +1,122 @@
-"""The operator's commands `client` and `usage`: the work of the admin routes, done directly on DynamoDB.
+"""The operator's commands `client` and `usage`: their arguments, and what each action works with.
 
-They print tables, or with `--json` the same JSON as the routes.
+They print tables, or with `--json` the same JSON as the routes, or CSV for spreadsheets.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import pwd
 import re
-import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from io import TextIOWrapper
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gptdock import accounts
-from gptdock.accounts import Account
 from gptdock.admin import in_force, report_rows
-from gptdock.admin.clients import Clients, Operator, Overview, to_json
-from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
+from gptdock.admin.changes import Operator
+from gptdock.admin.clients import Clients
+from gptdock.cli import clients
 from gptdock.cli.commands import configured
-from gptdock.cli.console import Table, counted
+from gptdock.cli.console import tell
+from gptdock.cli.usage import refuse_contradictions, usage
 from gptdock.errors import InvalidRequest, SettingsError
 from gptdock.ledger import periods
 from gptdock.ledger.store import Store
 from gptdock.settings import MOST_QUOTA_TOKENS, Settings
 
-Act = Callable[[Clients, argparse.Namespace], Awaitable[None]]
+MOST_PERCENT = 100
+BOTH = ("json", "csv")
 
-_CLIENT = "client:<20 product:<20 {}"
+Act = Callable[[Clients, argparse.Namespace], Awaitable[int | None]]  # an exit code; None: 0
 
 
 def add_to(subparsers: Any) -> None:
     """Add `client` and `usage` to the subparsers of `gptdock`; each sets `run`."""
-    client = subparsers.add_parser("client", help="list clients, show one, set its quota, reset its period")
+    client = subparsers.add_parser("client", help="list clients, show one, change its quota, reset its period")
     actions = client.add_subparsers(dest="action", required=True)
-    _add(actions, "list", _list, "list all clients", one_client=False)
-    _add(actions, "show", _show, "show a client and its books")
-    set_quota = _add(actions, "set-quota", _set_quota, "set the quota, also of the running period; create a new client")
-    set_quota.add_argument("max_quota", metavar="TOKENS", type=_tokens)
-    reset = _add(actions, "reset", _reset, "restart the running period with 0 used")
-    for action in (set_quota, reset):
-        action.set_defaults(changes_running_period=True)
-    ended = _add(actions, "release", _release, "end what a process that died still holds; takes a minute, to be sure")
+    listed = _add(actions, "list", clients.list_all, "list all clients", one_client=False, forms=BOTH)
+    listed.add_argument("--near", metavar="PERCENT", type=_percent, help="only those who used or hold so much")
+    listed.set_defaults(text="")
+    found = _add(actions, "find", clients.list_all, "list clients by a part of an id", one_client=False, forms=BOTH)
+    found.add_argument("text", metavar="TEXT")
+    found.set_defaults(near=None)
+    _add(actions, "show", clients.show, "show a client and its books")
+    _add_changes(actions)
+    ended = _add(
+        actions, "release", clients.release, "end what a process that died still holds; takes a minute, to be sure"
+    )
     ended.add_argument("--process", metavar="ID", required=True, help="as `show` names it")
-    usage = _add(subparsers, "usage", _usage, "report what a client used", forms=("json", "csv"))
-    usage.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
-    usage.add_argument("--by", choices=list(report_rows.COLUMNS), default="day")
+    _add_usage(subparsers)
+
+
+def _add_usage(subparsers: Any) -> None:
+    report = _add(subparsers, "usage", usage, "report what a client used, or all", one_client=False, forms=BOTH)
+    report.add_argument("client_id", metavar="CLIENT", type=identity, nargs="?")
+    report.add_argument("product_id", metavar="PRODUCT", type=identity, nargs="?")
+    report.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
+    report.add_argument("--all", action="store_true", help="of all clients; reads every receipt")
+    report.add_argument("--from", metavar="DAY", type=_day, dest="since", help="with --all (default: the first)")
+    report.add_argument("--to", metavar="DAY", type=_day, dest="until", help="with --all (default: today)")
+    report.add_argument("--by", choices=list(report_rows.COLUMNS), help="default: day; with --all: client")
+    report.set_defaults(refuse=report.error, check=refuse_contradictions)
+
+
+def _add_changes(actions: Any) -> None:
+    quota = _add(
+        actions, "set-quota", clients.set_quota, "set the quota, also of the running period; create a new client"
+    )
+    quota.add_argument("max_quota", metavar="TOKENS", type=_tokens)
+    quota.add_argument("--existing", action="store_true", help="refuse to create a client")
+    default = _add(actions, "default", clients.set_default, "set the quota to DEFAULT_TOKEN_QUOTA, and follow it")
+    credit = _add(actions, "credit", clients.credit, "add tokens to the running period, once for each id")
+    credit.add_argument("tokens", metavar="TOKENS", type=_tokens)
+    credit.add_argument("--reason", metavar="TEXT", type=identity, required=True, help="what the receipt says")
+    credit.add_argument("--id", metavar="ID", type=_once, required=True, help="repeating the command changes nothing")
+    reset = _add(actions, "reset", clients.reset, "restart the running period with 0 used")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    for action in (quota, default, credit, reset):
+        action.set_defaults(changes_running_period=True)
 
 
 def _add(
     subparsers: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=what)
-    parser.set_defaults(run=_run, act=act, changes_running_period=False)
+    parser.set_defaults(run=_run, act=act, check=lambda _: None, changes_running_period=False)
     if one_client:
         parser.add_argument("client_id", metavar="CLIENT", type=identity)
         parser.add_argument("product_id", metavar="PRODUCT", type=identity)
-    group = parser.add_mutually_exclusive_group()
-    for form in forms:
-        group.add_argument(f"--{form}", action="store_true", help=f"{form.upper()} instead of a table")
+    add_forms(parser, forms)
     return parser
 
 
+def add_forms(parser: argparse.ArgumentParser, forms: tuple[str, ...] = BOTH) -> None:
+    """Add `--json` and `--csv`, of which `form` has the one given, otherwise `table`."""
+    group = parser.add_mutually_exclusive_group()
+    for form in forms:
+        what = f"{form.upper()} instead of a table"
+        group.add_argument(f"--{form}", action="store_const", const=form, dest="form", help=what)
+    parser.set_defaults(form="table")
+
+
 def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    parsed.check(parsed)
     settings = configured(environ, log_level="WARNING")  # stdout shows the change
     parsed.operator = Operator(f"cli:{environ.get('SUDO_USER') or _user()}", uuid.uuid4().hex)
-    asyncio.run(_act(parsed, settings))
-    return 0
+    return asyncio.run(_act(parsed, settings))
 
 
-async def _act(parsed: argparse.Namespace, settings: Settings) -> None:
+async def _act(parsed: argparse.Namespace, settings: Settings) -> int:
     async with Store.connected(settings) as store:
         try:
             await in_force.check(store, settings.quota_period)
         except SettingsError as exc:
             if parsed.changes_running_period:
                 raise
-            sys.stderr.write(f"gptdock: {exc}\n")
-        await parsed.act(Clients(store, settings), parsed)
-
-
-def _account(parsed: argparse.Namespace) -> Account:
-    return Account(parsed.client_id, parsed.product_id)
-
-
-async def _show(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.look(_account(parsed)), in_json=parsed.json)
-
-
-async def _set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
-    overview = await clients.set_quota(_account(parsed), parsed.max_quota, parsed.operator)
-    _print_client(overview, in_json=parsed.json)
-
-
-async def _reset(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.reset(_account(parsed), parsed.operator), in_json=parsed.json)
-
-
-async def _release(clients: Clients, parsed: argparse.Namespace) -> None:
-    account = _account(parsed)
-    await clients.look(account)  # what has expired needs no patience
-    await clients.release(account, parsed.process, parsed.operator)
-    _print_client(await clients.look(account), in_json=parsed.json)
-
-
-async def _list(clients: Clients, parsed: argparse.Namespace) -> None:
-    if parsed.json:
-        shown = [to_json(client) async for client in counted(clients.all())]
-        print(json.dumps({"clients": shown, "next_cursor": None}))
-        return
-    table = Table(_CLIENT.format("max:>16 created:<24"))
-    async for client in clients.all():
-        table.row(*client.account, client.max_quota, client.created_at)
-
-
-def _print_client(overview: Overview, *, in_json: bool) -> None:
-    if in_json:
-        print(json.dumps(overview.to_json()))
-        return
-    client, books = overview
-    Table(_CLIENT.format("max:>16 created:<24")).row(*client.account, client.max_quota, client.created_at)
-    print()
-    table = Table("period:<10 max:>16 left:>16 held:>12 used:>12 resets:<20")
-    for period, book in books:
-        table.row(period, book.max, book.left, book.held, book.used, periods.resets_at(period) or "never")
-    leases = [(period, *each) for period, book in books for each in book.leases.items() if each[1].held]
-    if leases:
-        print()
-        table = Table("process:<14 period:<10 held:>12 will:>12 expires:<24")
-        for period, process, lease in leases:
-            table.row(process, period, lease.held, lease.will, periods.moment(lease.expires_at))
-
-
-async def _usage(clients: Clients, parsed: argparse.Namespace) -> None:
-    account = _account(parsed)
-    await clients.look(account)
-    report = Report(account, parsed.period or clients.period(), parsed.by)
-    receipts = clients.receipts(account, report.period)
-    shown_at_once = report.by == "request" and sys.stdout.isatty()  # a progress count would be written between the rows
-    found = stream_rows(receipts if shown_at_once else counted(receipts), report.by)
-    if parsed.csv or parsed.json:
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # for programs, whatever encoding the terminal has
-        pieces = as_csv(report, found) if parsed.csv else as_json(report, found)
-        async for chunk in chunks(pieces):
-            sys.stdout.write(chunk)
-        sys.stdout.write("\n" if parsed.json else "")
-        return
-    await _print_report(report, found)
-
-
-async def _print_report(report: Report, rows: AsyncIterator[report_rows.Row]) -> None:
-    numbers = " prompt:>12 completion:>12 tokens:>12 cached:>12 reasoning:>12"
-    heads = {"day": "day:<10 requests:>10", "user": "user:<24 requests:>10"}
-    heads["request"] = "time:<24 request:<32 user:<20 model:<20 source:<10 outcome:<20"
-    table, total = Table(heads[report.by] + numbers), 0
-    async for row in rows:
-        table.row(*row)
-        total += report_rows.tokens(row)
-    print(f"{total} tokens in {report.period}")
+            tell(str(exc))
+        code: int | None = await parsed.act(Clients(store, settings), parsed)
+        return code or 0
 
 
 def _user() -> str:
@@ -172,8 +128,16 @@ def _user() -> str:
 
 def identity(text: str) -> str:
     """The id, checked as the API does, for argparse. Raises ArgumentTypeError."""
+    return _checked(accounts.identity, text)
+
+
+def _once(text: str) -> str:
+    return _checked(accounts.once, text)
+
+
+def _checked(check: Callable[[object, str], str], text: str) -> str:
     try:
-        return accounts.identity(text, "it")
+        return check(text, "it")
     except InvalidRequest as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
 
@@ -181,6 +145,18 @@ def identity(text: str) -> str:
 def _tokens(text: str) -> int:
     if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MOST_QUOTA_TOKENS:
         raise argparse.ArgumentTypeError(f"it must be an integer from 0 to {MOST_QUOTA_TOKENS}")
+    return int(text)
+
+
+def _day(text: str) -> str:
+    if len(text) != len("2026-11-23") or not periods.is_period(text):
+        raise argparse.ArgumentTypeError("it must be a day like 2026-11-23")
+    return text
+
+
+def _percent(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) > MOST_PERCENT:
+        raise argparse.ArgumentTypeError(f"it must be an integer from 0 to {MOST_PERCENT}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The commands `serve`, `dev`, `tables` and `audit`: each takes the environment as a mapping, returns an exit code."""
+"""The commands `serve`, `dev` and `tables`: each takes the environment as a mapping, returns an exit code."""
 
 import argparse
 import asyncio
@@ -7,12 +7,9 @@ import logging
 import socket
 from collections.abc import Mapping
 
-from gptdock.admin.audit import audit
-from gptdock.cli.console import Table
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
 from gptdock.ledger.store import Store
-from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
 from gptdock.telemetry import logs
 
@@ -41,14 +38,6 @@ def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def run_tables(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Create the tables that are missing. Raises SettingsError, LedgerUnavailable."""
     return asyncio.run(_tables(configured(environ)))
-
-
-def run_audit(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print a line per book; 1 if one does not balance, or if the client has none.
-
-    Raises SettingsError, LedgerUnavailable.
-    """
-    return asyncio.run(_audit(configured(environ), parsed.client))
 
 
 async def _dev(environ: Mapping[str, str]) -> int:
@@ -83,20 +72,6 @@ def _spare_collections() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-async def _audit(settings: Settings, client_id: str | None) -> int:
-    columns = "client:<20 product:<20 period:<10 max:>12 left:>12 held:>10 used:>12 receipts:>12 drift:>8 fault:<10"
-    table = Table(columns)
-    found = balanced = 0
-    async with Store.connected(settings) as store:
-        async for finding in audit(store, Sweeper.of(store, None, settings), client_id):
-            book, drift = finding.book, "busy" if finding.busy else finding.drift
-            receipts = "expired" if finding.expired else finding.receipts
-            numbers = (book.max, book.left, book.held, book.used, receipts, drift)
-            table.row(*finding.account, finding.period, *numbers, finding.fault)
-            found, balanced = found + 1, balanced + finding.balances
-    return 0 if found == balanced and (found or client_id is None) else 1
 
 
 async def _tables(settings: Settings) -> int:

@@ -1,7 +1,8 @@
-"""Aligned tables on stdout, and a progress count on stderr."""
+"""Aligned tables on stdout, questions on stderr, and a progress count there."""
 
 import sys
 from collections.abc import AsyncIterator
+from io import TextIOWrapper
 from typing import TypeVar
 
 EVERY = 100  # items between two counts
@@ -10,15 +11,38 @@ Item = TypeVar("Item")
 
 
 class Table:
-    """Prints a line of column names, then rows. `client:<20` is a column of text, 20 wide; `max:>12` of numbers."""
+    """Prints a line of column names, then rows. `client:<20` is a column of text, 20 wide; `max:>12` of numbers.
+
+    On a terminal, whole numbers have commas between thousands.
+    """
 
     def __init__(self, columns: str) -> None:
         names, forms = zip(*(column.split(":") for column in columns.split()), strict=True)
         self._line = " ".join(f"{{:{form}}}" for form in forms).format
+        self._for_people = sys.stdout.isatty()
         self.row(*names)
 
     def row(self, *cells: object) -> None:
-        print(self._line(*cells).rstrip())
+        shown = [f"{cell:,}" if self._for_people and type(cell) is int else cell for cell in cells]
+        print(self._line(*shown).rstrip())
+
+
+def for_programs() -> None:
+    """Write UTF-8 to stdout, whatever encoding the terminal has."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def tell(text: str) -> None:
+    """Say on stderr what happens, so that stdout has only the result."""
+    sys.stderr.write(f"gptdock: {text}\n")
+
+
+def agreed(question: str) -> bool:
+    """Whether whoever runs the command answers `yes`; no, if nobody can answer."""
+    sys.stderr.write(f"{question} Type yes to go on: ")
+    sys.stderr.flush()
+    return sys.stdin.isatty() and sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def counted(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
@@ -32,6 +56,6 @@ async def counted(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         yield item
         count += 1
         if count % EVERY == 0:
-            sys.stderr.write(f"\r{count} read")
+            sys.stderr.write(f"\r{count:,} read")
             sys.stderr.flush()
     sys.stderr.write("\r\033[K")

@@ -5,17 +5,17 @@ import json
 import logging
 import re
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from gptdock import accounts
 from gptdock.accounts import Account
 from gptdock.admin import clients
-from gptdock.admin.clients import Operator
-from gptdock.admin.report_rows import COLUMNS
-from gptdock.admin.report_stream import Report, as_csv, as_json, chunks, stream_rows
+from gptdock.admin.changes import Credit, Operator
+from gptdock.admin.report_rows import OF_ALL, OF_ONE, Row
+from gptdock.admin.report_stream import Report, ReportOnAll, as_csv, as_json, chunks, stream_rows
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes
 from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
@@ -29,15 +29,23 @@ from gptdock.telemetry import request_line
 log = logging.getLogger(__name__)
 
 MOST_CLIENTS = 1000  # on a page
+MOST_PERCENT = 100
 
 Choice = TypeVar("Choice", bound=str)
 
 
 async def list_clients(request: web.Request) -> web.Response:
-    """One page of all clients, and the cursor of the next page."""
-    page, last = await request.app[CLIENTS].page(_limit(request), _after(request))
+    """One page of all clients, or of those that contain a text, and the cursor of the next page."""
+    page, last = await request.app[CLIENTS].page(_limit(request), _after(request), request.query.get("find", ""))
     shown = [clients.to_json(client) for client in page]
     return web.json_response({"clients": shown, "next_cursor": to_cursor(last) if last else None})
+
+
+async def near(request: web.Request) -> web.Response:
+    """The clients who have used or hold most of their quota of the running period."""
+    found = await clients.fullest(request.app[CLIENTS].spent(), _percent(request), _limit(request))
+    shown = [clients.spent_to_json(book) for book in found]
+    return web.json_response({"period": request.app[CLIENTS].period(), "clients": shown})
 
 
 async def look(request: web.Request) -> web.Response:
@@ -46,12 +54,25 @@ async def look(request: web.Request) -> web.Response:
 
 
 async def set_quota(request: web.Request) -> web.Response:
-    """Set the client's quota, now and for all later periods; create the client if it is new."""
-    account = client_routes.read_account(request)
-    max_quota = strict_json.parse_object(await read_body(request)).get("max_quota")
-    if type(max_quota) is not int or not 0 <= max_quota <= MOST_QUOTA_TOKENS:
-        raise InvalidRequest(f"max_quota must be an integer from 0 to {MOST_QUOTA_TOKENS}.", param="max_quota")
-    overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request))
+    """Set the client's quota, now and for all later periods; create the client if it is new, unless it must exist."""
+    account, existing = client_routes.read_account(request), _one_of(request, "existing", ("false", "true")) == "true"
+    max_quota = _tokens(strict_json.parse_object(await read_body(request)), "max_quota", least=0)
+    overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request), existing=existing)
+    return web.json_response(overview.to_json())
+
+
+async def set_default(request: web.Request) -> web.Response:
+    """Let the client's quota follow DEFAULT_TOKEN_QUOTA again."""
+    overview = await request.app[CLIENTS].set_default(client_routes.read_account(request), _operator(request))
+    return web.json_response(overview.to_json())
+
+
+async def credit(request: web.Request) -> web.Response:
+    """Add tokens to the client's running period, once for each id."""
+    account, body = client_routes.read_account(request), strict_json.parse_object(await read_body(request))
+    tokens, reason = _tokens(body, "tokens", least=1), accounts.identity(body.get("reason"), "reason")
+    credit = Credit(tokens, reason, accounts.once(body.get("id"), "id"))
+    overview = await request.app[CLIENTS].credit(account, credit, _operator(request))
     return web.json_response(overview.to_json())
 
 
@@ -63,13 +84,24 @@ async def reset(request: web.Request) -> web.Response:
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
-    asked, form = _report(request), _one_of(request, "format", ("json", "csv"))
+    asked = _report(request)
     await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
     rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
-    if form == "json":
+    return await _sent(request, asked, rows)
+
+
+async def report_on_all(request: web.Request) -> web.StreamResponse:
+    """What all clients used, as JSON or CSV; the whole table is read."""
+    asked = _report_on_all(request)
+    rows = stream_rows(request.app[CLIENTS].receipts_of_all(asked.since, asked.until), asked.by)
+    return await _sent(request, asked, rows)
+
+
+async def _sent(request: web.Request, asked: Report | ReportOnAll, rows: AsyncIterator[Row]) -> web.StreamResponse:
+    if _one_of(request, "format", ("json", "csv")) == "json":
         headers = {"Content-Type": "application/json; charset=utf-8"}
         return await _written(request, headers, as_json(asked, rows))
-    name = f"usage-{asked.period}-by-{asked.by}.csv"
+    name = f"usage-{asked.days.replace(' ', '-')}-by-{asked.by}.csv"
     headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
     return await _written(request, headers, as_csv(asked, rows))
 
@@ -114,6 +146,13 @@ def _operator(request: web.Request) -> Operator:
     return Operator(request[OPERATOR], request[REQUEST_ID])
 
 
+def _tokens(body: Mapping[str, Any], param: str, least: int) -> int:
+    tokens = body.get(param)
+    if type(tokens) is not int or not least <= tokens <= MOST_QUOTA_TOKENS:
+        raise InvalidRequest(f"{param} must be an integer from {least} to {MOST_QUOTA_TOKENS}.", param=param)
+    return tokens
+
+
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit") or "100"
     if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_CLIENTS:
@@ -131,7 +170,23 @@ def _report(request: web.Request) -> Report:
     period = request.query.get("period") or request.app[CLIENTS].period()
     if not periods.is_period(period):
         raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")
-    return Report(account, period, _one_of(request, "by", tuple(COLUMNS)))
+    return Report(account, period, _one_of(request, "by", OF_ONE))
+
+
+def _report_on_all(request: web.Request) -> ReportOnAll:
+    first, today = request.app[CLIENTS].this_month()
+    since, until = request.query.get("from") or first, request.query.get("to") or today
+    for name, day in (("from", since), ("to", until)):
+        if len(day) != len(today) or not periods.is_period(day):
+            raise InvalidRequest(f"{name} must be a day like 2026-11-23.", param=name)
+    return ReportOnAll(since, until, _one_of(request, "by", OF_ALL))
+
+
+def _percent(request: web.Request) -> int:
+    text = request.query.get("percent") or "80"
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) > MOST_PERCENT:
+        raise InvalidRequest(f"percent must be an integer from 0 to {MOST_PERCENT}.", param="percent")
+    return int(text)
 
 
 def _one_of(request: web.Request, param: str, choices: tuple[Choice, ...]) -> Choice:

@@ -42,8 +42,12 @@ ROUTES = [
 ]
 ADMIN_ROUTES = [
     web.get("/v1/admin/clients", admin_routes.list_clients, allow_head=False),
+    web.get("/v1/admin/clients/near", admin_routes.near, allow_head=False),
+    web.get("/v1/admin/usage", admin_routes.report_on_all, allow_head=False),
     web.get("/v1/admin/client", admin_routes.look, allow_head=False),
     web.put("/v1/admin/client/quota", admin_routes.set_quota),
+    web.delete("/v1/admin/client/quota", admin_routes.set_default),
+    web.post("/v1/admin/client/credit", admin_routes.credit),
     web.post("/v1/admin/client/reset", admin_routes.reset),
     web.get("/v1/admin/client/usage", admin_routes.report, allow_head=False),
 ]

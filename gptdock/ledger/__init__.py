@@ -9,7 +9,8 @@ A **book** has the numbers of one client, product and period: `max`, `left`, `us
 client has one **lease** in it. What that holds for open requests is not in `left`: left + used + sum of held = max.
 
 The table `quota` (keys: client_id, book) has the standing quota of each account, `account#<product>`, and its books,
-`quota#<period>#<product>`; and one item `in_force`, the QUOTA_PERIOD of those that serve. A book's attributes:
+`quota#<period>#<product>`; for each credit `once#<id>#<product>`; `in_force`, the QUOTA_PERIOD of those that serve.
+The attributes of a book:
 
     max, left, used   tokens
     f                 the fence: no lease is created that expires at or before this moment
@@ -62,6 +63,8 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
                                              as read; for each swept lease           number and will of these
                                              will := 0, a receipt `late` of -will;   leases are as read
                                              a receipt of -a + these wills
+    credit          an operator              max, left += credit; an item for its id;        receipt and item are new
+                                             a receipt of 0 tokens
     create client   the first request,       account and book                        both are absent
                     or an operator
     create book     the first request        book, of the account's standing         account is as read; book is absent
@@ -75,7 +78,7 @@ below compares these with DynamoDB's expressions.
     test_without_a_condition_a_promise_breaks[needed], test_without_a_condition_a_promise_breaks[fence],
     test_without_a_condition_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
     test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once,
-    test_a_book_is_not_created_from_a_quota_that_was_changed
+    test_a_book_is_not_created_from_a_quota_that_was_changed, test_credits_with_one_id_that_race_are_applied_once
 
 4. The rules of a process
 =========================
@@ -230,20 +233,17 @@ The words of other packages are in .github/CONTRIBUTING.md.
     book            the numbers of one client, product and period: max = left + held + used
     commit          one write of a process to its lease: holds, settles, releases and progress that wait, all at once
     commit number   the number that a commit writes into its lease, fresh for each distinct one
-    fence           the latest expiry of the leases that were removed from a book
     hold            tokens reserved for one request, from before the upstream is asked until the request ends
     lease           the part of a book that belongs to one process
-    outbox          the receipts in leases, on their way into `usage`
     outcome         how a request ended: `complete`, `caller_left`, `released`, or the code of an error
     period          what a quota is for: `all`, a month or a day, in UTC
     progress        the renewal of expiry and will while requests are open
     receipt         what a request, a swept lease or an operator's change did to `used`, and why
-    release         end a hold without a charge
     remove          take away a lease that has ended, and raise the fence
     reset           give back what was used in the running period
     revive          take the open holds of one's own swept lease again, and its will back
     settle          replace a hold by what was really used
-    source          where the number of a charge comes from: `upstream`, `counted`, `lost`, `late`, `set_quota`, `reset`
+    source          where the number of a charge comes from: `upstream`, `counted`, `lost`, ... (`book.Source`)
     sweep           end the lease of a lost process: charge its will, free the rest
     will            what a lease says to charge if its process is never heard of again
 """

@@ -17,7 +17,7 @@ LEAST_COMPLETION_TOKENS = 16  # a minimal answer
 
 
 # Where the number of a charge comes from: the upstream, our count, a will charged or taken back, an operator.
-Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset"]
+Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset", "credit"]
 # How a request ended, in logs, metrics and receipts. An error is named by its code, also one within a stream.
 Outcome = Literal["complete", "caller_left", "released"] | Code
 
@@ -32,7 +32,7 @@ class Receipt(NamedTuple):
     user: str
     model: str
     source: Source
-    outcome: str  # an Outcome, or the source; of `lost` also `requests: 3`, of `set_quota` `old max -> new max`
+    outcome: str  # an Outcome, or the source; of `lost` also `requests: 3`; for a change see `admin.changes`
     process: str
     commit: int = 0
     cached_tokens: int = 0  # of `prompt_tokens`
@@ -40,11 +40,15 @@ class Receipt(NamedTuple):
 
 
 class Client(NamedTuple):
-    """An account with its standing quota in tokens, which its new books begin with."""
+    """An account with its standing quota in tokens, which its new books begin with.
+
+    If it `follows_default`, they begin with DEFAULT_TOKEN_QUOTA as it is then; `max_quota` is what that was when set.
+    """
 
     account: Account
     max_quota: int
     created_at: str
+    follows_default: bool = False
 
 
 class Lease(NamedTuple):
@@ -105,7 +109,8 @@ class Change(NamedTuple):
     """What an operator does to a book, with a receipt that must be new; `max` must be `old_max`, if that is given.
 
     `late` are receipts that take back wills of swept leases: each lease must still have this will, and the `commit` of
-    its receipt as its number.
+    its receipt as its number. `once` is an id: of all changes of an account with the same, one is applied. With an
+    `old_max`, `follows_default` says whether the standing quota follows DEFAULT_TOKEN_QUOTA from then on.
     """
 
     receipt: Receipt
@@ -114,6 +119,8 @@ class Change(NamedTuple):
     max_by: int = 0
     old_max: int | None = None
     late: tuple[Receipt, ...] = ()
+    once: str = ""
+    follows_default: bool = False
 
 
 class Demand(NamedTuple):

@@ -194,7 +194,7 @@ class Ledger:
         book = await self._store.read(account, period)
         if book:
             return await self._sweeper.sweep(account, period, book)
-        max_quota = await self._store.read_max(account)
+        max_quota = await self._store.read_max(account, self._rules.default_max)
         if max_quota is None:
             raise ClientNotFound
         return Book(max_quota, max_quota, 0)

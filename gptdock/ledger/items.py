@@ -8,7 +8,7 @@ import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gptdock.accounts import Account
 from gptdock.ledger import periods
@@ -17,6 +17,7 @@ from gptdock.ledger.book import Book, Change, Client, Lease, Receipt, Write
 RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end; those of `all` stay: they sum to `used` for ever
 IN_FORCE_KEY = {"client_id": {"S": "-"}, "book": {"S": "in_force"}}  # no client's: those are account# and quota#
 ACCOUNT = "account#"  # how the range key of a standing quota starts
+FOLLOWS = "follows_default"  # an attribute of a standing quota that follows DEFAULT_TOKEN_QUOTA
 _LEASE = "l#"
 _IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others are in its `d`
 
@@ -51,7 +52,19 @@ def whose(item: Mapping[str, Any]) -> tuple[Account, str] | None:
 
 def to_client(item: Mapping[str, Any]) -> Client:
     account = Account(item["client_id"]["S"], item["book"]["S"].removeprefix(ACCOUNT))
-    return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"])
+    return Client(account, int(item["max_quota"]["N"]), item["created_at"]["S"], FOLLOWS in item)
+
+
+def once_key(account: Account, once: str) -> Item:
+    """The key of the item that says that the change with this id was applied; `once` is visible ASCII."""
+    book = f"once#{quote(once, safe='')}#{account.product_id}"
+    return {"client_id": {"S": account.client_id}, "book": {"S": book}}
+
+
+def once_item(account: Account, change: Change) -> Item:
+    """The item of that key: the tokens and the receipt of the change."""
+    receipt = {"S": change.receipt.key}
+    return {**once_key(account, change.once), "tokens": number(change.max_by), "receipt": receipt}
 
 
 def to_book(item: Mapping[str, Any], seen_at: int, applied: Write | None = None) -> Book:
@@ -122,13 +135,17 @@ def change_updates(account: Account, period: str, change: Change) -> tuple[dict[
     }
     if change.old_max is None:
         return book, {}
-    standing = {
+    return book, _standing(account, change.old_max + change.max_by, follows_default=change.follows_default)
+
+
+def _standing(account: Account, quota: int, *, follows_default: bool) -> dict[str, Any]:
+    follows: Item = {":follows": {"BOOL": True}} if follows_default else {}
+    return {
         "Key": account_key(account),
-        "UpdateExpression": "SET #quota = :quota",
-        "ExpressionAttributeNames": {"#quota": "max_quota"},
-        "ExpressionAttributeValues": {":quota": number(change.old_max + change.max_by)},
+        "UpdateExpression": f"SET #quota = :quota{', #follows = :follows' if follows else ' REMOVE #follows'}",
+        "ExpressionAttributeNames": {"#quota": "max_quota", "#follows": FOLLOWS},
+        "ExpressionAttributeValues": {":quota": number(quota), **follows},
     }
-    return book, standing
 
 
 def _wills(change: Change, names: Item, values: Item) -> tuple[str, str]:
@@ -150,6 +167,12 @@ def receipt_bytes(receipt: Receipt) -> int:
 def usage_key(account: Account) -> Item:
     """The hash key of a client's receipts."""
     return {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
+
+
+def usage_account(item: Mapping[str, Any]) -> Account:
+    """Whose a receipt is, by the hash key of its item."""
+    client_id, _, product_id = item["account"]["S"].partition("#")
+    return Account(unquote(client_id), unquote(product_id))
 
 
 def to_receipt(item: Mapping[str, Any]) -> Receipt:

@@ -5,7 +5,7 @@ Whatever is not a clear answer raises LedgerUnavailable: a write may have been a
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
@@ -72,10 +72,10 @@ class Store:
         answer = await self._get(items.book_key(account, period))
         return items.to_book(answer["Item"], answer[aws.SEEN_AT]) if "Item" in answer else None
 
-    async def read_max(self, account: Account) -> int | None:
-        """The client's standing quota in tokens; None if the client was never seen."""
+    async def read_max(self, account: Account, default_max: int = 0) -> int | None:
+        """What a new book of the client begins with, in tokens; None if the client was never seen."""
         client = await self.client(account)
-        return client.max_quota if client else None
+        return client and _new_max(client, default_max)
 
     async def client(self, account: Account) -> Client | None:
         """The client with its standing quota; None if it was never seen."""
@@ -90,19 +90,20 @@ class Store:
             "ExpressionAttributeNames": {"#b": "book"},
             "ExpressionAttributeValues": {":account": {"S": items.ACCOUNT}},
         }
-        async for item in aws.pages(self._client, "scan", TableName=self._quota, Limit=PAGE, **only, **start):
+        async for item in self.pages("quota", "scan", Limit=PAGE, **only, **start):
             yield items.to_client(item)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
         """Create a missing book, with the standing quota; and the client, if it is new, with `default_max`."""
-        standing, key = await self.read_max(account), items.account_key(account)
-        max_quota = default_max if standing is None else standing
+        client, key = await self.client(account), items.account_key(account)
+        max_quota = _new_max(client, default_max)
         check: dict[str, Any]
-        if standing is None:
+        if client is None:
             item = {**key, "max_quota": items.number(max_quota), "created_at": {"S": created_at}}
             check = {"Put": {"TableName": self._quota, "Item": item, **_absent("client_id")}}
         else:
-            check = {"ConditionCheck": {"TableName": self._quota, "Key": key, **_equals("max_quota", max_quota)}}
+            as_read = _present(items.FOLLOWS) if client.follows_default else _equals("max_quota", max_quota)
+            check = {"ConditionCheck": {"TableName": self._quota, "Key": key, **as_read}}
         book = {"TableName": self._quota, "Item": items.new_book(account, period, max_quota), **_absent("client_id")}
         try:
             await aws.call(self._client, "transact_write_items", TransactItems=[check, {"Put": book}])
@@ -133,18 +134,26 @@ class Store:
         ]
         if standing:
             transaction.append({"Update": {"TableName": self._quota, **standing}})
+        if change.once:
+            once = items.once_item(account, change)
+            transaction.append({"Put": {"TableName": self._quota, "Item": once, **_absent("client_id")}})
         try:
             await aws.call(self._client, "transact_write_items", TransactItems=transaction)
         except aws.Refused as exc:
             return bool(exc.response["CancellationReasons"][0].get("Code") == "ConditionalCheckFailed")
         return True
 
+    async def applied_once(self, account: Account, once: str) -> int | None:
+        """The tokens of the change with this id, if it was applied."""
+        answer = await self._get(items.once_key(account, once))
+        return int(answer["Item"]["tokens"]["N"]) if "Item" in answer else None
+
     async def books(self, client_id: str | None = None) -> AsyncIterator[tuple[Account, str, Book]]:
         """Every book of one client, or of all: account, period, book."""
         operation: dict[str, Any] = {"operation": "scan"}
         if client_id is not None:
             operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
-        async for item in aws.pages(self._client, TableName=self._quota, Limit=PAGE, **operation):
+        async for item in self.pages("quota", Limit=PAGE, **operation):
             if whose := items.whose(item):
                 yield *whose, items.to_book(item, item[aws.SEEN_AT])
 
@@ -161,8 +170,15 @@ class Store:
             query["KeyConditionExpression"] += " AND #r >= :since"
             query["ExpressionAttributeNames"]["#r"] = "receipt"
             query["ExpressionAttributeValues"][":since"] = {"S": since}
-        async for item in aws.pages(self._client, "query", TableName=self._usage, Limit=PAGE, **query):
+        async for item in self.pages("usage", "query", Limit=PAGE, **query):
             yield item["period"]["S"], items.to_receipt(item)
+
+    def pages(
+        self, table: Literal["quota", "usage"], operation: str, **parameters: Any
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The items of a scan or a query of one table, see `aws.pages`. Raises LedgerUnavailable."""
+        name = self._quota if table == "quota" else self._usage
+        return aws.pages(self._client, operation, TableName=name, **parameters)
 
     async def period_in_force(self) -> str | None:
         """The kind of period that the process that started last goes by; None if none has said so yet."""
@@ -199,8 +215,16 @@ class Store:
         return await aws.call(self._client, "get_item", TableName=self._quota, Key=key, ConsistentRead=True)
 
 
+def _new_max(client: Client | None, default_max: int) -> int:
+    return client.max_quota if client and not client.follows_default else default_max
+
+
 def _absent(attribute: str) -> dict[str, Any]:
     return {"ConditionExpression": "attribute_not_exists(#a)", "ExpressionAttributeNames": {"#a": attribute}}
+
+
+def _present(attribute: str) -> dict[str, Any]:
+    return {"ConditionExpression": "attribute_exists(#a)", "ExpressionAttributeNames": {"#a": attribute}}
 
 
 def _equals(attribute: str, value: int) -> dict[str, Any]:

@@ -78,10 +78,15 @@ def remove(process: str, lease: Lease, fence: int) -> Write:
     return Write(process, lease.number, None, fence=max(fence, lease.expires_at))
 
 
-def set_max(old_max: int, new_max: int, receipt: Receipt) -> Change:
+def set_max(old_max: int, new_max: int, receipt: Receipt, *, follows_default: bool = False) -> Change:
     """Change the standing quota, and the book's `max` with it. `left` may fall below 0; then no hold fits."""
     by = new_max - old_max
-    return Change(receipt, left_by=by, max_by=by, old_max=old_max)
+    return Change(receipt, left_by=by, max_by=by, old_max=old_max, follows_default=follows_default)
+
+
+def credit(tokens: int, receipt: Receipt, once: str) -> Change:
+    """Raise the `max` of one book, for this period only. What was used stays, so no will or revival can undo it."""
+    return Change(receipt, left_by=tokens, max_by=tokens, once=once)
 
 
 def reset(book: Book, receipt: Receipt, now: int) -> Change:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gptdock.admin import clients
-from gptdock.admin.clients import Operator
+from gptdock.admin import changes
+from gptdock.admin.changes import Operator
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.store import Store
 from tests.harness.admin import ACCOUNT, ANNA, RECEIPT, book_of, charge, check_balance, operate
@@ -44,7 +44,7 @@ async def test_a_repeated_change_does_not_undo_a_later_one(store: Store, behind:
 
 @pytest.mark.parametrize("fault", ["throttle", "break"])
 async def test_a_change_that_is_never_answered_is_given_up(behind: Store, proxy: Proxy, fault, monkeypatch):
-    monkeypatch.setattr(clients, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(changes, "PATIENCE_SECONDS", 0.0)
     await behind.open_book(ACCOUNT, "all", 100, "now")
     proxy.strike(fault, operation="TransactWriteItems")
 

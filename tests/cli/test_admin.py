@@ -49,8 +49,8 @@ def cells(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-async def test_a_client_is_created_shown_changed_and_listed(printed, store: Store):
-    made = await printed("client", "set-quota", "1234", "demo", "750000")
+async def test_a_client_is_created_shown_changed_and_listed(gptdock, printed, dynamodb: str, store: Store):
+    made = (await gptdock(environment(dynamodb), "client", "set-quota", "1234", "demo", "750000")).out
     shown = await printed("client", "show", "1234", "demo")
     changed = json.loads(await printed("client", "set-quota", "1234", "demo", "0", "--json"))
     listed = await printed("client", "list")
@@ -70,7 +70,7 @@ async def test_a_client_is_created_shown_changed_and_listed(printed, store: Stor
     user = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
     receipts = [(each["user"], each["source"], each["outcome"]) for each in await read_receipts(store, ACCOUNT)]
     assert sorted(receipts) == [(user, "set_quota", "750000 -> 0"), (user, "set_quota", "750000 -> 750000")]
-    assert cells(await printed("audit"))[-1][-1] == "0"
+    assert (await printed("audit")).endswith("\n1 book, all balance\n")
 
 
 async def test_what_a_dead_process_holds_is_shown_and_released(gptdock, printed, dynamodb: str, store: Store):
@@ -95,7 +95,7 @@ async def test_a_command_with_another_period_than_the_server_s_changes_nothing(g
     await store.put_in_force("month")
     changed = [
         await gptdock(environment(dynamodb), "client", "set-quota", *ACCOUNT, "5"),
-        await gptdock(environment(dynamodb), "client", "reset", *ACCOUNT),
+        await gptdock(environment(dynamodb), "client", "reset", *ACCOUNT, "--yes"),
     ]
     shown = await gptdock(environment(dynamodb), "client", "list")
     agreed = await gptdock(environment(dynamodb, QUOTA_PERIOD="month"), "client", "set-quota", *ACCOUNT, "7")
@@ -115,22 +115,13 @@ async def test_a_change_made_with_sudo_names_the_user_who_ran_it(tmp_path, dynam
     assert [each["user"] for each in await read_receipts(store, ACCOUNT)] == ["cli:alice"]
 
 
-async def test_a_reset_is_shown_and_the_audit_agrees(printed, store: Store):
-    await charge(store, RECEIPT)
-
-    shown = await printed("client", "reset", "1234", "demo")
-
-    assert cells(shown)[-1] == ["all", "500", "500", "0", "0", "never"]
-    assert [each["tokens"] for each in await read_receipts(store, ACCOUNT)] == [12, -12]
-    assert cells(await printed("audit"))[-1][-1] == "0"
-
-
 async def test_a_list_as_json_is_what_the_api_answers(printed, store: Store):
     await store.open_book(ACCOUNT, "all", 500, "2026-11-23T02:13:20.000Z")
 
     listed = json.loads(await printed("client", "list", "--json"))
 
     client = {"client_id": "1234", "product_id": "demo", "max_quota": 500, "created_at": "2026-11-23T02:13:20.000Z"}
+    client["follows_default"] = False
     assert listed == {"clients": [client], "next_cursor": None}
 
 
@@ -185,8 +176,15 @@ async def test_an_unknown_client_is_reported_in_one_line(gptdock, dynamodb: str,
         "client set-quota 1234 demo 1000000000000001",
         "client set-quota 1234 demo 1e3",
         "client forget 1234 demo",
+        "client credit 1234 demo 5 --reason why",
+        "client credit 1234 demo 5 --reason why --id é",
         "usage 1234 demo --period 2026-13",
         "usage 1234 demo --by client",
+        "usage 1234",
+        "usage --all --by request",
+        "usage 1234 demo --from 2026-11-01",
+        "usage --all --to 2026-11",
+        "client list --near 101",
         "usage 1234 demo --json --csv",
         f"usage {'x' * 256} demo",
         f"audit --client {'x' * 256}",
@@ -199,8 +197,8 @@ async def test_arguments_that_are_wrong_are_rejected_before_anything_is_done(gpt
     assert "gptdock" in finished.err.splitlines()[-1]
 
 
-async def test_an_id_may_look_like_a_number_below_zero(printed, store: Store):
-    await printed("client", "set-quota", "-7", "demo", "5")
+async def test_an_id_may_look_like_a_number_below_zero(gptdock, dynamodb: str, store: Store):
+    await gptdock(environment(dynamodb), "client", "set-quota", "-7", "demo", "5")
 
     assert await store.read_max(Account("-7", "demo")) == 5
 

@@ -177,6 +177,7 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
     receipt = Receipt(f"change#{world.changes}", 0, 0, 0, "-", "-", "set_quota", "change", "-")
     for by in (1, -1):
         yield f"max {by:+}", verbs.set_max(world.book.max, world.book.max + by, receipt)
+    yield "credit", verbs.credit(1, receipt._replace(source="credit"), receipt.key)
     yield "reset", verbs.reset(world.book, receipt._replace(source="reset"), world.now)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from gptdock.accounts import Account
 from gptdock.admin.audit import audit
-from gptdock.admin.clients import Clients, Operator
+from gptdock.admin.changes import Operator
+from gptdock.admin.clients import Clients
 from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper

@@ -165,7 +165,7 @@ class MemoryStore:
     async def ping(self) -> int:
         return self.clock.learn(self.tables.date(), self.clock.steady())
 
-    async def read_max(self, account: Account) -> int | None:
+    async def read_max(self, account: Account, default_max: int = 0) -> int | None:
         return self.tables.accounts.get(account)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:

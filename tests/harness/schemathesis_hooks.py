@@ -3,6 +3,8 @@
 tests/harness/schemathesis.toml names this file; schemathesis loads it in a process of its own.
 """
 
+import itertools
+import re
 from typing import Any
 
 import schemathesis
@@ -21,6 +23,8 @@ def texts(last: str) -> st.SearchStrategy[str]:
     return st.text(letters, min_size=1, max_size=MOST_ID_BYTES).filter(lambda text: len(text.encode()) <= MOST_ID_BYTES)
 
 
+numbers = itertools.count()
+
 # Mostly below U+0100: schemathesis discards other characters where the id is a header.
 ids = st.sampled_from("ÿÿÿÿÿÿÿ\U0010ffff").flatmap(texts)
 schemathesis.openapi.format("id", ids)
@@ -35,9 +39,13 @@ def map_headers(context: HookContext, headers: dict[str, Any] | None) -> dict[st
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Send 7.0 as 7: JSON Schema counts both as integers, the contract does not."""
+    """Send 7.0 as 7: JSON Schema counts both as integers, the contract does not. Send no id of a credit twice."""
     if isinstance(body, dict):
-        return {name: map_body(context, value) for name, value in body.items()}
+        sent = {name: map_body(context, value) for name, value in body.items()}
+        once = sent.get("id")
+        if isinstance(once, str) and re.fullmatch("[!-~]{1,128}", once):
+            sent["id"] = f"{once[:100]}{next(numbers)}"
+        return sent
     if isinstance(body, list):
         return [map_body(context, value) for value in body]
     return int(body) if isinstance(body, float) and body.is_integer() else body

@@ -17,8 +17,12 @@ UNKNOWN = Fault(404, "client_not_found")
 WHO = "client_id=c1&product_id=p1"
 ROUTES = [
     ("GET", "/v1/admin/clients"),
+    ("GET", "/v1/admin/clients/near"),
+    ("GET", "/v1/admin/usage"),
     ("GET", f"/v1/admin/client?{WHO}"),
     ("PUT", f"/v1/admin/client/quota?{WHO}"),
+    ("DELETE", f"/v1/admin/client/quota?{WHO}"),
+    ("POST", f"/v1/admin/client/credit?{WHO}"),
     ("POST", f"/v1/admin/client/reset?{WHO}"),
     ("GET", f"/v1/admin/client/usage?{WHO}"),
 ]
@@ -63,7 +67,7 @@ async def test_each_key_opens_its_own_routes_and_no_other(serve):
     async with serve(admin_key="one,two") as service:
         for key in ("one", "two"):
             opened = await statuses(service, key, BELOW)
-            assert list(opened.values()) == [200, 404, 400, 404, 404, 404, 404, 405]
+            assert list(opened.values()) == [200, 200, 200, 404, 400, 404, 400, 404, 404, 404, 404, 405]
             assert await statuses(service, key, ELSEWHERE) == dict.fromkeys(ELSEWHERE, 403)
 
         assert await statuses(service, KEY, BELOW) == dict.fromkeys(BELOW, 403)
@@ -117,7 +121,9 @@ async def test_pages_of_clients_lead_to_each_other(service):
     assert [len(page) for page in pages] == [2, 2, 1]
     listed = [client for page in pages for client in page]
     assert {(client["client_id"], client["product_id"]) for client in listed} == accounts
-    assert all(list(client) == ["client_id", "product_id", "max_quota", "created_at"] for client in listed)
+    assert all(
+        list(client) == ["client_id", "product_id", "max_quota", "created_at", "follows_default"] for client in listed
+    )
     async with service.admin("GET", "clients") as response:
         assert await read(response) == {"clients": listed, "next_cursor": None}
 
@@ -159,7 +165,7 @@ async def test_a_client_is_shown_with_its_books(service):
 
     shown = await overview(service)
 
-    assert list(shown) == ["client_id", "product_id", "max_quota", "created_at", "books"]
+    assert list(shown) == ["client_id", "product_id", "max_quota", "created_at", "follows_default", "books"]
     assert shown["books"] == [
         {
             "period": "all",

@@ -140,3 +140,34 @@ async def test_an_answer_that_was_open_at_a_reset_is_charged_afterwards(service)
     [receipt] = [receipt for receipt in await service.receipts() if receipt["source"] == "reset"]
     assert receipt["tokens"] == -service.openai.journal[0].spent
     await check_balance(service)
+
+
+async def test_a_credit_and_the_default_are_changes_that_may_be_repeated(serve):
+    """All bad bodies of one credit, then good ones, in one service."""
+    named: dict[str, object] = {"tokens": 1, "reason": "r"}
+    bodies: dict[str, list[dict[str, object]]] = {
+        "tokens": [{}, {"tokens": 0}, {"tokens": 1.0}, {"tokens": True}, {"tokens": 10**15 + 1}],
+        "reason": [{"tokens": 1, "id": "t"}, {"tokens": 1, "id": "t", "reason": ""}],
+        "id": [named, {**named, "id": "é"}, {**named, "id": 7}],
+    }
+    async with serve(default_token_quota=900) as service:
+        await set_quota(service, 500)
+        for param, wrong in bodies.items():
+            for body in wrong:
+                async with service.admin("POST", "client/credit", json=body) as response:
+                    assert await fault_of(response) == Fault(400, "invalid_request", param)
+        good = {"tokens": 20, "reason": "the outage", "id": "t1"}
+        for _ in range(2):
+            async with service.admin("POST", "client/credit", json=good) as response:
+                assert (await read(response))["books"][0]["max_quota"] == 520
+        async with service.admin("POST", "client/credit", json=good | {"tokens": 21}) as response:
+            assert await fault_of(response) == Fault(400, "invalid_request", "id")
+        for _ in range(2):
+            async with service.admin("DELETE", "client/quota") as response:
+                shown = await read(response)
+                assert (shown["follows_default"], shown["max_quota"]) == (True, 900)
+        for value, fault in (("true", UNKNOWN), ("yes", Fault(400, "invalid_request", "existing"))):
+            query = {"product_id": "p2", "existing": value}
+            async with service.admin("PUT", "client/quota", json={"max_quota": 1}, **query) as response:
+                assert await fault_of(response) == fault
+        await check_balance(service)

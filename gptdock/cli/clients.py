@@ -1,0 +1,124 @@
+"""What the commands `client ...` do and print: the work of the admin routes, done directly on DynamoDB."""
+
+import argparse
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from gptdock.accounts import Account
+from gptdock.admin import report_rows
+from gptdock.admin.changes import Credit
+from gptdock.admin.clients import Clients, Overview, fullest, spent_to_json, to_json
+from gptdock.cli.console import Table, agreed, counted, for_programs, tell
+from gptdock.ledger import periods
+
+_CLIENT = "client:<20 product:<20 max:>16 created:<24"
+_NEAR = ("client_id", "product_id", "quota_used", "quota_held", "quota_left", "max_quota", "percent")
+_COLUMNS = ("client_id", "product_id", "max_quota", "created_at", "follows_default")
+
+
+async def list_all(clients: Clients, parsed: argparse.Namespace) -> None:
+    """Print every client, or those whose ids contain a text, or those who are near their limit."""
+    if parsed.near is not None:
+        await _list_near(clients, parsed)
+    elif parsed.form == "json":
+        shown = [to_json(client) async for client in counted(clients.find(parsed.text))]
+        print(json.dumps({"clients": shown, "next_cursor": None}))
+    elif parsed.form == "csv":
+        await _print_csv(_COLUMNS, counted(to_json(client) async for client in clients.find(parsed.text)))
+    else:
+        table = Table(_CLIENT)
+        async for client in clients.find(parsed.text):
+            table.row(*client.account, client.max_quota, client.created_at)
+
+
+async def _list_near(clients: Clients, parsed: argparse.Namespace) -> None:
+    shown = [spent_to_json(book) for book in await fullest(counted(clients.spent()), parsed.near, sys.maxsize)]
+    if parsed.form == "json":
+        print(json.dumps({"period": clients.period(), "clients": shown}))
+    elif parsed.form == "csv":
+        await _print_csv(_NEAR, _each(shown))
+    else:
+        table = Table("client:<20 product:<20 used:>16 held:>12 left:>16 max:>16 percent:>8")
+        for each in shown:
+            table.row(*each.values())
+
+
+async def show(clients: Clients, parsed: argparse.Namespace) -> None:
+    _print_client(await clients.look(account_of(parsed)), parsed.form)
+
+
+async def set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
+    """Set it; say so where that makes a client."""
+    account = account_of(parsed)
+    is_new = not await clients.knows(account)
+    overview = await clients.set_quota(account, parsed.max_quota, parsed.operator, existing=parsed.existing)
+    if is_new:
+        tell(f"{account.client_id} {account.product_id} is a new client")
+    _print_client(overview, parsed.form)
+
+
+async def set_default(clients: Clients, parsed: argparse.Namespace) -> None:
+    _print_client(await clients.set_default(account_of(parsed), parsed.operator), parsed.form)
+
+
+async def credit(clients: Clients, parsed: argparse.Namespace) -> None:
+    given = Credit(parsed.tokens, parsed.reason, parsed.id)
+    _print_client(await clients.credit(account_of(parsed), given, parsed.operator), parsed.form)
+
+
+async def reset(clients: Clients, parsed: argparse.Namespace) -> int:
+    """Say what it would give back, and do it if that is agreed to; otherwise 1."""
+    account, period = account_of(parsed), clients.period()
+    books = dict((await clients.look(account)).books)
+    used = books[period].used if period in books else 0
+    named = f"{account.client_id} {account.product_id}"
+    if not parsed.yes and not agreed(f"This gives back the {used:,} tokens that {named} used in {period}."):
+        tell("nothing was reset; it needs an answer, or --yes")
+        return 1
+    _print_client(await clients.reset(account, parsed.operator), parsed.form)
+    return 0
+
+
+async def release(clients: Clients, parsed: argparse.Namespace) -> None:
+    """End what a dead process holds."""
+    account = account_of(parsed)
+    await clients.look(account)  # what has expired needs no patience
+    await clients.release(account, parsed.process, parsed.operator)
+    _print_client(await clients.look(account), parsed.form)
+
+
+def account_of(parsed: argparse.Namespace) -> Account:
+    """The client that the arguments name."""
+    return Account(parsed.client_id, parsed.product_id)
+
+
+async def _each(rows: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    for row in rows:
+        yield row
+
+
+async def _print_csv(columns: tuple[str, ...], rows: AsyncIterator[dict[str, Any]]) -> None:
+    for_programs()
+    print("\ufeff" + report_rows.csv_line(columns), end="")
+    async for row in rows:
+        print(report_rows.csv_line(tuple(row.values())), end="")
+
+
+def _print_client(overview: Overview, form: str) -> None:
+    if form == "json":
+        print(json.dumps(overview.to_json()))
+        return
+    client, books = overview
+    Table(_CLIENT).row(*client.account, client.max_quota, client.created_at)
+    print()
+    table = Table("period:<10 max:>16 left:>16 held:>12 used:>12 resets:<20")
+    for period, book in books:
+        table.row(period, book.max, book.left, book.held, book.used, periods.resets_at(period) or "never")
+    leases = [(period, *each) for period, book in books for each in book.leases.items() if each[1].held]
+    if leases:
+        print()
+        table = Table("process:<14 period:<10 held:>12 will:>12 expires:<24")
+        for period, process, lease in leases:
+            table.row(process, period, lease.held, lease.will, periods.moment(lease.expires_at))

@@ -1,0 +1,48 @@
+"""Reads a whole table for an operator: which books are nearly spent, and what all clients used. Nothing is kept."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from gptdock.accounts import Account
+from gptdock.ledger import items
+from gptdock.ledger.book import Receipt
+from gptdock.ledger.store import PAGE, Store
+
+
+class Spent(NamedTuple):
+    """The numbers of a book, in tokens, without its leases: all that a scan for nearly spent ones has to read."""
+
+    account: Account
+    max: int
+    left: int
+    used: int
+
+    @property
+    def percent(self) -> float:
+        """How much of the quota is used or held; 100 if there is none. Over 100 where it was lowered."""
+        return 100.0 * (self.max - self.left) / self.max if self.max else 100.0
+
+
+async def spent(store: Store, period: str) -> AsyncIterator[Spent]:
+    """Every book of this period. Raises LedgerUnavailable."""
+    names = {"#b": "book", "#c": "client_id", "#max": "max", "#left": "left", "#used": "used"}
+    only = {
+        "FilterExpression": "begins_with(#b, :book)",
+        "ProjectionExpression": ", ".join(names),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {":book": {"S": f"quota#{period}#"}},
+    }
+    async for item in store.pages("quota", "scan", Limit=PAGE, **only):
+        if whose := items.whose(item):
+            yield Spent(whose[0], *(int(item[name]["N"]) for name in ("max", "left", "used")))
+
+
+async def receipts(store: Store, since: str) -> AsyncIterator[tuple[str, Receipt, Account]]:
+    """Every receipt in `usage` whose key is not before `since`, with its period and its client, in no order."""
+    only = {
+        "FilterExpression": "#r >= :since",
+        "ExpressionAttributeNames": {"#r": "receipt"},
+        "ExpressionAttributeValues": {":since": {"S": since}},
+    }
+    async for item in store.pages("usage", "scan", Limit=PAGE, **only):
+        yield item["period"]["S"], items.to_receipt(item), items.usage_account(item)
