@@ -11,7 +11,7 @@ install: .venv/check.installed ## Install everything for development into .venv
 run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and a simulated OpenAI
 	.venv/bin/gptdock dev
 
-test: .venv/test.installed ## Run all tests, or only T=tests/ledger
+test: .venv/test.installed .venv/bin/promtool ## Run all tests, or only T=tests/ledger
 	.venv/bin/pytest -n auto --dist worksteal $(T)
 
 check: .venv/check.installed ## Check lint, formatting and types, as CI does
@@ -50,6 +50,10 @@ examples: .venv/test.installed ## Run the JavaScript programs of the documents; 
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
+
+# Debian's, unpacked and not installed, so that no service starts.
+.venv/bin/promtool: | .venv/bin/pip
+	.ci/promtool $@
 
 .venv/ministack/bin/ministack: | .venv/bin/pip
 	$(PYTHON) -m venv .venv/ministack && .venv/ministack/bin/pip install 'ministack>=1.5,<2'

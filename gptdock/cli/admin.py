@@ -37,10 +37,11 @@ def add_to(subparsers: Any) -> None:
     actions = client.add_subparsers(dest="action", required=True)
     listed = _add(actions, "list", clients.list_all, "list all clients", one_client=False, forms=BOTH)
     listed.add_argument("--near", metavar="PERCENT", type=_percent, help="only those who used or hold so much")
+    listed.add_argument("--prometheus", action="store_true", help="with --near: a file for node-exporter")
     listed.set_defaults(text="")
     found = _add(actions, "find", clients.list_all, "list clients by a part of an id", one_client=False, forms=BOTH)
     found.add_argument("text", metavar="TEXT")
-    found.set_defaults(near=None)
+    found.set_defaults(near=None, prometheus=False)
     _add(actions, "show", clients.show, "show a client and its books")
     _add_changes(actions)
     ended = _add(

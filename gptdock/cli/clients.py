@@ -35,7 +35,9 @@ async def list_all(clients: Clients, parsed: argparse.Namespace) -> None:
 
 async def _list_near(clients: Clients, parsed: argparse.Namespace) -> None:
     shown = [spent_to_json(book) for book in await fullest(counted(clients.spent()), parsed.near, sys.maxsize)]
-    if parsed.form == "json":
+    if parsed.prometheus:
+        print(_exposition(shown), end="")
+    elif parsed.form == "json":
         print(json.dumps({"period": clients.period(), "clients": shown}))
     elif parsed.form == "csv":
         await _print_csv(_NEAR, _each(shown))
@@ -92,6 +94,16 @@ async def release(clients: Clients, parsed: argparse.Namespace) -> None:
 def account_of(parsed: argparse.Namespace) -> Account:
     """The client that the arguments name."""
     return Account(parsed.client_id, parsed.product_id)
+
+
+def _exposition(near: list[dict[str, Any]]) -> str:
+    """The shares as Prometheus reads them: in a label, a backslash, a quote and a new line are escaped."""
+    lines = ["# TYPE gptdock_client_quota_percent gauge"]
+    for each in near:
+        client, product = (each[name].replace("\\", r"\\").replace('"', r"\"") for name in ("client_id", "product_id"))
+        labels = f'client="{client}",product="{product}"'
+        lines.append(f"gptdock_client_quota_percent{{{labels}}} {each['percent']}")
+    return "\n".join(lines) + "\n"
 
 
 async def _each(rows: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:

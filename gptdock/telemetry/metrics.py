@@ -39,6 +39,7 @@ UPSTREAM = Histogram(
     "gptdock_upstream_seconds", "From sending an attempt to its response headers.", ["outcome"], buckets=_OPERATION
 )
 DYNAMODB = Histogram("gptdock_dynamodb_seconds", "Calls to DynamoDB.", ["operation", "outcome"], buckets=_CALL)
+TOKENS_CHARGED.labels("lost")  # from the start, or Prometheus does not see the first increase
 LOOP_LAG = Histogram("gptdock_loop_lag_seconds", "How late the event loop was, measured twice a second.", buckets=_LAG)
 FIRST_CHUNK = Histogram(
     "gen_ai_client_inference_time_to_first_chunk_seconds",

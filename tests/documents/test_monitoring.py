@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import aiohttp
 import promql_parser
@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from promql_parser import AggregateExpr, Call, Expr, VectorSelector
 
 from gptdock.errors import APIError, LedgerUnavailable, Unavailable
+from gptdock.ledger.book import Source
 from gptdock.settings import Settings
 from tests.harness.documents import OPERATORS, ROOT, words_in_backticks
 from tests.harness.processes import environment
@@ -78,7 +79,16 @@ async def exported(serve) -> Exported:
     labels: dict[str, set[str]] = {}
     for sample in (sample for family in families for sample in family.samples):
         labels.setdefault(sample.name, set(FROM_PROMETHEUS)).update(sample.labels)
-    return Exported(labels, {"outcome": OUTCOMES | set(codes()), "route": routes, "job": {scrape()["job_name"]}})
+    labels |= {"up": FROM_PROMETHEUS, "gptdock_client_quota_percent": {"client", "product"}}
+    return Exported(
+        labels,
+        {
+            "outcome": OUTCOMES | set(codes()),
+            "route": routes,
+            "job": {scrape()["job_name"]},
+            "source": set(get_args(Source)),
+        },
+    )
 
 
 def found(expr: Expr, kind: type[Kind]) -> list[Kind]:
