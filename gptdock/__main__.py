@@ -10,6 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from gptdock.cli import admin, audits, commands
+from gptdock.cli import check as checks
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 
 
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     dev.set_defaults(run=commands.run_dev)
     tables = subparsers.add_parser("tables", help="create the tables that are missing in DynamoDB")
     tables.set_defaults(run=commands.run_tables)
+    check = subparsers.add_parser("check", help="look whether a process could serve with these settings")
+    check.set_defaults(run=checks.run)
     audit = subparsers.add_parser("audit", help="compare books with receipts; exits with 1 if one does not balance")
     audit.add_argument("--client", metavar="ID", type=admin.identity, help="audit only this client's books")
     audit.add_argument("--only-drift", action="store_true", help="print only books that do not balance")

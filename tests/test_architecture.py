@@ -40,7 +40,7 @@ KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger"), ("routes", "ledger")
 OWNERS = {
     "aiobotocore": "ledger.aws",
     "aiohttp": "aiohttp_private.* dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.flow "
-    "upstream.refusals",
+    "upstream.probe upstream.refusals",
     "aiohttp.web": "aiohttp_private.server dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",

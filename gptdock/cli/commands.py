@@ -6,7 +6,9 @@ import gc
 import logging
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
+from gptdock.cli.check import environment_file
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
 from gptdock.ledger.store import Store
@@ -26,6 +28,8 @@ def configured(environ: Mapping[str, str], log_level: str | None = None) -> Sett
 def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; 0 if everything was settled. Raises SettingsError, OSError."""
     settings = configured(environ)
+    if fault := environment_file(Path(".env")):
+        log.warning("keys are not safe", extra={"fault": fault})
     with asyncio.Runner(loop_factory=_fastest_loop) as runner:
         return runner.run(_serve(settings, parsed.fd))
 

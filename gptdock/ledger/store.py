@@ -36,6 +36,7 @@ class Store:
         self._client = client
         self._quota = table_prefix + "quota"
         self._usage = table_prefix + "usage"
+        self.tables = {"quota": self._quota, "usage": self._usage}
 
     @classmethod
     @asynccontextmanager
@@ -173,12 +174,15 @@ class Store:
         async for item in self.pages("usage", "query", Limit=PAGE, **query):
             yield item["period"]["S"], items.to_receipt(item)
 
+    async def call(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        """What an operation answers, see `aws.call`. Raises Refused, LedgerUnavailable."""
+        return await aws.call(self._client, operation, **parameters)
+
     def pages(
         self, table: Literal["quota", "usage"], operation: str, **parameters: Any
     ) -> AsyncIterator[Mapping[str, Any]]:
         """The items of a scan or a query of one table, see `aws.pages`. Raises LedgerUnavailable."""
-        name = self._quota if table == "quota" else self._usage
-        return aws.pages(self._client, operation, TableName=name, **parameters)
+        return aws.pages(self._client, operation, TableName=self.tables[table], **parameters)
 
     async def period_in_force(self) -> str | None:
         """The kind of period that the process that started last goes by; None if none has said so yet."""
