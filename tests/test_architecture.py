@@ -40,12 +40,12 @@ KEPT_APART = {("upstream", "ledger"), ("prompt", "ledger"), ("routes", "ledger")
 OWNERS = {
     "aiobotocore": "ledger.aws",
     "aiohttp": "aiohttp_private.* dev.* http.* upstream.bodies upstream.client upstream.exchange upstream.flow "
-    "upstream.probe upstream.refusals",
+    "upstream.probe upstream.refusals upstream.stream",
     "aiohttp.web": "aiohttp_private.server dev.* http.*",
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo telemetry.logs upstream.answers upstream.meter",
+    "orjson": "ledger.dynamo telemetry.logs upstream.answers upstream.meter upstream.shapes",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }
@@ -135,7 +135,14 @@ def test_each_library_is_imported_only_where_it_belongs(room):
 
 def test_rooms_that_decide_are_pure():
     decide = {"settings", "accounts", "errors", "quotas", "upstream.sse", "upstream.meter", "upstream.retry"}
-    decide |= {"upstream.format", "upstream.usage", "upstream.complaints", "upstream.answers", "prompt.ask"}
+    decide |= {
+        "upstream.format",
+        "upstream.masks",
+        "upstream.usage",
+        "upstream.complaints",
+        "upstream.answers",
+        "prompt.ask",
+    }
     decide |= {room for room in names() if package(room) == "routes"}
     decide |= {"prompt.strict_json", "prompt.images", "admin.report_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}

@@ -39,7 +39,7 @@ class Cost:
     async def count(self, seconds: float) -> Charge:
         """The charge for an answer that was cut `seconds` after its last attempt was sent, with all attempts."""
         text_tokens = 0
-        if self._meter.has_text:
+        if self._meter.text_bytes:
             text = self._meter.text()
             text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
         unseen_tokens = self._unseen(text_tokens, seconds)
@@ -47,7 +47,7 @@ class Cost:
 
     def _used(self) -> int:
         """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""
-        if self._meter.has_text:
+        if self._meter.text_bytes:
             text = self._meter.text()
             new = text[self._counted_length :]
             self._counted_tokens += (

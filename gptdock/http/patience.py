@@ -10,7 +10,7 @@ from gptdock.aiohttp_private.tap import Silence
 from gptdock.http.caller import Caller
 from gptdock.ledger import charges
 from gptdock.settings import Settings
-from gptdock.upstream.client import FirstEvent
+from gptdock.upstream.stream import FirstEvent
 
 
 class Patience:

@@ -20,7 +20,7 @@ from typing import Self
 
 from aiohttp import web
 
-from gptdock.errors import APIError, CallerGone, UpstreamError
+from gptdock.errors import APIError, CallerGone
 from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
@@ -31,11 +31,11 @@ from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
 from gptdock.telemetry import metrics, request_line
 from gptdock.upstream.answers import Answer
-from gptdock.upstream.client import Stream
 from gptdock.upstream.exchange import Exchange
 from gptdock.upstream.format import Format
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event
+from gptdock.upstream.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Bill:
         metrics.inference_ended(claim.operation, claim.model, outcome, time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
-        if usage := self.meter.final_usage:
+        if (usage := self.meter.final_usage) and (usage.total_tokens or self.exchange.attempts):
             self.hold.settle(self.cost.exact(usage), outcome)
         elif self.meter.has_text or self.exchange.attempts:
             self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)
@@ -125,7 +125,8 @@ class Bill:
         Raises UpstreamError if the text is far beyond the limit that the upstream was given.
         """
         shown = self.read(events)
-        if self.meter.text_bytes > self._overrun.next_look:
+        self._overrun.bytes_left -= len(shown)
+        if self.meter.text_bytes > self._overrun.next_look or self._overrun.bytes_left < 0:
             self._overrun.look()
         if self.meter.error is not None and not self.meter.begun:
             self.exchange.refused()
@@ -162,7 +163,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
         answer = await request.app[UPSTREAM].complete(bill.form, body, bill.exchange)
     bill.read_answer(answer)
     if answer.fault:
-        raise UpstreamError(answer.fault)
+        raise answer.fault
     response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(request, bill))
     caller = Caller(request, response)
     with suppress(CallerGone):

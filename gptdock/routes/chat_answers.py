@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 from gptdock.routes import chat_texts
+from gptdock.upstream import complaints
 from gptdock.upstream.format import Told
 from gptdock.upstream.meter import Shape
+from gptdock.upstream.usage import sane_usage
 
 _CONTENT = b'"content":"'
-_NO_ERROR: tuple[object, ...] = (None, "", False, 0, [])  # what upstreams put where an error would be
 
 
 class ChatFormat:
@@ -27,22 +28,24 @@ class ChatFormat:
         return chat_texts.text_of(content)
 
     def told(self, event: dict[str, Any]) -> Told:
-        return Told(event.get("usage"), error_of(event))
+        error = error_of(event)
+        more = chat_texts.unknown_text_of(event, self.text_of(event)) if error is None else ""
+        return Told(reported(event), error, more=more)
 
     def usage_of(self, answer: dict[str, Any]) -> object:
-        return answer.get("usage")
+        return reported(answer)
 
     def is_shown(self, event: dict[str, Any]) -> bool:
         return bool(event.get("choices")) or event.get("usage") is None
 
     def shape(self, data: bytes, event: dict[str, Any], text: str) -> Shape | None:
         """That of an event that has one choice with plain content, and nothing else to tell."""
-        if event.get("usage") is not None or event.get("error") is not None:
+        if reported(event) is not None or event.get("error") is not None:
             return None
-        return Shape.of(data, _CONTENT, text) if _has_only_content(event["choices"], text) else None
+        return Shape.of(data, _CONTENT, text) if _has_only_content(event, text) else None
 
     def is_answer(self, content: dict[str, Any]) -> bool:
-        return "choices" in content
+        return "choices" in content and (error_of(content) is None or bool(self.text_of(content)))
 
     def of_text(self, text: str) -> dict[str, Any]:
         return {"choices": [{"text": text}]}
@@ -60,16 +63,27 @@ class ChatFormat:
 
 def error_of(event: dict[str, Any]) -> dict[str, Any] | None:
     """The error that an event tells. Some upstreams send it as the event itself, or as a text."""
-    error = event.get("error")
-    if error not in _NO_ERROR and (error != {} or not event.get("choices")):
-        return error if isinstance(error, dict) else {"message": str(error)}
-    return event if "error" in (event.get("object"), event.get("type")) else None
+    return complaints.find(event)
 
 
-def _has_only_content(choices: object, text: str) -> bool:
-    match choices:
-        case [{"delta": delta, **rest}]:
-            return bool(delta == {"content": text} and "message" not in rest)
+def reported(answer: dict[str, Any]) -> object:
+    """What a chunk or an answer reports as usage, in any of the places where upstreams do; None if it does not.
+
+    OpenAI reports it for the whole, Moonshot for a choice, Groq within `x_groq`.
+    """
+    usage = answer.get("usage")
+    if sane_usage(usage) is not None:
+        return usage
+    choices, groq = answer.get("choices"), answer.get("x_groq")
+    parts = [*(choices if isinstance(choices, list) else ()), groq]
+    elsewhere = [part["usage"] for part in parts if isinstance(part, dict) and part.get("usage") is not None]
+    return next((each for each in elsewhere if sane_usage(each) is not None), usage)
+
+
+def _has_only_content(event: dict[str, Any], text: str) -> bool:
+    match event["choices"]:
+        case [{"delta": delta, **rest}] if delta == {"content": text} and "message" not in rest:
+            return not chat_texts.unknown_text_of(event | {"choices": [rest]}, "")
     return False
 
 

@@ -1,6 +1,6 @@
 """Pure: the generated text in a chunk or a whole answer.
 
-Generated text is known in these fields of a choice; all others say nothing about text, of whatever type they are:
+Generated text is known in these fields of a choice:
 
     text                                    of the older completions
     delta, otherwise message
@@ -13,22 +13,72 @@ Generated text is known in these fields of a choice; all others say nothing abou
         tool_calls[].custom                 `name` and `input`
         audio                               `transcript`
 
-A value of an unexpected type in one of these fields is read for what is text in it, and otherwise says nothing, too.
+A value of an unexpected type in one of these fields is read for what is text in it.
+
+Other upstreams write text elsewhere. Any other string may be such text: in a choice always, unless it repeats known
+text, and in the rest of the answer if no text is known in it. The fields that `_NEVER_TEXT` names have none.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 _PARTS = ("text", "refusal", "thinking", "summary", "content")  # of a part that is an object: the first with text
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
 _MOST_DEPTH = 8  # of parts within parts
+_NEVER_TEXT = re.compile(
+    r"(?:.*_)?(?:id|ids|type|status|role|model|reason|fingerprint|tier|signature|results?|annotations?|at|format|url)"
+    r"|object|index|logprobs|obfuscation|usage|provider|created|finish|matched_stop|name|event|audio|images?"
+    r"|citations|extra_content|encrypted_content|metadata|provider_(?:metadata|specific_fields)|time(?:stamp)?|date"
+    r"|related_questions|x_groq|error|content_filter_.*|version|state|stage"
+)
+_ENCRYPTED = re.compile(r"encrypted|redacted")  # the type of thoughts that nobody can read or count
+_SHORT = 1024  # characters of known text in which a repetition is looked for
+_SIGNS_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "keepalive", "keep-alive", "processing"})
 
 
 def text_of(answer: object) -> str:
     """All generated text in a chunk or a whole answer, of whatever type it is."""
     choices = _get(answer, "choices")
     return "".join([_of_choice(choice) for choice in _items(choices) if isinstance(choice, dict)]) if choices else ""
+
+
+def unknown_text_of(answer: object, known: str) -> str:
+    """What may be text in a chunk or an answer, of any type, besides the text that is `known` in it."""
+    if not isinstance(answer, dict) or not known:
+        return _strings([answer], known)
+    return _strings([_besides(choice) for choice in _items(answer.get("choices"))], known)
+
+
+def _besides(choice: object) -> object:
+    """A choice without the fields in which text is known, and without a message beside a delta with text."""
+    if not isinstance(choice, dict):
+        return choice
+    delta, message = choice.get("delta"), choice.get("message")
+    told = delta if _of_message(delta) else message if _of_message(message) else delta or message
+    rest = {name: value for name, value in choice.items() if name not in ("delta", "message", "text")}
+    more = {name: each for name, each in told.items() if name not in _KNOWN} if isinstance(told, dict) else told
+    return [rest, more]
+
+
+def _strings(values: list[Any], known: str) -> str:
+    """All strings in these values but those that are no text or in `known`; without recursion, so of any depth."""
+    found, pending = [], values[::-1]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            if value != known and value not in _SIGNS_OF_LIFE and not (len(known) <= _SHORT and value in known):
+                found.append(value)
+        elif isinstance(value, list):
+            pending += [each for each in reversed(value) if isinstance(each, str | list | dict)]
+        elif isinstance(value, dict) and not _is_encrypted(value.get("type")):
+            pending += [each for name, each in reversed(value.items()) if not _NEVER_TEXT.fullmatch(name)]
+    return "".join(found)
+
+
+def _is_encrypted(kind: object) -> bool:
+    return isinstance(kind, str) and _ENCRYPTED.search(kind) is not None
 
 
 def _of_choice(choice: dict[str, Any]) -> str:
@@ -99,3 +149,4 @@ _READERS: dict[str, Callable[[Any], str]] = {
     "tool_calls": _of_calls,
     "audio": lambda audio: _flat(_get(audio, "transcript")),
 }
+_KNOWN = frozenset({*_READERS, *_THOUGHTS})

@@ -2,7 +2,7 @@
 
 A request has a body and an `Exchange`. It is sent in at most three attempts: `client` sends them, `retry` decides
 whether there is another, `refusals` and `complaints` say what a failed one means. `bodies` says what can be made of a
-response. Of a stream, `sse` splits it into events, and `meter` reads them: by the `format` of the route it finds the
+response. Of a `stream`, `sse` splits it into events, and `meter` reads them: by the `format` of the route it finds the
 text in one, and the usage, as far as `usage` believes it. `answers` reads whole answers. What is charged is decided in
 `gptdock.ledger.charges`; this package finds out what that depends on. Each rule is followed by tests that fail without
 it.
@@ -52,20 +52,26 @@ even later, after the next request was sent.
     test_a_connection_whose_answer_was_not_right_is_not_used, test_two_answers_to_one_request_are_asked_for_anew
 
 **Refusals.** A complaint of the upstream, in the body of a refusal or in an error event, is read in the forms of
-several vendors. A 4xx that will not change is about the request. Whoever wrote that, on OpenAI's route, is told the
-upstream's status, message, `param` and code, keys masked, in an event if the stream has begun; on `/v1/ask`, whose
-request is ours, it is a 502. 401, 403 and 407 are about our key, 402 about our credit: their words are told to nobody.
-No words are logged. Where asking again is vain, callers are told so (`x-should-retry: false`).
+several vendors, also where the status is 200: JSON with an error and without text is free, if it reports no usage, and
+so is an event of the name `error`. A 4xx that will not change is about the request. Whoever wrote that, on OpenAI's
+route, is told the upstream's status, message, `param` and code, in an event if the stream has begun; on `/v1/ask`,
+whose request is ours, it is a 502. `masks` masks what looks like a key, and our own, whole or in part, whatever it
+looks like. 401, 403 and 407 are about our key, 402 about our credit: their words are told to nobody. No words are
+logged. Where asking again is vain, callers are told so (`x-should-retry: false`).
     Test: test_a_refusal_that_will_not_change_keeps_its_status, test_a_refusal_of_our_key_is_a_502_that_says_nothing,
     test_the_reason_of_a_refusal_is_told_and_not_logged, test_whatever_looks_like_a_key_is_masked,
+    test_our_own_key_is_masked_whatever_its_shape, test_our_own_key_is_masked_as_it_is_abbreviated,
+    test_a_refusal_with_a_good_status_is_the_caller_s_in_any_form,
+    test_an_event_of_the_name_error_is_one_whatever_its_data,
+    test_an_error_with_a_usage_is_charged_and_not_to_be_asked_again,
     test_an_error_of_the_caller_as_the_first_event_has_its_status,
     test_a_reason_in_the_middle_of_a_stream_is_told_in_its_last_event,
     test_a_reason_is_not_told_on_ask_and_not_to_be_asked_again, test_a_complaint_is_read_from_any_form
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
-upstream refused: by a status, a content type of neither JSON nor events, an error in place of the answer, or a body
-that cannot be one. But an attempt that broke off without a status more than a second after it was sent counts like an
-answer that was cut, prompt and time, whether a retry then answers or not; one that broke off sooner counts as nothing.
+upstream refused: by a status, an error in place of the answer, or a body that cannot be one. But an attempt that broke
+off without a status more than a second after it was sent counts like an answer that was cut, prompt and time, whether a
+retry then answers or not; one that broke off sooner counts as nothing.
 
 `Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
 cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
@@ -94,12 +100,18 @@ aiohttp closes the connection without telling the reader of the body, so the con
     test_the_usage_at_the_start_of_a_large_answer_is_enough,
     test_a_large_answer_is_not_parsed_but_for_its_usage, test_a_large_answer_whose_end_is_missing_is_not_json
 
-**Answers of another kind.** What was generated is charged, also if it is not what was asked for. A whole answer in
-place of a stream is passed on as one event and [DONE]. A stream in place of a whole answer, and an answer over 16 MB,
-are charged by their usage, and a 502 for the caller. What is packed in spite of `Accept-Encoding: identity` is
-unpacked, 1 MB at a time; in a way that nobody knows, it is charged by count, and logged.
+**Answers of another kind.** What was generated is charged, also if it is not what was asked for. What it is, its body
+says, and not its content type. A whole answer in place of a stream is passed on as one event and [DONE]. A stream in
+place of a whole answer, an answer over 16 MB, or over 1 MB in place of a stream, and JSON that may be an answer of
+another API, are charged by their usage or by count, and a 502 for the caller. What is packed in spite of
+`Accept-Encoding: identity` is unpacked, 1 MB at a time; in a way that nobody knows, it is charged by count, and logged.
     Test: test_a_whole_answer_to_who_asked_for_a_stream_is_one_event_and_done,
     test_a_stream_to_who_asked_for_a_whole_answer_is_charged, test_of_an_answer_that_is_too_large_the_usage_is_charged,
+    test_a_good_answer_of_another_content_type_is_passed_on_and_charged,
+    test_a_good_stream_of_another_content_type_is_passed_on_and_charged,
+    test_what_is_no_answer_is_free_whatever_its_content_type,
+    test_a_broken_or_foreign_answer_is_counted_and_not_to_be_asked_for_again,
+    test_a_large_answer_to_who_asked_for_a_stream_is_charged_and_not_parsed,
     test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged,
     test_few_bytes_that_become_many_are_taken_in_parts
 
@@ -108,19 +120,27 @@ text of all events, so that an answer that is cut can be counted. An event that 
 alone is not parsed.
 
 Text is what stands in the fields of a choice in which generated text is known: `content`, `refusal`, the reasoning
-under its various names, names and arguments of calls, the transcript of audio, `text`; the route lists them. Any other
-JSON says nothing about text: `{}`, pings, content filters, `choices: null`, null or wrongly typed fields. It is passed
-on, does not make usage stale, and costs nothing when the answer is cut. What is not JSON counts as text, all its bytes:
-a charge that is too high is better than an answer for free.
+under its various names, names and arguments of calls, the transcript of audio, `text`; the route lists them. Other JSON
+says nothing about text: `{}`, pings, content filters, `choices: null`, null fields, names, ids. It is passed on, does
+not make usage stale, and costs nothing when the answer is cut. Strings in fields that nobody knows may be text: they
+are counted in an answer that is cut or has no usage, but an answer that ends with [DONE] may have told its usage
+before. What is not JSON counts as text, all its bytes: a charge that is too high is better than an answer for free.
+Both count against the limit that the upstream was given, and the bytes of all events are bounded (`http.overrun`).
     Test: test_text_is_known_in_these_fields, test_all_other_json_says_nothing_about_text,
+    test_what_may_be_text_elsewhere_counts_but_leaves_the_usage,
+    test_beside_text_only_other_strings_of_its_choice_may_be_text,
+    test_a_stream_of_text_in_fields_nobody_knows_is_counted_and_bounded,
+    test_a_stream_of_too_many_bytes_is_cut_whatever_they_are,
     test_a_frame_without_text_leaves_the_usage_that_came, test_usage_is_stale_once_more_text_came,
     test_an_event_that_is_not_json_counts_as_text, test_only_the_text_of_events_is_kept,
     test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
 
-A usage is its total or the sum of its parts, whichever is more, and the sum if there is no total. It is not believed if
-it has neither a total nor both parts, or if its total is the prompt's alone beside text that was seen. Some
-upstreams report with every event from the first on: a stream that is cut before anything was generated is counted.
-    Test: test_a_usage_is_its_total_or_its_parts_whichever_is_more,
+A usage may also stand in a choice. It is its total or the sum of its parts, whichever is more, and the sum if there is
+no total. It is not believed if it has neither a total nor both parts, or if its total is the prompt's alone beside text
+that was seen. Some upstreams report with every event from the first on: a stream that is cut before anything was
+generated is counted.
+    Test: test_a_usage_is_found_wherever_upstreams_report_it,
+    test_a_usage_is_its_total_or_its_parts_whichever_is_more,
     test_a_usage_that_cannot_be_believed_is_marked_and_not_used,
     test_a_usage_that_denies_the_text_that_was_seen_is_not_believed,
     test_a_usage_before_anything_was_generated_does_not_make_a_cut_stream_free

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gptdock.errors import APIError, UpstreamError
+from gptdock.upstream import complaints
 from gptdock.upstream.format import Format
-from gptdock.upstream.meter import Meter, parse
+from gptdock.upstream.meter import Meter, as_object, parse
 from gptdock.upstream.sse import BOM, Event, EventSplitter
 from gptdock.upstream.usage import as_reported, sane_usage
 
@@ -24,19 +26,37 @@ END_BYTES = 64 * 2**10  # in which a usage is looked for
 TEXT_BYTES = 256 * 2**10  # of an answer that is too large: more tokens than any hold
 _USAGE = re.compile(rb'"usage"\s*:\s*')
 _LINE = re.compile(rb"\s*(?:data|event|id|retry)?:")  # as a stream begins
+_VALUE = re.compile(rb"\s*[{\[]")  # as the JSON of an answer, or of an error, begins
 _DONE = Event(b"data: [DONE]\n\n", b"[DONE]")
 
 
 class Answer(NamedTuple):
     """A whole answer: its bytes, and its JSON, of a large one only a part. `fault`: why no caller can have it.
 
-    `is_answer`: whether something was generated, as opposed to an error in spite of the status.
+    `is_answer`: whether something was generated; otherwise it is free. `is_error`: it is an error in spite of the
+    status, which may report a usage, too.
     """
 
     raw: bytes
     content: dict[str, Any]
-    fault: str = ""
+    fault: APIError | None = None
     is_answer: bool = True
+    is_error: bool = False
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream that came in place of a whole answer."""
+        return _LINE.match(self.raw) is not None
+
+
+def is_whole(start: bytes) -> bool:
+    """Whether a body that starts so is one JSON value, and not a stream."""
+    return _VALUE.match(start.removeprefix(BOM)) is not None
+
+
+def is_any(start: bytes) -> bool:
+    """Whether a body that starts so may be an answer or an error, whatever its content type is."""
+    return is_whole(start) or _LINE.match(start.removeprefix(BOM)) is not None
 
 
 def read(raw: bytes, form: Format) -> Answer | None:
@@ -46,38 +66,58 @@ def read(raw: bytes, form: Format) -> Answer | None:
         return Answer(raw, known)
     if _LINE.match(raw):
         return _read_stream(raw, form)
-    content = parse(raw or b"null")  # an empty body: nothing was generated
-    if not isinstance(content, dict):
+    content = as_object(parse(raw or b"null"))  # an empty body: nothing was generated
+    return _judged(Answer(raw, content), form) if content is not None else None
+
+
+def _judged(answer: Answer, form: Format) -> Answer | None:
+    content, usage = answer.content, sane_usage(form.usage_of(answer.content))
+    if form.is_answer(content):
+        return answer
+    if complaints.find(content) is not None:
+        return answer._replace(is_answer=usage is not None and usage.total_tokens > 0, is_error=True)
+    if usage is not None:
+        return answer
+    if complaints.read(content).message:
+        return answer._replace(is_answer=False, is_error=True)
+    if not form.told(content).more:
         return None
-    is_answer = form.is_answer(content) or sane_usage(form.usage_of(content)) is not None
-    return Answer(raw, content, is_answer=is_answer) if is_answer or content.get("error") else None
+    return answer._replace(fault=UpstreamError("The upstream's answer is of an unknown kind."))
 
 
 def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:
     """What is known of an answer of which only the start and the end were kept. All that is not text counts as text."""
     content = _believed(_end(end), form) or _believed(_start(start), form)
     text = start[:TEXT_BYTES].decode("utf-8", "replace")
-    return Answer(b"", content or form.of_text(text), "The upstream's answer is too large.")
+    return Answer(b"", content or form.of_text(text), UpstreamError("The upstream's answer is too large."))
 
 
 def to_events(answer: Answer, form: Format) -> list[Event]:
-    """The events of an answer, for a caller who asked for a stream: of one that is too large only what was used."""
-    if _LINE.match(answer.raw):
+    """The events of an answer, for a caller who asked for a stream: of one with a fault only what it cost, unseen."""
+    if answer.is_stream:
         return EventSplitter(keeps_names=form.names_events).feed(answer.raw + b"\n\n")
-    parsed: Any = parse(answer.raw or b"{}")
-    is_whole = not answer.fault
-    events = form.to_events(parsed, form.usage_of(answer.content), is_whole=is_whole)
-    return [_event(each, form) for each in events] + ([_DONE] if is_whole and form.ends_by_done else [])
+    if answer.fault:
+        return [_event(each, form)._replace(raw=b"") for each in _cost(answer.content, form)]
+    parsed = as_object(parse(answer.raw)) or {}
+    events = form.to_events(parsed, form.usage_of(answer.content), is_whole=True)
+    return [_event(each, form) for each in events] + ([_DONE] if form.ends_by_done else [])
+
+
+def _cost(content: dict[str, Any], form: Format) -> list[dict[str, Any]]:
+    if sane_usage(usage := form.usage_of(content)) is not None:
+        return form.to_events({}, usage, is_whole=False)
+    return [form.of_text(form.text_of(content) + form.told(content).more)]
 
 
 def _read_stream(raw: bytes, form: Format) -> Answer | None:
     meter = Meter(form)
     for event in EventSplitter().feed(raw + b"\n\n"):
         meter.read(event)
-    if not meter.begun:
-        return None
-    content = form.of_text(meter.text()) | {"usage": as_reported(meter.usage) if meter.usage else None}
-    return Answer(raw, content, "The upstream sent a stream in place of a whole answer.")
+    usage = {"usage": as_reported(meter.usage) if meter.usage else None}
+    if meter.begun:
+        fault = UpstreamError("The upstream sent a stream in place of a whole answer.")
+        return Answer(raw, form.of_text(meter.text()) | usage, fault)
+    return _judged(Answer(raw, {"error": meter.error} | usage), form) if meter.error is not None else None
 
 
 def _known(raw: bytes, form: Format) -> dict[str, Any] | None:

@@ -5,16 +5,17 @@ import logging
 
 import aiohttp
 
-from gptdock.errors import UpstreamError, UpstreamLost
+from gptdock.errors import UpstreamLost
 from gptdock.upstream import answers, complaints
 from gptdock.upstream.answers import Answer
-from gptdock.upstream.exchange import Exchange
 from gptdock.upstream.format import Format
 
 log = logging.getLogger(__name__)
 
 EVENTS, JSON = "text/event-stream", "application/json"
 CODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # aiohttp decodes them, two of them by a library
+START_BYTES, MOST_SPACE = 16, 2**16
+MOST_STREAMED_BYTES = 2**20  # of one for a caller who asked for a stream: it must be parsed, which takes 10 ms
 
 
 class TooLarge(ValueError):
@@ -25,13 +26,13 @@ class TooLarge(ValueError):
         self.start = start
 
 
-async def read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The whole body. Raises TooLarge if it has more than `most` bytes."""
-    data = bytearray()
-    while piece := await response.content.readany():
+async def read(response: aiohttp.ClientResponse, most: int, start: bytes = b"") -> bytes:
+    """The whole body, of which `start` was read. Raises TooLarge if it has more than `most` bytes."""
+    data = bytearray(start)
+    while len(data) <= most and (piece := await response.content.readany()):
         data += piece
-        if len(data) > most:
-            raise TooLarge(bytes(data))
+    if len(data) > most:
+        raise TooLarge(bytes(data))
     return bytes(data)
 
 
@@ -46,25 +47,39 @@ async def read_end(response: aiohttp.ClientResponse, start: bytes, count: int) -
     return bytes(data[-count:])
 
 
-async def read_answer(response: aiohttp.ClientResponse, form: Format) -> Answer | None:
-    """The answer or the error in the body. Raises ValueError if it is not JSON, and aiohttp's errors."""
+async def read_answer(response: aiohttp.ClientResponse, form: Format, most: int, start: bytes = b"") -> Answer | None:
+    """The answer or the error in the body, of which `start` was read; None if it is neither.
+
+    Raises ValueError if it is not JSON though it should be, and aiohttp's errors.
+    """
+    start = await _start(response, start)
+    if content_type(response) != JSON and not answers.is_any(start):
+        return None
     try:
-        return answers.read(await read(response, form.most_bytes), form)
+        return answers.read(await read(response, most, start), form)
     except TooLarge as exc:
         return answers.read_too_large(exc.start, await read_end(response, exc.start, answers.END_BYTES), form)
 
 
-def sends(response: aiohttp.ClientResponse, exchange: Exchange, asked: str) -> bool:
-    """Whether the response has the content type that was asked for. Raises if nothing can be made of its body."""
+async def _start(response: aiohttp.ClientResponse, start: bytes) -> bytes:
+    """What comes first of a body of which `start` was read: enough to tell what it is."""
+    while len(start.lstrip()) < START_BYTES and len(start) < MOST_SPACE and (piece := await response.content.readany()):
+        start += piece
+    return start
+
+
+def content_type(response: aiohttp.ClientResponse) -> str:
+    """The content type without its parameters, in lower case."""
     # Not `response.content_type`: aiohttp reads that with email's parser, which takes seconds for some headers.
-    sent = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def check(response: aiohttp.ClientResponse, asked: str) -> None:
+    """Log what is not as it was asked for. Raises UpstreamLost if nothing can be made of the body."""
+    sent = content_type(response)
     coding = response.headers.get("Content-Encoding", "").strip().lower()
     if sent != asked:
         log.error("upstream sent another content type", extra={"content_type": complaints.name(sent)})
-    if sent not in (EVENTS, JSON):
-        exchange.refused()
-        raise UpstreamError
     if coding not in CODINGS:
         log.error("upstream sent an unknown content encoding", extra={"content_encoding": complaints.name(coding)})
         raise UpstreamLost
-    return sent == asked

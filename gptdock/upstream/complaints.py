@@ -4,9 +4,13 @@
     {"type": "error", "error": {"type", "message"}}       Anthropic
     [{"error": {"message", "status", "code"}}]            Google
     {"object": "error", "message", "type", "code"}        vLLM
+    {"errors": [{"message", "code"}]}                     Cloudflare
+    {"base_resp": {"status_code", "status_msg"}}          MiniMax
+    {"code", "message"}                                   DashScope
     {"error": "..."}, {"message": "..."}, {"detail": ...} others
 
-A refusal that will not change is the caller's, who wrote the request, if it is not about our key or our credit.
+Some upstreams send one with status 200; `find` says whether an answer or an event is one. A refusal that will not
+change is the caller's, who wrote the request, if it is not about our key or our credit.
 """
 
 import math
@@ -22,16 +26,13 @@ from gptdock.errors import (
     UpstreamQuota,
     UpstreamRefused,
 )
+from gptdock.upstream.masks import mask
 
 MOST_MESSAGE = 2000  # characters
+_LAST_WORD = re.compile(r"(?<![!-~])[!-~]+\Z")
+_NO_ERROR: tuple[object, ...] = (None, "", False, 0, [])  # what upstreams put where an error would be
+_NO_CODE: tuple[object, ...] = (*_NO_ERROR, {}, "0", 200, "200", "ok", "OK", "success", "SUCCESS", "Success")
 _NAME = re.compile(r"[\w.\[\]/+-]{1,100}", re.ASCII)  # anything else might quote the request
-_KEY = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|key|api|org|proj|sess|hf|nvapi|AIza)[-_]?[\w*-]{0,40}?[\d*][\w*-]{4,}"  # a known start
-    r"|\b(?:sk|pk|rk|gsk|xai|hf|nvapi)[-_][\w*-]{6,}|\bBearer\s+\S+"
-    r"|\beyJ[\w-]{8,}(?:\.[\w-]+)*"  # a JSON web token
-    r"|(?<![a-z\d])(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{20,}",  # long, of digits and letters
-    re.ASCII | re.IGNORECASE,
-)
 _CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"})
 _OUR_KEY = frozenset({"invalid_api_key", "incorrect_api_key", "invalid_organization", "invalid_project"})
 _OUR_KEY |= {"account_deactivated", "mismatched_organization", "mismatched_project", "ip_not_authorized"}
@@ -71,20 +72,51 @@ class Complaint(NamedTuple):
     type: str | None = None
 
 
-def read(content: object, status: int = 0) -> Complaint:
-    """The complaint in a parsed body or event, of any type. `status` is that of the response, 0 for an event."""
+def find(content: dict[str, Any]) -> dict[str, Any] | None:
+    """The complaint in a JSON object that came with a good status, as an answer or an event; None if it is none."""
+    error = content.get("error")
+    if error not in _NO_ERROR and (error != {} or not content.get("choices")):
+        return error if isinstance(error, dict) else {"message": str(error)}
+    if "error" in (content.get("object"), content.get("type")):
+        return content
+    if content.get("choices"):
+        return None
+    if (vendors := _of_vendor(content)) is not None:
+        return vendors
+    return content if content.get("code") not in _NO_CODE and _message(content) else None
+
+
+def _of_vendor(content: dict[str, Any]) -> dict[str, Any] | None:
+    errors, told = content.get("errors"), content.get("base_resp")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        return errors[0]
+    if isinstance(told, dict) and told.get("status_code") not in _NO_CODE:
+        return {"message": told.get("status_msg"), "code": told["status_code"]}
+    return None
+
+
+def read(content: object, status: int = 0, secret: str = "") -> Complaint:
+    """The complaint in a parsed body or event, of any type, with keys masked; `secret` is ours.
+
+    `status` is that of the response, 0 for an event.
+    """
     error = _error_in(content)
     complaint = Complaint(
-        message=_message(error),
-        param=name(error.get("param")),
-        code=name(error.get("code")),
-        type=name(error.get("type")) or name(error.get("status")),
+        message=_masked(_message(error), secret),
+        param=name(error.get("param"), secret),
+        code=name(error.get("code"), secret),
+        type=name(error.get("type"), secret) or name(error.get("status"), secret),
     )
     return complaint._replace(status=status or _status(error, complaint))
 
 
-def to_error(told: Complaint, after: float | None = None, secret: str = "") -> APIError:
-    """The complaint as our error. `after` is the seconds that the upstream asked to wait, `secret` our key there."""
+def name(value: object, secret: str = "") -> str | None:
+    """`value`, if it looks like the name of a field, a code or a type, and not like a key; otherwise None."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and mask(value, secret) == value else None
+
+
+def to_error(told: Complaint, after: float | None = None) -> APIError:
+    """The complaint as our error. `after` is the seconds that the upstream asked to wait."""
     if told.status == 402 or _CREDIT & {told.code, told.type}:
         return UpstreamQuota()
     if told.status == 429:
@@ -95,24 +127,13 @@ def to_error(told: Complaint, after: float | None = None, secret: str = "") -> A
         return UpstreamError()
     too_long = told.code == "context_length_exceeded"
     ours = ContextLengthExceeded() if too_long else UpstreamRefused()
-    message = mask(told.message[: 2 * MOST_MESSAGE], secret)[:MOST_MESSAGE] or str(ours)
-    ours.rejection = Rejected(message, status=told.status, param=told.param, code=told.code or "")
+    ours.rejection = Rejected(told.message or str(ours), status=told.status, param=told.param, code=told.code or "")
     return ours if told.status == 409 or too_long else _lasting(ours)
 
 
 def _lasting(error: APIError) -> APIError:
     error.should_retry = False
     return error
-
-
-def mask(message: str, secret: str = "") -> str:
-    """The message with `***` for `secret` and for whatever else looks like a key."""
-    return _KEY.sub("***", message.replace(secret, "***") if secret else message)
-
-
-def name(value: object) -> str | None:
-    """`value`, if it looks like the name of a field, a code or a type, and not like a key; otherwise None."""
-    return value if isinstance(value, str) and _NAME.fullmatch(value) and mask(value) == value else None
 
 
 def _error_in(content: object) -> dict[str, Any]:
@@ -123,7 +144,14 @@ def _error_in(content: object) -> dict[str, Any]:
     error = content.get("error")
     if isinstance(error, dict):
         return error
-    return {"message": error} | content if error else content
+    return {"message": error} | content if error else _of_vendor(content) or content
+
+
+def _masked(message: str, secret: str) -> str:
+    start = message[: 2 * MOST_MESSAGE]
+    if start != message:
+        start = _LAST_WORD.sub("", start)  # it may be the half of a key, which nothing would recognise
+    return mask(start, secret)[:MOST_MESSAGE]
 
 
 def _message(error: dict[str, Any]) -> str:

@@ -15,11 +15,15 @@ class Shape(Protocol):
 
 
 class Told(NamedTuple):
-    """What an event tells. `usage` has the names of chat completions, `error` is what the upstream complains about."""
+    """What an event tells. `usage` has the names of chat completions, `error` is what the upstream complains about.
+
+    `more` is what may be text besides, in fields that are not known.
+    """
 
     usage: object = None
     error: dict[str, Any] | None = None
     ends: bool = False  # the answer: nothing of it may follow
+    more: str = ""
 
 
 class Format(Protocol):
@@ -40,7 +44,7 @@ class Format(Protocol):
         """All text that was generated, in an event or in a whole answer."""
 
     def told(self, event: dict[str, Any]) -> Told:
-        """What else an event tells."""
+        """What else an event tells, or a whole answer."""
 
     def usage_of(self, answer: dict[str, Any]) -> object:
         """The usage in a whole answer."""

@@ -2,7 +2,8 @@
 
 A reported usage counts if it can be believed and no text came after it. Until then the text of all events is kept, and
 counted only if the answer is cut. An event that is not JSON counts as text, all its bytes, because a charge that is too
-high is better than an answer for free. JSON has the text that the route's `Format` finds in it, and otherwise none.
+high is better than an answer for free. JSON has the text that the route's `Format` finds in it. What may be text in
+fields that are not known is counted, too, but an answer that ends may end with the usage that came before it.
 """
 
 import json
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gptdock.upstream import complaints
 from gptdock.upstream import format as formats
-from gptdock.upstream.format import Format
+from gptdock.upstream.format import Format, Told
 from gptdock.upstream.sse import Event
 from gptdock.upstream.usage import Usage, sane_usage
 
@@ -20,15 +22,19 @@ _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it 
 _NOISE = b'"obfuscation":"'
 
 
-def is_chunk(data: bytes | None) -> bool:
-    """Whether `data` can be an event of a completion stream: [DONE] or a JSON object."""
-    return data is not None and (_is_done(data) or isinstance(_parsed_or_none(data), dict))
+def is_chunk(event: Event | None) -> bool:
+    """Whether this can be an event of an answer: [DONE], a JSON object or an error."""
+    if event is None or event.data is None:
+        return False
+    return event.is_error or _is_done(event.data) or _object_or_none(event.data) is not None
 
 
-def says_nothing(data: bytes) -> bool:
-    """Whether `data` is JSON, but not an object: some upstreams begin with `null` or `[]` to show that they live."""
+def says_nothing(event: Event) -> bool:
+    """Whether its data is JSON, but not an object: some upstreams begin with `null` or `[]` to show that they live."""
+    if not event.data or event.is_error:
+        return not event.data
     try:
-        return not (_is_done(data) or isinstance(parse(data), dict))
+        return not _is_done(event.data) and as_object(parse(event.data)) is None
     except ValueError:
         return False
 
@@ -93,6 +99,7 @@ class Meter:
         self.done = False
         self._format, self._show_usage = form, show_usage
         self._utf8 = bytearray()  # of the text so far; half a surrogate pair as it is
+        self._usage_at = 0  # how much text there was when the usage came
         self._shape: formats.Shape | None = None
 
     def read(self, event: Event) -> bool:
@@ -101,29 +108,31 @@ class Meter:
         if not data or self.done or self.error is not None:
             return False
         # The hot path: an event that differs from a parsed one by its text alone; 1 us, and parsing takes 4.
-        if self._shape and self.usage is None and (text := self._shape.text_of(data)) is not None:
+        if self._shape and not (self.usage or event.is_error) and (text := self._shape.text_of(data)) is not None:
             self._utf8 += text if text.isascii() else text.decode("utf-8", "replace").encode()
             return True
         if _is_done(data):
             self.done = self._format.ends_by_done
             return self.done
-        return self._look_into(data)
+        return self._look_into(data, is_error=event.is_error)
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
         self.done = self.has_text = True
-        text, usage = self._text(answer, raw), self._format.usage_of(answer)
+        text, usage, more = self._text(answer, raw), self._format.usage_of(answer), self._told(answer).more
         if usage is not None:
-            self._note_usage(usage, beside_text=bool(text))
+            self._note_usage(usage, beside_text=bool(text or more))
         if self.usage is None:
-            self._add(text)
+            self._add(text + more)
 
     @property
     def final_usage(self) -> Usage | None:
         """The usage, if the answer may end with it: not in an answer that was cut before anything was generated."""
         usage = self.usage
-        ended = self.done or self.error is not None or self.has_text
-        return usage if usage is not None and (ended or not usage.denies_text) else None
+        if usage is None or self.done or self.error is not None:
+            return usage
+        is_stale = len(self._utf8) > self._usage_at or (usage.denies_text and not self.has_text)
+        return None if is_stale else usage
 
     @property
     def text_bytes(self) -> int:
@@ -138,17 +147,22 @@ class Meter:
         """The text that was generated so far."""
         return self._utf8.decode("utf-8", "surrogatepass")
 
-    def _look_into(self, data: bytes) -> bool:
+    def _look_into(self, data: bytes, *, is_error: bool) -> bool:
         try:
-            chunk = parse(data)
+            value = parse(data)
         except ValueError:
-            return not data.isspace() and self._note_text(data.decode("utf-8", "replace"))
-        if not isinstance(chunk, dict):
+            words = data.decode("utf-8", "replace")
+            return self._fail({"message": words}) if is_error else not data.isspace() and self._note_text(words)
+        chunk = as_object(value)
+        if chunk is None:
+            if is_error:
+                return self._fail({"message": value})
+            self._add(self._told({"": value}).more)
             return True
         if text := self._text(chunk, data):
             self._note_text(text)
             self._shape = self._format.shape(data, chunk, text) or self._shape
-        return self._note(chunk)
+        return self._note(chunk, is_error=is_error)
 
     def _text(self, content: dict[str, Any], data: bytes) -> str:
         try:
@@ -166,24 +180,37 @@ class Meter:
     def _add(self, text: str) -> None:
         self._utf8 += text.encode("utf-8", "surrogatepass")
 
-    def _note(self, chunk: dict[str, Any]) -> bool:
-        self.last, told = chunk, self._format.told(chunk)
+    def _told(self, content: dict[str, Any]) -> Told:
+        try:
+            return self._format.told(content)
+        except RecursionError:
+            return Told()
+
+    def _note(self, chunk: dict[str, Any], *, is_error: bool) -> bool:
+        self.last, told = chunk, self._told(chunk)
+        self._add(told.more)
         if told.usage is not None:
-            self._note_usage(told.usage, beside_text=self.has_text)
-        if told.error is not None:
-            self.error = told.error
-            return False
+            self._note_usage(told.usage, beside_text=bool(self._utf8))
+        if told.error is not None or is_error:
+            return self._fail(chunk if told.error is None else told.error)
         self.begun = True
         self.done = told.ends
         # GPTDock asked for the usage-only chunk; the caller sees it only if it asked, too.
         return self._show_usage or self._format.is_shown(chunk)
+
+    def _fail(self, error: dict[str, Any]) -> bool:
+        self.error = error
+        return False
 
     def _note_usage(self, value: object, *, beside_text: bool) -> None:
         usage = sane_usage(value)
         if usage is not None and beside_text and usage.denies_text:
             usage = None
         self.odd_usage = self.odd_usage or usage is None
-        if usage is not None and (self.usage is None or usage.total_tokens >= self.usage.total_tokens):
+        if usage is None:
+            return
+        self._usage_at = len(self._utf8)
+        if self.usage is None or usage.total_tokens >= self.usage.total_tokens:
             self.usage = usage
 
 
@@ -202,8 +229,15 @@ def parse(data: bytes) -> object:
             raise ValueError("nested too deeply") from exc
 
 
-def _parsed_or_none(data: bytes) -> object:
+def as_object(value: object) -> dict[str, Any] | None:
+    """A JSON value, if it is an object or, as Google sends them, an error within a list; otherwise None."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and complaints.find(value[0]) is not None:
+        value = value[0]
+    return value if isinstance(value, dict) else None
+
+
+def _object_or_none(data: bytes) -> dict[str, Any] | None:
     try:
-        return parse(data)
+        return as_object(parse(data))
     except ValueError:
         return None

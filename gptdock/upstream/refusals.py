@@ -41,12 +41,12 @@ async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
         content = None
     finally:
         response.close()
-    told = complaints.read(content, response.status)
+    told = complaints.read(content, response.status, secret)
     noted = {"status": response.status, "code": told.code, "field": told.param}
     noted["upstream_request_id"] = trace.request_id(response.headers) or None
     log.warning("upstream refused", extra={key: value for key, value in noted.items() if value is not None})
     after = retry.retry_after(response.headers, datetime.now(UTC))
-    ours = complaints.to_error(told, after, secret)
+    ours = complaints.to_error(told, after)
     if ours.status != 400 and not retry.may_help(response.status, response.headers):  # nobody repeats a 400
         ours.should_retry = False
     return Refusal(

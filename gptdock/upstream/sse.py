@@ -7,14 +7,13 @@ Callers get each event in the form of OpenAI's API: `data: `, the data in one li
 so, and then it is passed on as it came. Any other event is written anew from its data: after CR, CRLF or a byte order
 mark, without a space, with `event:`, `id:` or `retry:`, comments, or several data lines. Those are joined by spaces:
 between lines of JSON a line end means no more than a space. An event of the name `ping` is no more than a comment. On
-routes whose events have names, the line `event: name` stays.
+routes whose events have names, the line `event: name` stays. One of the name `error` tells an error, whatever its data.
 """
 
 import re
 from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
-_PING = re.compile(rb"(?:^|[\r\n])event: ?ping(?:[\r\n]|$)")
 _NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]+)")
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
@@ -24,6 +23,7 @@ class Event(NamedTuple):
 
     raw: bytes
     data: bytes | None
+    is_error: bool = False
 
 
 class EventTooLarge(ValueError):
@@ -97,8 +97,9 @@ def _split_any(data: bytes, keeps_names: bool) -> tuple[list[Event], bytes]:
 
 def _anew(block: bytes, keeps_names: bool) -> Event:
     lines = [line[5:].removeprefix(b" ") for line in block.splitlines() if line.startswith(b"data:") or line == b"data"]
-    if not lines or _PING.search(block):
+    name = _NAME.search(block)
+    kind = name[1].strip().lower() if name else b""
+    if not lines or kind == b"ping":
         return Event(b"", None)
-    name = _NAME.search(block) if keeps_names else None
-    head = b"event: %b\n" % name[1] if name else b""
-    return Event(head + b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines))
+    head = b"event: %b\n" % name[1] if name and keeps_names else b""
+    return Event(head + b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines), kind == b"error")

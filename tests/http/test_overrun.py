@@ -101,3 +101,41 @@ def test_a_text_that_only_begins_densely_is_not_cut():
 
 def test_a_long_text_is_counted_a_few_times_only():
     assert len(looks(lambda text: 0, 1000, "word " * 100, 1000)) < 120
+
+
+@pytest.mark.usefixtures("each_flow")
+@pytest.mark.parametrize("frame", [{"choices": [{"delta": {"foo": "one two "}}]}, {"text": "one two "}, "one two "])
+async def test_a_stream_of_text_in_fields_nobody_knows_is_counted_and_bounded(service: Service, frame: object):
+    data = f"data: {json.dumps(frame)}\n\n".encode()
+    role = b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n'
+    service.openai.script = Script(raw=role + data * 5)
+    async with complete(service, stream=True, max_tokens=16) as response:
+        assert len(sse_data(await response.read())) == 7
+
+    service.openai.script = Script(raw=role + data * 2000, piece=10_000)
+    async with complete(service, stream=True, max_tokens=16) as response:
+        assert len(await response.read()) < len(data) * 2000
+
+    little, much = await service.receipts()
+    assert (little["source"], little["completion_tokens"]) == ("counted", 11)
+    assert much["tokens"] == much["prompt_tokens"] + 8 + 16
+
+
+async def test_a_stream_of_too_many_bytes_is_cut_whatever_they_are(service: Service):
+    service.openai.script = Script(raw=b'data: {"obfuscation": "%b"}\n\n' % (b"x" * 100_000) * 40)
+
+    async with complete(service, stream=True, max_tokens=16) as response:
+        body = await response.read()
+
+    assert b"exceeds its limit" in body
+    assert len(body) < 8192 * (2 * 16 + 256) + 1_000_000
+
+
+async def test_twenty_likely_tokens_beside_each_token_are_not_too_many_bytes(service: Service):
+    likely = [{"token": " token", "logprob": -0.12345678, "bytes": [32, 116, 111, 107, 101, 110]}] * 20
+    choice = {"index": 0, "delta": {"content": " token"}, "logprobs": {"content": [{"top_logprobs": likely}]}}
+    event = f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+    service.openai.script = Script(raw=event * 100 + b"data: [DONE]\n\n")
+
+    async with complete(service, stream=True, max_tokens=100) as response:
+        assert (await response.read()).endswith(b"[DONE]\n\n")

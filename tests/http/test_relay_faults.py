@@ -9,9 +9,9 @@ import pytest
 
 from gptdock.aiohttp_private.tap import Silence
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
-from gptdock.upstream.client import Stream
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import Event
+from gptdock.upstream.stream import Stream
 from tests.harness.answers import RECORDED, TEXT
 from tests.harness.hostile import (
     check_nothing_is_left,

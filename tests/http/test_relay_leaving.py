@@ -7,7 +7,7 @@ import pytest
 from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.rates import UNKNOWN
-from gptdock.upstream.client import Stream
+from gptdock.upstream.stream import Stream
 from tests.harness.answers import read_answer
 from tests.harness.hostile import (
     AUTHORIZED,

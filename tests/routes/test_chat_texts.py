@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gptdock.routes.chat_answers import FORMAT
-from gptdock.routes.chat_texts import text_of
+from gptdock.routes.chat_texts import text_of, unknown_text_of
 from gptdock.upstream.meter import Meter
 from gptdock.upstream.usage import Usage
 from tests.harness.chunks import chunk, event, read, usage_chunk
@@ -41,25 +41,43 @@ def each(name: str, *values: Any) -> list[Any]:
 
 
 SILENT_MESSAGES: list[Any] = [
-    *[None, {}, [], "Hi", 7, True, ["Hi"]],
-    *each("content", "", None, 7, 0.5, True, [], {}, [7, None, []], [{"type": "text"}], {"a": "b"}),
-    *each("tool_calls", None, [], {}, 7, "f", ["f"], [None], [7], [{}], [{"type": "x"}]),
-    *each(
-        "tool_calls", *([call] for call in each("function", None, [], {}, 7, "f", {"name": None, "arguments": None}))
-    ),
-    *each("function_call", None, "f", 7, [], *each("name", 7, [], {}, False), *each("arguments", 7, [], {}, False)),
+    *[None, {}, [], 7, True],
+    *each("content", "", None, 7, 0.5, True, [], {}, [7, None, []], [{"type": "text"}], {"a": 7}),
+    *each("tool_calls", None, [], {}, 7, [None], [7], [{}], [{"type": "x"}]),
+    *each("tool_calls", *([call] for call in each("function", None, [], {}, 7, {"name": None, "arguments": None}))),
+    *each("function_call", None, 7, [], *each("name", 7, [], {}, False), *each("arguments", 7, [], {}, False)),
     *each("reasoning", None, "", 7, {}, [{"type": "reasoning.encrypted", "data": "eNqrVg"}]),
     *each("audio", None, 7, "a", {"id": "a", "expires_at": 7}, {"transcript": None}),
-    {"role": "assistant", "name": "x", "annotations": ["x"], "unknown": {"content": "x"}},
+    {"role": "assistant", "name": "x", "annotations": ["x"], "unknown": {"content": None}},
 ]
 SILENT: list[Any] = [
     *each("choices", *([{"delta": message}] for message in SILENT_MESSAGES)),
-    *each("choices", None, [], {}, "Hi", 7, True, [7], [None], [[]], ["Hi"], [{}], {"a": 1}),
+    *each("choices", None, [], {}, 7, True, [7], [None], [[]], [{}], {"a": 1}),
     {"choices": [{"index": 0, "finish_reason": "stop", "content_filter_results": {"hate": {"filtered": False}}}]},
     {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
     {"choices": [{"delta": {}, "logprobs": {"content": [{"token": "Hi"}]}}], "obfuscation": "x7Jq"},
-    *[{}, {"delta": "Hi"}, {"type": "ping"}, {"unknown": "Hi"}, {"usage": None}, {"error": None}, {"error": ""}],
-    *[[], None, 7, "Hi", True, ["Hi"]],
+    {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": "m",
+        "system_fingerprint": "fp",
+        "choices": [],
+    },
+    {"service_tier": "default", "provider": "x", "citations": ["x"], "x_groq": {"id": "x"}, "choices": []},
+    *[{}, {"type": "ping"}, {"unknown": 7}, {"usage": None}, {"error": None}, {"error": ""}, {"status": "processing"}],
+    *[[], None, 7, "ping", True, ["heartbeat"]],
+]
+UNKNOWN: list[Any] = [
+    *each("choices", *([{"delta": each}] for each in ("Hi", ["Hi"], {"foo": "Hi"}, {"foo": {"bar": [{"x": "Hi"}]}}))),
+    *each("choices", *([{"message": each}] for each in ("Hi", {"foo": "Hi", "content": None}))),
+    *each("choices", *([{"delta": {"content": each}}] for each in ({"a": "Hi"}, [{"type": "odd", "value": "Hi"}]))),
+    *each("choices", *([{"delta": {"tool_calls": each}}] for each in ("Hi", ["Hi"], [{"function": "Hi"}]))),
+    *each("choices", [{"delta": {"function_call": "Hi"}}], "Hi", ["Hi"], [{"foo": "Hi"}], {"foo": "Hi"}),
+    *[{"delta": "Hi"}, {"unknown": "Hi"}, {"text": "Hi"}, {"output": {"text": "Hi"}}, {"choices": None, "text": "Hi"}],
+    {"type": "response.output_text.delta", "delta": "Hi"},
+    {"candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": None}]},
+    *["Hi", ["Hi"], [[{"a": "Hi"}]]],
 ]
 
 
@@ -85,7 +103,35 @@ def test_all_other_json_says_nothing_about_text(answer):
     before.read(event(answer))
 
     assert (before.text(), before.usage, before.error) == ("Hi", Usage(7, 5, 2), None)
-    assert text_of(answer) == ""
+    assert before.final_usage == Usage(7, 5, 2)
+    assert (text_of(answer), unknown_text_of(answer, "")) == ("", "")
+
+
+@pytest.mark.parametrize("answer", UNKNOWN, ids=json.dumps)
+def test_what_may_be_text_elsewhere_counts_but_leaves_the_usage(answer):
+    reader, shown = read(chunk(""), usage_chunk(), answer)
+
+    assert (reader.text(), shown[-1], reader.usage, reader.has_text) == ("Hi", True, Usage(7, 5, 2), False)
+    assert reader.final_usage is None
+    reader.read(event(b"[DONE]"))
+    assert reader.final_usage == Usage(7, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ({"delta": {"content": "Hi", "foo": " you"}}, " you"),
+        ({"delta": {"content": "Hi"}, "foo": " you", "logprobs": {"content": [{"token": "Hi"}]}}, " you"),
+        ({"delta": {"content": "Hi", "parts": ["Hi", {"type": "reasoning.encrypted", "data": "x"}]}}, ""),
+        ({"delta": {"content": "Hi"}, "message": {"content": "Hi you"}}, ""),
+        ({"delta": {"content": "Hi", "extra_content": {"google": {"thought_signature": "x"}}}}, ""),
+        ({"delta": {"reasoning": "Hi", "reasoning_content": "Hi"}}, ""),
+    ],
+)
+def test_beside_text_only_other_strings_of_its_choice_may_be_text(choice, text):
+    answer = {"choices": [choice], "citations": ["x"], "other": "x"}
+
+    assert unknown_text_of(answer, text_of(answer)) == text
 
 
 @pytest.mark.parametrize("answer", SILENT, ids=json.dumps)
@@ -103,7 +149,7 @@ def test_parts_within_parts_end_somewhere(depth):
 
     reader.read(event(raw))
 
-    assert len(reader.text()) in (0, len(raw))
+    assert len(reader.text()) in (len("Hi"), len(raw))
 
 
 def test_a_message_beside_an_empty_delta_counts_whatever_came_before():

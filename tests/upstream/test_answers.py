@@ -79,9 +79,7 @@ def test_a_large_answer_whose_end_is_missing_is_not_json(cut: int):
         read(large(usage=USAGE)[:-cut], FORMAT)
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"null", b"[]", b"7", b"{}", b'{"usage": {}}', b'{"detail": "x"}', b"data: 7\n\n"]
-)
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"7", b"{}", b'{"usage": {}}', b"data: 7\n\n"])
 def test_what_is_no_answer_is_none(raw: bytes):
     assert read(raw, FORMAT) is None
 
@@ -92,6 +90,29 @@ def test_choices_or_a_usage_make_an_answer(raw: bytes):
 
     assert answer is not None
     assert answer.is_answer
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_answer"),
+    [
+        ('{"error": {"message": "No."}, "choices": null}', False),
+        ('{"error": {"message": "No."}, "choices": [{"message": {"content": ""}}]}', False),
+        ('{"error": {"message": "No."}, "usage": {"total_tokens": 0}}', False),
+        ('{"error": {"message": "No."}, "usage": {"total_tokens": 7}}', True),
+        ('{"error": {"message": "No."}, "choices": [{"message": {"content": "Hi"}}]}', True),
+        ('{"object": "error", "message": "No."}', False),
+        ('[{"error": {"message": "No."}}]', False),
+        ('{"detail": "x"}', False),
+        ('{"output": {"text": "Hi"}}', True),
+        ('data: {"error": {"message": "No."}}\n\n', False),
+        ('event: error\ndata: {"code": "x", "message": "No."}\n\n', False),
+    ],
+)
+def test_an_error_is_an_answer_only_if_something_was_generated(raw: str, is_answer: bool):
+    answer = read(raw.encode(), FORMAT)
+
+    assert answer is not None
+    assert answer.is_answer == is_answer
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptdock.dev.script import Script
-from gptdock.upstream import bodies, meter
+from gptdock.upstream import meter
 from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
@@ -177,7 +177,7 @@ async def test_few_bytes_that_become_many_are_taken_in_parts(service: Service, m
     monkeypatch.setattr(EventSplitter, "feed", noting)
     packer = zlib.compressobj(wbits=31)
     begun = packer.compress(HELLO) + packer.flush(zlib.Z_SYNC_FLUSH)
-    times = 2**25 // len(filling)
+    times = max(1, 2**24 // len(filling))
     packed = packer.compress(filling * times + reported(10, 20, 30) + DONE) + packer.flush()
     service.openai.script = Script(raw=begun + packed, headers={"Content-Encoding": "gzip"})
 
@@ -191,34 +191,6 @@ async def test_an_identity_is_no_coding(service: Service):
     service.openai.script = Script(raw=STREAM, headers={"Content-Encoding": "identity"})
 
     assert await read_answer(service, stream=True) == HELLO + DONE
-
-
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("first", [True, False], ids=["usage first", "usage last"])
-async def test_of_an_answer_that_is_too_large_the_usage_is_charged(service: Service, monkeypatch, first: bool, stream):
-    monkeypatch.setattr(bodies, "MOST_ANSWER_BYTES", 100_000)
-    text: dict[str, Any] = {"choices": [{"message": {"content": "usage " * 100_000}}]}
-    service.openai.script = whole(json.dumps({"usage": USAGE} | text if first else text | {"usage": USAGE}).encode())
-
-    async with service.ask(stream=stream) as response:
-        assert (await fault_of(response), response.headers["x-should-retry"]) == (BROKEN, "false")
-
-    assert service.openai.requests == 1
-    [receipt] = await service.receipts()
-    assert (receipt["source"], receipt["outcome"]) == ("upstream", "upstream_error")
-    await check_nothing_is_left(service, used=910)
-
-
-@pytest.mark.parametrize("usage", [None, "odd", {"total_tokens": 0}])
-async def test_an_answer_that_is_too_large_and_has_no_usage_is_counted(service: Service, monkeypatch, usage: Any):
-    monkeypatch.setattr(bodies, "MOST_ANSWER_BYTES", 100_000)
-    answer = {"choices": [{"message": {"content": "word " * 100_000}}], "usage": usage}
-    service.openai.script = whole(json.dumps(answer).encode())
-
-    assert await ask_for_fault(service, stream=False) == BROKEN
-
-    [receipt] = await service.receipts()
-    assert (receipt["source"], receipt["tokens"]) == ("counted", receipt["prompt_tokens"] + 1008)  # all of the hold
 
 
 async def test_a_large_answer_is_not_parsed_but_for_its_usage(service: Service, monkeypatch):

@@ -156,7 +156,7 @@ def test_a_text_about_errors_or_usage_is_only_text():
     ],
 )
 def test_an_event_of_a_completion_stream_is_done_or_an_object(data, good):
-    assert meter.is_chunk(data) == good
+    assert meter.is_chunk(Event(b"", data)) == good
 
 
 WORDS = [
