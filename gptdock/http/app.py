@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 OPENAI_ROUTES = [
     web.post("/v1/chat/completions", openai_routes.chat_completions),
+    web.post("/v1/responses", openai_routes.responses),
     web.get("/v1/models", openai_routes.list_models, allow_head=False),
     web.get("/v1/models/{model}", openai_routes.show_model, allow_head=False),
 ]

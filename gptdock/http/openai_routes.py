@@ -1,4 +1,4 @@
-"""The routes for any OpenAI client: `/v1/chat/completions` and `/v1/models`."""
+"""The routes for any OpenAI client: `/v1/chat/completions`, `/v1/responses` and `/v1/models`."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -11,9 +11,10 @@ from gptdock.http.bodies import read_body
 from gptdock.http.payer import names_payer, of_header, payer
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
-from gptdock.routes import chat_answers, requests
+from gptdock.routes import chat_answers, requests, responses_answers
 from gptdock.routes.chat import CompletionRequest
 from gptdock.routes.requests import Request
+from gptdock.routes.responses import ResponseRequest
 from gptdock.telemetry import request_line
 from gptdock.upstream.format import Format
 
@@ -26,8 +27,13 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT)
 
 
+async def responses(request: web.Request) -> web.StreamResponse:
+    """The same in the format of the Responses API, without its state."""
+    return await _relay(request, ResponseRequest.from_json, responses_answers.FORMAT)
+
+
 async def list_models(request: web.Request) -> web.Response:
-    """The models that `/v1/chat/completions` accepts."""
+    """The models that these routes accept."""
     _note_payer(request)
     return web.json_response({"object": "list", "data": [_model(name) for name in models(request.app)]})
 

@@ -6,11 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gptdock.routes import chat_fields
+from gptdock.routes import chat_fields, responses_fields
 from gptdock.routes.fields import Field, Table
 
 DOCUMENT = Path(__file__).parents[1] / "data" / "openapi.json"
-REQUESTS: dict[str, Table] = {"CompletionRequest": chat_fields.FIELDS}  # by the names of their schemas
+REQUESTS: dict[str, Table] = {  # by the names of their schemas
+    "CompletionRequest": chat_fields.FIELDS,
+    "ResponseRequest": responses_fields.FIELDS,
+}
 
 
 @cache

@@ -6,13 +6,13 @@ What is told is only what is written here: no part of the path is repeated.
 import re
 
 _SELF = "ask OpenAI itself, with a key of your own"
-_KEEP = "use POST /v1/chat/completions, and send the conversation with each request"
+_KEEP = "use POST /v1/responses, and send the conversation with each request"
 _NOT_KEPT = "answers are not kept here, only made, by POST /v1/chat/completions"
 # https://platform.openai.com/docs/api-reference: the first part of each path, and what to use instead.
 MENDS = {
     "chat": _NOT_KEPT,
     "completions": "use POST /v1/chat/completions, with messages in place of a prompt",
-    "responses": "use POST /v1/chat/completions",
+    "responses": "only POST /v1/responses is, since responses are not kept here",
     "conversations": _KEEP,
     "assistants": _KEEP,
     "threads": _KEEP,

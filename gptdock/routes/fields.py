@@ -9,6 +9,7 @@ A field that is not in the table is refused, since OpenAI adds fields that cost.
 spite of the table; these are counted. Null is as absent.
 """
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
@@ -64,8 +65,12 @@ def _check(name: str, value: Any, field: Field | None) -> None:
         return
     if field.metered == "refused":
         raise InvalidRequest(f"{name} is not supported: {field.note}.", param=name)
-    if field.values and (isinstance(value, bool) or value not in field.values):  # True equals 1
-        raise InvalidRequest(f"{name} must be {' or '.join(map(repr, field.values))}: {field.note}.", param=name)
+    if field.values and not any(_is(value, known) for known in field.values):
+        raise InvalidRequest(f"{name} must be {' or '.join(map(json.dumps, field.values))}: {field.note}.", param=name)
+
+
+def _is(value: object, known: object) -> bool:
+    return value == known and isinstance(value, bool) == isinstance(known, bool)  # True equals 1
 
 
 def _shown(name: str) -> str:

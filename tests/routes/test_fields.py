@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from openai.types.chat import completion_create_params
+from openai.types.responses import response_create_params
 
 from gptdock.errors import SettingsError
 from gptdock.http import openapi
-from gptdock.routes import chat_fields
+from gptdock.routes import chat_fields, responses_fields
 from gptdock.routes.fields import Table
 from gptdock.settings import NEVER_PASSED
 from tests.harness.documents import API, words_in_backticks
@@ -19,8 +20,12 @@ SENT_BY_THE_PACKAGE: dict[str, tuple[Any, ...]] = {
         completion_create_params.CompletionCreateParamsNonStreaming,
         completion_create_params.CompletionCreateParamsStreaming,
     ),
+    "/v1/responses": (
+        response_create_params.ResponseCreateParamsNonStreaming,
+        response_create_params.ResponseCreateParamsStreaming,
+    ),
 }
-TABLES: dict[str, Table] = {"/v1/chat/completions": chat_fields.FIELDS}
+TABLES: dict[str, Table] = {"/v1/chat/completions": chat_fields.FIELDS, "/v1/responses": responses_fields.FIELDS}
 DOCUMENT: dict[str, Any] = json.loads(openapi.text())
 each_route = pytest.mark.parametrize("route", TABLES)
 
