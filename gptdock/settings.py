@@ -145,6 +145,7 @@ class Settings:
     openai_base_url: str = setting(URL, "https://api.openai.com/v1")
     openai_model: str = setting(VISIBLE, "gpt-4o-mini")
     openai_models: tuple[str, ...] = setting(LIST, ())
+    openai_embedding_models: tuple[str, ...] = setting(LIST, ())
     openai_pass_fields: frozenset[str] = setting(NAMES, frozenset())
     openai_params: Mapping[str, Any] = setting(PARAMS, MappingProxyType({}))
     system_prompt: str = setting(TEXT, "You are GPTDock, an AI assistant powered by {model}. The time is {now}.")

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 OPENAI_ROUTES = [
     web.post("/v1/chat/completions", openai_routes.chat_completions),
     web.post("/v1/responses", openai_routes.responses),
+    web.post("/v1/embeddings", openai_routes.embed),
     web.get("/v1/models", openai_routes.list_models, allow_head=False),
     web.get("/v1/models/{model}", openai_routes.show_model, allow_head=False),
 ]
@@ -82,7 +83,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
-        app[TOKENS] = stack.enter_context(closing(Tokens(settings.openai_model, *settings.openai_models)))
+        app[TOKENS] = stack.enter_context(closing(_tokens(settings)))
         app[PARAMS_TOKENS] = chat.count_besides(settings.openai_params, app[TOKENS].count)
         store = await stack.enter_async_context(Store.connected(settings))
         try:
@@ -98,3 +99,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
         app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))
         yield
+
+
+def _tokens(settings: Settings) -> Tokens:
+    return Tokens(settings.openai_model, *settings.openai_models, *settings.openai_embedding_models)

@@ -1,4 +1,4 @@
-"""The routes for any OpenAI client: `/v1/chat/completions`, `/v1/responses` and `/v1/models`."""
+"""The routes for any OpenAI client: `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/models`."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -11,8 +11,9 @@ from gptdock.http.bodies import read_body
 from gptdock.http.payer import names_payer, of_header, payer
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
-from gptdock.routes import chat_answers, requests, responses_answers
+from gptdock.routes import chat_answers, embeddings, requests, responses_answers
 from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.embeddings import EmbeddingRequest
 from gptdock.routes.requests import Request
 from gptdock.routes.responses import ResponseRequest
 from gptdock.telemetry import request_line
@@ -24,18 +25,24 @@ NOBODY = "-"  # the user on a receipt if the request names none
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the caller's own request, charged to the client that headers or base URL name."""
-    return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT)
+    return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT, models(request.app))
 
 
 async def responses(request: web.Request) -> web.StreamResponse:
     """The same in the format of the Responses API, without its state."""
-    return await _relay(request, ResponseRequest.from_json, responses_answers.FORMAT)
+    return await _relay(request, ResponseRequest.from_json, responses_answers.FORMAT, models(request.app))
+
+
+async def embed(request: web.Request) -> web.StreamResponse:
+    """The upstream's embeddings of the caller's texts, charged as an answer is."""
+    served = request.app[SETTINGS].openai_embedding_models
+    return await _relay(request, EmbeddingRequest.from_json, embeddings.FORMAT, served)
 
 
 async def list_models(request: web.Request) -> web.Response:
     """The models that these routes accept."""
     _note_payer(request)
-    return web.json_response({"object": "list", "data": [_model(name) for name in models(request.app)]})
+    return web.json_response({"object": "list", "data": [_model(name) for name in _all_models(request.app)]})
 
 
 def models(app: web.Application) -> tuple[str, ...]:
@@ -44,10 +51,14 @@ def models(app: web.Application) -> tuple[str, ...]:
     return tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
 
 
+def _all_models(app: web.Application) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*models(app), *app[SETTINGS].openai_embedding_models)))
+
+
 async def show_model(request: web.Request) -> web.Response:
     """One of these models. Raises ModelNotFound."""
     _note_payer(request)
-    return web.json_response(_model(requests.model(request.match_info["model"], models(request.app))))
+    return web.json_response(_model(requests.model(request.match_info["model"], _all_models(request.app))))
 
 
 def _note_payer(request: web.Request) -> None:
@@ -56,13 +67,13 @@ def _note_payer(request: web.Request) -> None:
         payer(request)
 
 
-async def _relay(request: web.Request, read: Read, form: Format) -> web.StreamResponse:
+async def _relay(request: web.Request, read: Read, form: Format, served: Collection[str]) -> web.StreamResponse:
     """What a route of OpenAI's does: its room reads the request, and knows the form of the answer."""
     account = payer(request)
     body = await read_body(request)
     with request.app[GATE].passed():
         passed = request.app[SETTINGS].openai_pass_fields
-        asked = await request.app[TOKENS].run(len(body), read, body, models(request.app), passed)
+        asked = await request.app[TOKENS].run(len(body), read, body, served, passed)
         claim = await _claim(request, account, asked, len(body))
         completion = Completion(form, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
         return await relay(request, completion)
@@ -74,7 +85,7 @@ def _model(name: str) -> dict[str, object]:
 
 async def _claim(request: web.Request, account: Account, asked: Request, size: int) -> Claim:
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
-    count = partial(tokens.count, model=asked.model)
+    count, most = partial(tokens.count, model=asked.model), settings.max_completion_tokens
     pricing = partial(requests.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
     is_named = any(request.headers.getall("X-User-Id", ()))
     named = of_header(request, "X-User-Id", "the user on the receipt") if is_named else NOBODY
@@ -86,5 +97,6 @@ async def _claim(request: web.Request, account: Account, asked: Request, size: i
         model=asked.model,
         request_id=request[REQUEST_ID],
         prompt_tokens=await tokens.run(size, pricing),
-        completion_tokens=min(asked.most_tokens or settings.max_completion_tokens, settings.max_completion_tokens),
+        operation=asked.operation,
+        completion_tokens=most if asked.most_tokens is None else min(asked.most_tokens, most),
     )

@@ -6,13 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gptdock.routes import chat_fields, responses_fields
+from gptdock.routes import chat_fields, embeddings_fields, responses_fields
 from gptdock.routes.fields import Field, Table
 
 DOCUMENT = Path(__file__).parents[1] / "data" / "openapi.json"
 REQUESTS: dict[str, Table] = {  # by the names of their schemas
     "CompletionRequest": chat_fields.FIELDS,
     "ResponseRequest": responses_fields.FIELDS,
+    "EmbeddingRequest": embeddings_fields.FIELDS,
 }
 
 

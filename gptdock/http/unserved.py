@@ -19,7 +19,7 @@ MENDS = {
     "chatkit": _KEEP,
     "engines": "use GET /v1/models",
     "models": "only GET /v1/models and GET /v1/models/{model} are",
-    "embeddings": _SELF,
+    "embeddings": "only POST /v1/embeddings is",
     "moderations": f"{_SELF}: it costs nothing there",
     **dict.fromkeys(
         ["images", "audio", "videos", "realtime", "live"], f"{_SELF}: what it costs cannot be bounded in tokens"

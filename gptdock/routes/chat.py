@@ -34,6 +34,7 @@ class CompletionRequest:
     """The body of `/v1/chat/completions`, checked as far as its cost depends on it."""
 
     prompt: ClassVar[str] = "messages"
+    operation: ClassVar[str] = "chat"
     model: str
     user_id: str | None
     stream: bool

@@ -23,10 +23,12 @@ class Cost(NamedTuple):
 class Request(Protocol):
     """A request of a caller, checked as far as its cost depends on it.
 
-    `prompt` is the name of the field with the prompt, `most_tokens` the longest answer that the caller wants.
+    `prompt` is the name of the field with the prompt, `operation` what OpenTelemetry calls what is asked for,
+    `most_tokens` the longest answer that the caller wants.
     """
 
     prompt: ClassVar[str]
+    operation: ClassVar[str]
 
     @property
     def model(self) -> str: ...

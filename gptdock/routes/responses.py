@@ -29,6 +29,7 @@ class ResponseRequest:
     """The body of `/v1/responses`, checked as far as its cost depends on it."""
 
     prompt: ClassVar[str] = "input"
+    operation: ClassVar[str] = "chat"
     show_usage: ClassVar[bool] = True  # it is in the last event, and that is passed on
     model: str
     user_id: str | None

@@ -57,12 +57,15 @@ async def test_schemathesis_finds_nothing(serve, tmp_path):
     """In a process of its own, with every check that it has: see tests/harness/schemathesis.toml."""
     contract = json.loads(openapi.text())
     for name in openapi.REQUESTS:
-        contract["components"]["schemas"][name]["properties"]["model"]["enum"] = ["gpt-4o-mini"]
+        model = "text-embedding-3-small" if name == "EmbeddingRequest" else "gpt-4o-mini"
+        contract["components"]["schemas"][name]["properties"]["model"]["enum"] = [model]
     (tmp_path / "openapi.json").write_text(json.dumps(contract))
     config = ["--no-color", "--config-file", str(ROOT / "tests/harness/schemathesis.toml")]
     env = {"PYTHONPATH": str(ROOT)}
 
-    async with serve(max_prompt_tokens=10**6) as service:  # JSON Schema cannot count tokens
+    async with serve(
+        max_prompt_tokens=10**6, openai_embedding_models="text-embedding-3-small"
+    ) as service:  # JSON Schema cannot count tokens
         arguments = ["run", "openapi.json", "--url", service.url, "-n", EXAMPLES]
         patience_seconds = PATIENCE_SECONDS * int(EXAMPLES)
         finished = await run(
