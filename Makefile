@@ -1,15 +1,18 @@
 # People and CI use the same targets, which need make and Python 3.11 or newer: `make test PYTHON=python3.13`.
 PYTHON ?= python3
 
-.PHONY: help install run test check format nemesis restart stalled bench conformance contract fuzz examples
+# `stale`, if .venv must be made anew: its Python is gone, too old, or not the one that was given as PYTHON.
+STALE := $(shell .ci/venv stale $(if $(filter-out file,$(origin PYTHON)),$(PYTHON)))
+
+.PHONY: help install run test check format nemesis restart stalled bench conformance contract fuzz examples stale
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 install: .venv/check.installed ## Install everything for development into .venv
 
-run: .venv/dev.installed ## Serve on this machine, with a DynamoDB in memory and a simulated OpenAI
-	.venv/bin/gptdock dev
+run: .venv/dev.installed ## Serve here, OpenAI and DynamoDB simulated: PORT=5002, DATA=quotas.json keeps the quotas
+	@.venv/bin/gptdock dev $(if $(DATA),--data '$(DATA)')
 
 test: .venv/test.installed .venv/bin/promtool ## Run all tests, or only T=tests/ledger
 	.venv/bin/pytest -n auto --dist worksteal $(T)
@@ -45,11 +48,12 @@ examples: .venv/test.installed ## Run the JavaScript programs of the documents; 
 	.venv/bin/python -m tests.long.examples
 
 # One stamp for each extra of setup.cfg, so that `make run` installs no more than it needs.
-.venv/%.installed: setup.cfg pyproject.toml | .venv/bin/pip
-	.venv/bin/pip install -e '.[$*]' && touch $@
+.venv/%.installed: setup.cfg pyproject.toml $(STALE) | .venv/bin/pip
+	@echo "Installing into .venv, about $(if $(filter dev,$*),30,60) s..."
+	@.venv/bin/pip install -qq --disable-pip-version-check -e '.[$*]' && touch $@
 
-.venv/bin/pip:
-	$(PYTHON) -m venv .venv
+.venv/bin/pip: $(STALE)
+	@.ci/venv make $(PYTHON)
 
 # Debian's, unpacked and not installed, so that no service starts.
 .venv/bin/promtool: | .venv/bin/pip
