@@ -16,6 +16,8 @@ from typing import Any, Literal, TextIO
 
 import orjson
 
+from gptdock.telemetry import terminal
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _FIELDS_OF_A_RECORD = len(vars(logging.makeLogRecord({})))
@@ -28,7 +30,8 @@ def configure(level: str, form: Literal["json", "text"], stream: TextIO | None =
     for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(handler)
     handler = _Handler(stream)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    colored = terminal.is_colored(handler.stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(colored=colored))
     root.addHandler(handler)
     root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     logging.getLogger("gptdock").setLevel(level)
@@ -59,12 +62,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as a short line for a terminal, with a traceback below it."""
+    """A record as a short line for a terminal (`terminal`), with a traceback below it."""
+
+    def __init__(self, *, colored: bool = False) -> None:
+        super().__init__()
+        self._colored = colored
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: time of day, level, logger, message, fields as name=value."""
-        extra = "".join(f" {name}={json.dumps(_plain(value))}" for name, value in _extra(record).items())
-        line = f"{_time(record):%H:%M:%S} {record.levelname:<7} {record.name}: {record.getMessage()}{extra}"
+        fields = {name: _plain(value) for name, value in _extra(record).items()}
+        line = terminal.line(record, fields, colored=self._colored)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -89,10 +95,6 @@ def _encode(shown: dict[str, Any]) -> str:
 @functools.lru_cache(maxsize=2)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _time(record: logging.LogRecord) -> datetime:
-    return datetime.fromtimestamp(record.created, UTC)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from contextvars import ContextVar
 
 from gptdock.telemetry import metrics
+from gptdock.telemetry.terminal import SUMMARY
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class RequestLog:
         """Write the line if this is the last call expected: one is for the answer, and one more for each `expect`."""
         self._unfinished -= 1
         if not self._unfinished:
-            log.log(self._level, "request ended", extra=self._fields)
+            log.log(self._level, SUMMARY, extra=self._fields)
             metrics.of(metrics.REQUESTS, str(self._fields["route"]), str(self._fields["outcome"])).inc()
 
 

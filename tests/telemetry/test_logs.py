@@ -187,7 +187,7 @@ def test_the_text_form_is_a_short_line_with_the_traceback_below(stream):
 
     first, *rest = stream.getvalue().splitlines()
     assert re.fullmatch(
-        r'\d\d:\d\d:\d\d WARNING gptdock\.test: a fault request_id="r-1" client="a\\nb" left=7',
+        r'\d\d:\d\d:\d\d WARNING gptdock\.test: a fault client="a\\nb" left=7 request_id="r-1"',
         first,
     )
     assert rest[0] == "Traceback (most recent call last):"
