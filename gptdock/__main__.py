@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gptdock", description="Token quotas in front of OpenAI's chat completions.")
+    parser.add_argument("--version", action="version", version=f"gptdock {version('gptdock')}")
     subparsers = parser.add_subparsers(dest="command", required=True)
     serve = subparsers.add_parser("serve", help="serve in production")
     serve.add_argument("--fd", type=int, help="serve this listening socket instead of HOST and PORT")
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     dev = subparsers.add_parser(
         "dev", help="serve with DynamoDB in memory and, without OPEN_AI_KEY, a simulated OpenAI"
     )
+    dev.add_argument("--port", metavar="PORT", help="instead of the setting PORT")
+    dev.add_argument("--data", metavar="FILE", type=Path, help="keep the tables of the DynamoDB in memory in this file")
     dev.set_defaults(run=commands.run_dev)
     tables = subparsers.add_parser("tables", help="create the tables that are missing in DynamoDB")
     tables.set_defaults(run=commands.run_tables)

@@ -70,7 +70,7 @@ class APIError(GPTDockError):
     retry_after: int | None = None  # seconds
     should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was charged, or repeating is vain
     rejection: "Rejected | None" = None  # what a caller is told instead who wrote the upstream's request
-    upstream_code = ""  # told in place of `code`
+    upstream_code = cause = ""  # told in place of `code`; and what the upstream said, which `gptdock dev` tells
     quota: Quota | None = None  # the client's, where it is the reason
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:

@@ -13,8 +13,11 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from gptdock.errors import SettingsError
+from gptdock.near_misses import near_misses
 
 DECIDED_BY_GPTDOCK = ("messages", "model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens")
+
+ALSO = {"OPEN_AI_KEY": "OPENAI_API_KEY"}  # a name that is read where the setting is unset: that of OpenAI's clients
 
 DAY = 86_400
 NEVER_PASSED = frozenset(DECIDED_BY_GPTDOCK) | {"input", "max_output_tokens", "background"}
@@ -162,6 +165,8 @@ class Settings:
     aws_endpoint_url_dynamodb: str | None = setting(URL, None)
     dynamodb_table_prefix: str = setting(TABLE_PREFIX, "gptdock_")
 
+    dashboard: Literal["on", "off"] = setting(one_of("on", "off"), "off")
+
     max_body_bytes: int = setting(whole(1024, 16 * 1024 * 1024), 262_144)
     max_streams: int = setting(whole(1, 100_000), 1000)
 
@@ -192,11 +197,18 @@ class Settings:
         values = {}
         for each in fields(cls):
             name, kind = each.name.upper(), each.metadata["kind"]
-            if text := environ.get(name, "").strip():
+            if text := (environ.get(name, "").strip() or environ.get(ALSO.get(name, ""), "").strip()):
                 values[each.name] = _read(name, kind, text)
             elif each.default_factory is MISSING:
-                raise SettingsError(f"{name} is missing; it {kind.wants}")
+                typed = "".join(f"; {typed} is set" for typed, meant in cls.near_misses(environ) if meant == name)
+                raise SettingsError(f"{name} is missing; it {kind.wants}{typed}")
         return cls(**values)
+
+    @classmethod
+    def near_misses(cls, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The names in `environ` that are nearly that of a setting, each with the setting that may be meant."""
+        known = [*(each.name.upper() for each in fields(cls)), *ALSO.values()]
+        return list(near_misses(environ, known))
 
     def __post_init__(self) -> None:
         for broken, complaint in (

@@ -17,7 +17,7 @@ from gptdock.admin import in_force, report_rows
 from gptdock.admin.changes import Operator
 from gptdock.admin.clients import Clients
 from gptdock.cli import clients
-from gptdock.cli.commands import configured
+from gptdock.cli.commands import configured_for_operators
 from gptdock.cli.console import tell
 from gptdock.cli.usage import refuse_contradictions, usage
 from gptdock.errors import InvalidRequest, SettingsError
@@ -103,7 +103,7 @@ def add_forms(parser: argparse.ArgumentParser, forms: tuple[str, ...] = BOTH) ->
 
 def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     parsed.check(parsed)
-    settings = configured(environ, log_level="WARNING")  # stdout shows the change
+    settings = configured_for_operators(environ, log_level="WARNING")  # stdout shows the change
     parsed.operator = Operator(f"cli:{environ.get('SUDO_USER') or _user()}", uuid.uuid4().hex)
     return asyncio.run(_act(parsed, settings))
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from gptdock.admin import report_rows
 from gptdock.admin.audit import Finding, audit
-from gptdock.cli.commands import configured
+from gptdock.cli.commands import configured_for_operators
 from gptdock.cli.console import Table, tell
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     Raises SettingsError, LedgerUnavailable.
     """
-    return asyncio.run(_audit(configured(environ), parsed))
+    return asyncio.run(_audit(configured_for_operators(environ), parsed))
 
 
 async def _audit(settings: Settings, parsed: argparse.Namespace) -> int:

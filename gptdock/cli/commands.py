@@ -5,10 +5,12 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from gptdock.cli.check import environment_file
+from gptdock.dev import beside
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
 from gptdock.ledger.store import Store
@@ -17,12 +19,28 @@ from gptdock.telemetry import logs
 
 log = logging.getLogger(__name__)
 
+KEYS_NOT_NEEDED = {"OPEN_AI_KEY": "-not-needed-", "PRE_SHARED_KEY": "-not-needed-"}
+
 
 def configured(environ: Mapping[str, str], log_level: str | None = None) -> Settings:
     """Read the settings and configure logging by them. Raises SettingsError."""
     settings = Settings.from_env(environ)
     logs.configure(log_level or settings.log_level, settings.log_format)
+    for name, meant in Settings.near_misses(environ):
+        log.warning("no such setting", extra={"variable": name, "meant": meant})
     return settings
+
+
+def configured_for_operators(environ: Mapping[str, str], log_level: str | None = None) -> Settings:
+    """As `configured`, but without the keys of OpenAI and of callers, which work on DynamoDB does not need.
+
+    It is the DynamoDB of the `gptdock dev` that runs in this folder, if the settings name no other.
+    """
+    given = KEYS_NOT_NEEDED | dict(environ)
+    if url := beside.found(environ):
+        given |= beside.KEYS | {"AWS_ENDPOINT_URL_DYNAMODB": url}
+        sys.stderr.write(f"gptdock: works on the DynamoDB of `gptdock dev`, {url}\n")
+    return configured(given, log_level)
 
 
 def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -36,20 +54,17 @@ def run_serve(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve the local stack until SIGTERM or SIGINT; 0 if everything was settled. Raises SettingsError."""
-    return asyncio.run(_dev(environ))
-
-
-def run_tables(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Create the tables that are missing. Raises SettingsError, LedgerUnavailable."""
-    return asyncio.run(_tables(configured(environ)))
-
-
-async def _dev(environ: Mapping[str, str]) -> int:
     try:
         from gptdock.dev import stack  # needs moto, which is not installed in production
     except ModuleNotFoundError as exc:
         raise SettingsError(f"dev needs {exc.name}: pip install '.[dev]'") from exc
-    return await stack.run(environ)
+    given = dict(environ) | ({"PORT": parsed.port} if parsed.port else {})
+    return asyncio.run(stack.run(configured(stack.completed(given)), parsed.data))
+
+
+def run_tables(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Create the tables that are missing. Raises SettingsError, LedgerUnavailable."""
+    return asyncio.run(_tables(configured_for_operators(environ)))
 
 
 async def _serve(settings: Settings, fd: int | None) -> int:

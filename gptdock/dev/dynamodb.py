@@ -6,9 +6,9 @@ variable; here each server has its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -16,27 +16,65 @@ from moto.core.request import Request
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.responses import DynamoHandler
 
+KEEP_SECONDS = 0.2  # between two calls of `keep`
+
 _ANSWER_HEADERS = ("content-type", "x-amzn-requestid", "x-amz-crc32")
+_CHANGES = (".PutItem", ".UpdateItem", ".DeleteItem", ".TransactWriteItems", ".BatchWriteItem")
 
 
 @asynccontextmanager
-async def serve_dynamodb(host: str = "127.0.0.1", port: int = 0, tables: "Tables | None" = None) -> AsyncIterator[str]:
-    """Run a DynamoDB, empty or with these tables, while the context is open; yields its endpoint URL."""
+async def serve_dynamodb(
+    host: str = "127.0.0.1", port: int = 0, tables: "Tables | None" = None, keep: "Keep | None" = None
+) -> AsyncIterator[str]:
+    """Run a DynamoDB, empty or with these tables, while the context is open; yields its endpoint URL.
+
+    `keep` is called with the tables soon after each change, and at the end; no call is served meanwhile.
+    """
     tables = Tables() if tables is None else tables
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb") as one_at_a_time:
+    async with AsyncExitStack() as stack:
+        one_at_a_time = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb"))
+        changed = await stack.enter_async_context(_keeping(tables, keep, one_at_a_time))
 
         async def handle(request: web.BaseRequest) -> web.Response:
             body = await request.read()
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(one_at_a_time, _answer, tables, request, body)
+            answer = await loop.run_in_executor(one_at_a_time, _answer, tables, request, body)
+            if request.headers.get("X-Amz-Target", "").endswith(_CHANGES):
+                changed.set()
+            return answer
 
         runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
-            yield f"http://{host}:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        yield f"http://{host}:{runner.addresses[0][1]}"
+
+
+@asynccontextmanager
+async def _keeping(
+    tables: "Tables", keep: "Keep | None", one_at_a_time: ThreadPoolExecutor
+) -> AsyncIterator[asyncio.Event]:
+    """Call `keep` in this thread after the yielded event was set, and at the end."""
+    changed, loop = asyncio.Event(), asyncio.get_running_loop()
+    if keep is None:
+        yield changed
+        return
+
+    async def go_on() -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            await loop.run_in_executor(one_at_a_time, keep, tables)
+            await asyncio.sleep(KEEP_SECONDS)
+
+    keeper = asyncio.create_task(go_on())
+    try:
+        yield changed
+    finally:
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+        await loop.run_in_executor(one_at_a_time, keep, tables)
 
 
 def _answer(tables: "Tables", request: web.BaseRequest, body: bytes) -> web.Response:
@@ -55,6 +93,9 @@ class Tables(dict[str, DynamoDBBackend]):
     def __missing__(self, region: str) -> DynamoDBBackend:
         self[region] = DynamoDBBackend(region, DEFAULT_ACCOUNT_ID)
         return self[region]
+
+
+Keep = Callable[[Tables], None]
 
 
 class _Handler(DynamoHandler):

@@ -9,10 +9,22 @@ from aiohttp import web
 from gptdock.admin import in_force
 from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
-from gptdock.http import admin_routes, client_routes, middlewares, openai_routes, payer
-from gptdock.http.app_keys import CLIENTS, CONNECTIONS, GATE, LEDGER, PARAMS_TOKENS, SETTINGS, STORE, TOKENS, UPSTREAM
+from gptdock.http import admin_routes, client_routes, middlewares, openai_routes, page, payer
+from gptdock.http.app_keys import (
+    CLIENTS,
+    CONNECTIONS,
+    GATE,
+    LEDGER,
+    OPEN_PATHS,
+    PARAMS_TOKENS,
+    SETTINGS,
+    STORE,
+    TOKENS,
+    UPSTREAM,
+)
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
+from gptdock.http.status import status
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
@@ -43,6 +55,7 @@ ROUTES = [
     *OPENAI_ROUTES,
 ]
 ADMIN_ROUTES = [
+    web.get("/v1/admin/status", status, allow_head=False),
     web.get("/v1/admin/clients", admin_routes.list_clients, allow_head=False),
     web.get("/v1/admin/clients/near", admin_routes.near, allow_head=False),
     web.get("/v1/admin/usage", admin_routes.report_on_all, allow_head=False),
@@ -73,6 +86,9 @@ def create(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[CONNECTIONS] = Connections(settings.head_timeout, settings.write_timeout)
     app[GATE] = Gate(settings.max_streams, settings.request_timeout)
+    app[OPEN_PATHS] = frozenset()
+    if settings.dashboard == "on":
+        page.add_to(app)
     app.add_routes([*ROUTES, *PAYER_ROUTES, *(ADMIN_ROUTES if settings.admin_key else ())])
     app.on_response_prepare.append(middlewares.on_prepare)
     app.cleanup_ctx.append(_resources)

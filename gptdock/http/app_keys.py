@@ -1,5 +1,7 @@
 """The keys under which the application and each request carry what handlers need."""
 
+from typing import Any
+
 from aiohttp import web
 
 from gptdock.admin.clients import Clients
@@ -20,6 +22,9 @@ CLIENTS = web.AppKey("clients", Clients)
 STORE = web.AppKey("store", Store)
 LEDGER = web.AppKey("ledger", Ledger)
 UPSTREAM = web.AppKey("upstream", Upstream)
+OPEN_PATHS = web.AppKey("open_paths", frozenset[str])  # those of the page, which need no key
+HERE = web.AppKey("here", dict[str, Any])  # only in `gptdock dev`: what the page finds in here.json
+SHOWS_CAUSES = web.AppKey("shows_causes", bool)  # only in `gptdock dev`
 
 IS_FIRST = web.RequestKey("is_first", bool)  # the first request of its connection
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -18,6 +18,11 @@ class Gate:
         self._due: dict[asyncio.Timeout, float] = {}  # all have the same time, so the first is due first
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def open(self) -> int:
+        """How many completions are open."""
+        return len(self._open)
+
     def passed(self) -> "Passage":
         """A block in which a completion is open. Entering it raises Overloaded at MAX_STREAMS."""
         return Passage(self)

@@ -13,8 +13,9 @@ from aiohttp.typedefs import Handler
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.http import unserved
-from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
+from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPEN_PATHS, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
 from gptdock.http.payer import BASE
+from gptdock.http.told import told
 from gptdock.ledger.book import Outcome
 from gptdock.telemetry import logs, request_line
 from gptdock.upstream import trace
@@ -109,7 +110,8 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
 
 
 def _is_open(request: web.Request) -> bool:
-    return (request.method, request.rel_url.path_safe) in OPEN  # like aiohttp's router: in `path`, %2F would be a slash
+    path = request.rel_url.path_safe  # like aiohttp's router: in `path`, %2F would be a slash
+    return (request.method, path) in OPEN or (request.method == "GET" and path in request.app[OPEN_PATHS])
 
 
 def _route(request: web.Request) -> str:
@@ -152,5 +154,5 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
         headers |= error.quota.headers(request.app[STORE].clock())
     if not error.should_retry:
         headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read
-    body = json.dumps(error.to_json(request[REQUEST_ID]))
+    body = json.dumps(told(request, error))
     return web.Response(status=error.status, text=body, content_type="application/json", headers=headers)

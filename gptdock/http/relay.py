@@ -21,11 +21,12 @@ from typing import Self
 from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone
-from gptdock.http.app_keys import GATE, LEDGER, REQUEST_ID, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
+from gptdock.http.app_keys import GATE, LEDGER, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
 from gptdock.http.patience import Patience
+from gptdock.http.told import told
 from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
@@ -141,9 +142,9 @@ class Bill:
         """What the caller is told of this error: in the upstream's words, if the caller wrote the request."""
         return error.rejection if self._callers_words and error.rejection else error
 
-    def error_event(self, error: APIError, request_id: str) -> bytes:
+    def error_event(self, error: APIError, request: web.Request) -> bytes:
         """The event that tells the caller of this error."""
-        return self.form.error_event(self.told(error).to_json(request_id), self.meter.last)
+        return self.form.error_event(told(request, self.told(error)), self.meter.last)
 
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""
@@ -187,7 +188,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
                 raise
             bill.outcome = "complete" if caller.ended else exc.code
             if not bill.done_shown:
-                await caller.end(bill.error_event(exc, request[REQUEST_ID]))
+                await caller.end(bill.error_event(exc, request))
             elif not caller.ended:  # [DONE] is already being sent: nothing may follow it
                 caller.cut()
     except CallerGone as exc:

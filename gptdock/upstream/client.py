@@ -37,6 +37,7 @@ class Upstream:
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session, self._settings = session, settings
+        self.last = "unknown"  # how the upstream answered last: `complete`, or the code of the error
         self._budget = retry.Budget()
         self._bodies = BodyWatch()
         self._tapped = can_tap()
@@ -110,6 +111,7 @@ class Upstream:
             with metrics.Timed(metrics.UPSTREAM) as timer:
                 outcome = await self._attempt(form, body, exchange)
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
+                self.last = timer.outcome or "complete"
             if isinstance(outcome, aiohttp.ClientResponse):
                 return outcome
             seconds = retry.pause(retries, outcome.after, random.random) if outcome.again else None

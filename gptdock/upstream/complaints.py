@@ -117,6 +117,12 @@ def name(value: object, secret: str = "") -> str | None:
 
 def to_error(told: Complaint, after: float | None = None) -> APIError:
     """The complaint as our error. `after` is the seconds that the upstream asked to wait."""
+    error = _ours(told, after)
+    error.cause = " ".join(word for word in (str(told.status or ""), told.code, told.message) if word)
+    return error
+
+
+def _ours(told: Complaint, after: float | None) -> APIError:
     if told.status == 402 or _CREDIT & {told.code, told.type}:
         return UpstreamQuota()
     if told.status == 429:

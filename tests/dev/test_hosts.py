@@ -25,10 +25,8 @@ def test_any_other_name_is_not_local(host: str):
 
 
 async def test_make_run_refuses_a_page_that_was_rebound_to_it(tmp_path):
-    async with dev(tmp_path) as lines, aiohttp.ClientSession(headers={"Authorization": "Bearer dev-key"}) as session:
-        [line] = [line for line in lines if line.startswith("GPTDock serves ")]
-        url = line.split()[2]
-        async with session.get(f"{url}/v1/models", headers={"Host": "evil.example:5001"}) as response:
+    async with dev(tmp_path) as running, aiohttp.ClientSession(headers={"Authorization": "Bearer dev-key"}) as session:
+        async with session.get(f"{running.url}/v1/models", headers={"Host": "evil.example:5001"}) as response:
             assert await fault_of(response) == Fault(403, "forbidden")
-        async with session.get(f"{url}/v1/models") as response:
+        async with session.get(f"{running.url}/v1/models") as response:
             assert response.status == 200

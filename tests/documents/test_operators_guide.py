@@ -26,11 +26,10 @@ async def test_the_guide_s_commands_answer_as_it_shows(tmp_path):
     """In order, because each depends on those before it, and after a client's first question."""
     question, _, info, *_ = README.examples()
 
-    async with dev(tmp_path) as lines, aiohttp.ClientSession() as session:
-        [address] = {address for line in lines for address in re.findall(r"(?<=serves )http://[0-9.:]+", line)}
-        await ask(session, question.command.replace(ADDRESS, address))
-        await once_settled(session, info.command.replace(ADDRESS, address))
-        bodies = [await ask(session, each.command.replace(ADDRESS, address)) for each in OPERATORS.examples()]
+    async with dev(tmp_path) as running, aiohttp.ClientSession() as session:
+        await ask(session, question.command.replace(ADDRESS, running.url))
+        await once_settled(session, info.command.replace(ADDRESS, running.url))
+        bodies = [await ask(session, each.command.replace(ADDRESS, running.url)) for each in OPERATORS.examples()]
 
     assert len(bodies) > 4
     for body, each in zip(bodies, OPERATORS.examples(), strict=True):

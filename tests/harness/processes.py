@@ -120,28 +120,41 @@ async def serving(cwd: Path, env: Mapping[str, str]) -> AsyncIterator[Running]:
         yield running
 
 
+class Dev(NamedTuple):
+    """A running `gptdock dev`: its process, the lines that it printed, its address and its command to try."""
+
+    process: Process
+    lines: list[str]
+    url: str
+    command: str
+
+
 @asynccontextmanager
-async def dev(folder: Path, **settings: str) -> AsyncIterator[list[str]]:
-    """Run `gptdock dev` on a free port; yields the lines that it prints, up to the last of its three commands."""
-    env = {"PORT": "0"} | settings
-    process = await asyncio.create_subprocess_exec(GPTDOCK, "dev", cwd=folder, env=env, stdout=PIPE, stderr=PIPE)
+async def dev(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Dev]:
+    """Run `gptdock dev` on a free port; yields once it has printed its block."""
+    env = {"PORT": "0", "PATH": os.environ["PATH"]} | settings
+    process = await asyncio.create_subprocess_exec(
+        GPTDOCK, "dev", *arguments, cwd=folder, env=env, stdout=PIPE, stderr=PIPE
+    )
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            yield [line async for line in _until_the_last_command(process)]
-        process.terminate()
-        await process.communicate()
+            lines = [line async for line in _until_the_command(process)]
+        [url] = [line.split()[1].removesuffix("/v1") for line in lines if line.startswith("  URL ")]
+        yield Dev(process, lines, url, "".join(lines[-2:]).replace(" \\  ", " "))
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
         assert process.returncode == 0
     finally:
         await end(process)
 
 
-async def _until_the_last_command(process: Process) -> AsyncIterator[str]:
+async def _until_the_command(process: Process) -> AsyncIterator[str]:
     assert process.stdout
-    commands = 0
-    while commands < 3:
+    line = ""
+    while not line.startswith("  '{"):
         line = (await process.stdout.readline()).decode().rstrip("\n")
-        assert line or not process.stdout.at_eof(), "ended without three commands"
-        commands += line.startswith("curl ")
+        assert line or not process.stdout.at_eof(), "ended without a command"
         yield line
 
 

@@ -16,6 +16,7 @@ FORBIDDEN = Fault(403, "forbidden")
 UNKNOWN = Fault(404, "client_not_found")
 WHO = "client_id=c1&product_id=p1"
 ROUTES = [
+    ("GET", "/v1/admin/status"),
     ("GET", "/v1/admin/clients"),
     ("GET", "/v1/admin/clients/near"),
     ("GET", "/v1/admin/usage"),
@@ -67,7 +68,7 @@ async def test_each_key_opens_its_own_routes_and_no_other(serve):
     async with serve(admin_key="one,two") as service:
         for key in ("one", "two"):
             opened = await statuses(service, key, BELOW)
-            assert list(opened.values()) == [200, 200, 200, 404, 400, 404, 400, 404, 404, 404, 404, 405]
+            assert list(opened.values()) == [200, 200, 200, 200, 404, 400, 404, 400, 404, 404, 404, 404, 405]
             assert await statuses(service, key, ELSEWHERE) == dict.fromkeys(ELSEWHERE, 403)
 
         assert await statuses(service, KEY, BELOW) == dict.fromkeys(BELOW, 403)

@@ -1,0 +1,79 @@
+// Begins the page: keys, models, the two views, and the lights.
+
+import { get, keys } from "./api.js";
+import { Ask } from "./ask.js";
+import { $, make, say } from "./dom.js";
+import { showLights } from "./lights.js";
+import { offerPlays } from "./plays.js";
+import { roving } from "./roving.js";
+import { LANGUAGES } from "./snippets.js";
+import { Usage } from "./usage.js";
+
+const LIGHTS_MS = 10_000;
+const COPIED_MS = 1500;
+
+const views = { ask: new Ask(showLights), usage: new Usage(openKeys) };
+let language = "curl";
+
+function openKeys() {
+  $("key").value = keys.caller;
+  $("admin-key").value = keys.admin;
+  $("keys").showModal();
+}
+
+/** Shows with these keys what they open. */
+async function begin() {
+  try {
+    const { data } = await get("/v1/models");
+    $("model").replaceChildren(...data.map(({ id }) => make("option", {}, id)));
+    say("Ready.");
+    await views.ask.showQuota();
+  } catch (error) {
+    say(error.words || error.message, true);
+    if (error.code === "forbidden") openKeys();
+  }
+  showCode();
+  await Promise.all([showLights(), $("usage").hidden ? null : views.usage.refresh()]);
+}
+
+function showCode() {
+  $("code").textContent = LANGUAGES[language](views.ask.asked);
+}
+
+function makeTabs() {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  roving(tabs, "aria-selected", (chosen) => {
+    for (const tab of tabs) $(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
+    if (chosen.id === "tab-usage") views.usage.refresh();
+  });
+}
+
+function makeLanguages() {
+  const choices = Object.keys(LANGUAGES).map((name) => make("button", { type: "button", role: "radio" }, name));
+  $("languages").append(...choices);
+  roving(choices, "aria-checked", (chosen) => {
+    language = chosen.textContent;
+    showCode();
+  })(choices[0]);
+  $("question-form").addEventListener("input", showCode);
+  $("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText($("code").textContent);
+    $("copy").textContent = "Copied";
+    setTimeout(() => { $("copy").textContent = "Copy"; }, COPIED_MS);
+  });
+}
+
+$("open-keys").addEventListener("click", openKeys);
+$("keys-form").addEventListener("submit", () => {
+  keys.use($("key").value, $("admin-key").value);
+  begin();
+});
+makeTabs();
+makeLanguages();
+const here = await (await fetch("/page/here.json")).json();
+if (here.dev) {
+  if (!keys.caller) keys.use(here.key, here.admin_key);
+  offerPlays($("plays"), views.ask, here.plays);
+}
+setInterval(() => { if (!document.hidden) showLights(); }, LIGHTS_MS);
+if (keys.caller) begin(); else openKeys();

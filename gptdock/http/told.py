@@ -1,0 +1,25 @@
+"""What a caller is told of an error: its JSON, and in `gptdock dev` also the cause, which is only logged elsewhere."""
+
+from typing import Any
+
+from aiohttp import web
+
+from gptdock.errors import APIError, LedgerUnavailable
+from gptdock.http.app_keys import REQUEST_ID, SHOWS_CAUSES
+
+
+def told(request: web.Request, error: APIError) -> dict[str, Any]:
+    """The body of the answer, in the form of OpenAI's own errors."""
+    content = error.to_json(request[REQUEST_ID])
+    if request.app.get(SHOWS_CAUSES) and (cause := _cause(error)):
+        content["error"]["message"] += f" Cause: {cause}"
+    return content
+
+
+def _cause(error: APIError) -> str:
+    if error.cause and error.cause != str(error):
+        return error.cause
+    if isinstance(error, LedgerUnavailable):
+        return error.fault
+    cause = error.__cause__ if error.type == "upstream_error" else None
+    return f"{type(cause).__name__} {cause}".strip() if cause else ""

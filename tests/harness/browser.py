@@ -1,0 +1,63 @@
+"""A real Chromium without a window, driven over WebDriver by Debian's own driver."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+MISSING = "This test needs {}: apt-get install -y chromium chromium-driver (Debian), as .ci/run does"
+PATIENCE_SECONDS = 60  # on a busy machine
+OPTIONS = ["headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+OPTIONS += ["disable-background-networking", "disable-component-update", "disable-dev-shm-usage"]
+
+
+class Browser:
+    """One window. What is looked for is awaited; a wait raises TimeoutException after PATIENCE_SECONDS."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+        self._wait = WebDriverWait(driver, PATIENCE_SECONDS, poll_frequency=0.05)
+
+    def find(self, selector: str) -> WebElement:
+        """The first element that is shown and matches this CSS selector."""
+        return self.until(lambda: next((each for each in self.all(selector) if each.is_displayed()), None))
+
+    def all(self, selector: str) -> list[WebElement]:
+        """All elements that match now."""
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def until(self, happened: Callable[[], Any]) -> Any:
+        """The value of `happened` once that is true."""
+        return self._wait.until(lambda _driver: happened())
+
+    def says(self, start: str) -> str:
+        """The line of state, once it begins so."""
+        return str(self.until(lambda: (text := self.find("#status").text).startswith(start) and text))
+
+    def press(self, name: str) -> None:
+        """Click the button with this text."""
+        self.until(lambda: next((b for b in self.all("button") if b.text == name and b.is_enabled()), None)).click()
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Browser]:
+    """Run a browser with a new profile in this folder. Fails if none is installed."""
+    paths = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    missing = " and ".join(name for name, path in paths.items() if path is None)
+    assert not missing, MISSING.format(missing)
+    options = ChromeOptions()
+    options.binary_location = str(paths["chromium"])
+    for option in (*OPTIONS, f"user-data-dir={profile}", "window-size=1280,1000"):
+        options.add_argument(f"--{option}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(executable_path=paths["chromedriver"]))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
