@@ -1,7 +1,7 @@
 """What an answer cost where the upstream has not said it: prompts, text that came, unseen time, lost attempts.
 
 The text is counted when the answer is cut, and every few seconds for the will. What it took to come is noted, so that a
-will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`); a whole answer teaches the next.
+will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`), and each answer teaches the next.
 """
 
 from gptdock.ledger import charges
@@ -43,6 +43,7 @@ class Cost:
             text = self._meter.text()
             text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
         unseen_tokens = self._unseen(text_tokens, seconds)
+        self._learn_from_text(text_tokens)
         return charges.counted(self._prompts(), unseen_tokens + text_tokens, self._hold.tokens)
 
     def _used(self) -> int:
@@ -73,6 +74,14 @@ class Cost:
         if has_begun and not charges.may_think(self._hold.claim.model):
             return 0.0
         return self._silent_seconds if self._meter.has_text else seconds
+
+    def _learn_from_text(self, text_tokens: int) -> None:
+        """An upstream may never report usage: by its text, its models become known all the same."""
+        if self._comes_at_once:
+            if charges.may_think(self._hold.claim.model):
+                return  # its text is the smaller part of what it generated
+            self._hold.pace.note(text_tokens, self._silent_seconds)
+        self._hold.pace.teach()
 
     def _learn(self, completion_tokens: int) -> None:
         seconds = self._silent_seconds

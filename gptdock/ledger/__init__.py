@@ -130,6 +130,7 @@ fence, so no earlier write brings the old one back, and it ends no sooner than a
 answer that shows it, which is never ahead, and written by a time that is never behind, but not before DynamoDB told its
 own. Periods begin by it, too. The machine's clock decides nothing, unless answers have no date.
     Test: test_without_the_store_s_time_a_client_overspends, test_a_lease_is_not_written_before_the_time_is_known,
+    test_no_commit_is_dated_by_a_time_in_doubt,
     test_no_answer_is_dated_later_than_it_was_given_and_no_lease_ends_too_early
 
 **Whoever sees an expired lease ends it**, after LEASE_GRACE_SECONDS more: a commit of another process,
@@ -159,10 +160,10 @@ followed by one with half its new receipts; after a lost attempt, one without an
 **Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
 each open request what was surely used by now, plus what its model may generate until the next renewal, at most its
 hold. `rates` learns how fast a model is; an answer that is seen to be faster counts as that. While a model is unknown,
-wills are renewed 0.5, 1, 2 and 4 s after the request, too. Counting gives way to holds that wait.
+wills are renewed 0.5, 1, 2 and 4 s after the request, too. Only those that are due are counted, after holds that wait.
     Test: test_open_holds_renew_their_lease_and_will, test_without_a_rule_a_promise_breaks[no_wills],
     test_a_killed_stream_is_charged_at_every_moment_what_it_spent, test_a_stream_of_a_known_model_takes_no_more_writes,
-    test_a_hold_does_not_wait_until_all_open_requests_are_counted
+    test_a_hold_does_not_wait_until_all_open_requests_are_counted, test_streams_whose_will_is_not_due_are_not_counted
 
 **A hold is an upper bound**: the prompt as counted + 8 + the longest answer that the upstream is asked for. If less is
 left, the hold is what is left, and the answer is cut to it, down to 16 tokens. More than the hold is charged all the

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import Context
+from itertools import islice
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
@@ -18,6 +19,7 @@ from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.periods import moment
+from gptdock.ledger.renewals import Renewals
 from gptdock.ledger.requests import Phase
 from gptdock.ledger.rules import Admission, Outlook, Rules
 from gptdock.ledger.store import Result, Store
@@ -27,7 +29,7 @@ from gptdock.telemetry import metrics
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.05  # that a settle waits for a hold or other settles to share a commit with
-COUNTED_AT_ONCE = 16  # open requests whose text is counted before waiting holds, and then others, get their turn
+MOST_NAMED = 20  # requests of a lease that was swept
 
 
 class BookLoop:
@@ -41,13 +43,12 @@ class BookLoop:
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
         self._state = LeaseState(rules.process)
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
-        self._outlooks: dict[int, Outlook] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._is_tight = False  # what is held may be missed by others
-        self._renew_at, self._to_come = 0.0, 0
-        self._counted: dict[int, int] = {}  # what a renewal that was put off has counted
+        self._renewals = Renewals(rules.progress_seconds)
+        self._to_come = 0
         self._backoff = Backoff()
 
     @property
@@ -70,8 +71,7 @@ class BookLoop:
             raise LedgerUnavailable(fault="receipts not put")
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = demand, admission
-        self._outlooks[request_id] = outlook
-        self._state = lease_state.ask(self._state, request_id, demand, self._first_will(outlook))
+        self._state = lease_state.ask(self._state, request_id, demand, self._renewals.begin(request_id, outlook))
         self._wake()
         timer = admission.get_loop().call_later(patience, _lose_patience, admission)
         try:
@@ -85,7 +85,7 @@ class BookLoop:
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
         """Replace the hold by the charge of the receipt, or release it without one. Only the first end counts."""
-        if self._outlooks.pop(request_id, None) is None:
+        if not self._renewals.end(request_id):
             return
         if receipt is None:
             self._state = lease_state.give_up(self._state, request_id)
@@ -104,14 +104,6 @@ class BookLoop:
         if not self.idle:  # its loop lives as long as something is unsettled, unless the ledger was closed
             self._woken.set()
 
-    def _first_will(self, outlook: Outlook) -> int:
-        """The will of a request until the renewal that is due next, which comes sooner if the request wants that."""
-        now = asyncio.get_running_loop().time()
-        if now < self._renew_at:
-            self._renew_at = min(self._renew_at, now + outlook.pace.renew_after(now, self._rules.progress_seconds))
-            return outlook.will(self._renew_at - now)
-        return outlook.will(self._rules.progress_seconds)
-
     def _wake(self) -> None:
         self._woken.set()
         if self.idle:
@@ -127,8 +119,9 @@ class BookLoop:
         while True:
             await self._ask_for_the_time()
             self._woken.clear()
-            renew = await self._progress()
-            write = lease_state.commit(self._state, self._rules.terms(), self._put, renew=renew)
+            if (wills := await self._renewals.count(self._holds_wait)) is not None:
+                self._state = lease_state.progress(self._state, wills)
+            write = lease_state.commit(self._state, self._rules.terms(), self._put, renew=wills is not None)
             if write:
                 self._state = lease_state.send(self._state, write)
                 return True
@@ -139,7 +132,7 @@ class BookLoop:
     async def _ask_for_the_time(self) -> None:
         """A lease that is written by a wrong time may be swept while this process lives: then it is dated anew."""
         while self._state.requests and not self._rules.clock.sure:
-            self._renew_at = 0.0
+            self._renewals.all_at_once()
             try:
                 await self._store.ping()
             except LedgerUnavailable as exc:
@@ -149,30 +142,11 @@ class BookLoop:
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._renew_at):
+            async with asyncio.timeout_at(self._renewals.next_at):
                 await self._woken.wait()
 
-    async def _progress(self) -> bool:
-        """Whether the renewal is due and all requests are counted; if so, the state has what was used by now.
-
-        While holds wait, few are counted before their commit: 1000 take half a second, and a turn of the loop a third.
-        """
-        if (now := asyncio.get_running_loop().time()) < self._renew_at:
-            return False
-        seconds = most = self._rules.progress_seconds
-        for outlook in self._outlooks.values():
-            seconds = min(seconds, outlook.pace.renew_after(now, most))
-        uncounted = [request_id for request_id in self._outlooks if request_id not in self._counted]
-        for number, request_id in enumerate(uncounted, 1):
-            if counted := self._outlooks.get(request_id):
-                self._counted[request_id] = counted.will(seconds)
-            if number % COUNTED_AT_ONCE == 0:
-                if any(not admission.done() for _, admission in self._waiting.values()):
-                    return False
-                await asyncio.sleep(0)
-        self._renew_at = now + seconds
-        self._state, self._counted = lease_state.progress(self._state, self._counted), {}
-        return True
+    def _holds_wait(self) -> bool:
+        return any(not admission.done() for _, admission in self._waiting.values())
 
     async def _attempt(self) -> None:
         """Send the commit in flight once, and learn from the answer if there is one."""
@@ -184,6 +158,8 @@ class BookLoop:
                 created_at = moment(self._rules.clock())
                 await self._store.open_book(self.account, self.period, self._rules.default_max, created_at)
                 return
+            if not answer.applied:
+                await self._ask_for_the_time()  # what follows is dated, and sent at once
             self._learn(answer, answer.book)
             if answer.is_too_big:
                 log.warning("book too big", extra={**self.account.named(), "leases": len(answer.book.leases)})
@@ -208,6 +184,7 @@ class BookLoop:
             metrics.COMMIT_REQUESTS.observe(len(now.in_flight.new_holds) + len(now.in_flight.ends))
             self._state = lease_state.applied(now, now.in_flight)
         else:
+            self._note_if_swept(book)
             terms = self._rules.terms()
             self._state = lease_state.refused(now, book, terms, self._put, is_too_big=answer.is_too_big)
         self._is_tight = book.left < book.held
@@ -215,6 +192,20 @@ class BookLoop:
         self._tell(book)
         self._post()
         self._sweeper.saw(self.account, self.period, book)
+
+    def _note_if_swept(self, book: Book) -> None:
+        """This process was taken for dead: name the requests that its will was charged for."""
+        lease, requests = book.leases.get(self._rules.process), self._state.requests
+        if not requests.holding or (lease and lease.number > 0):
+            return
+        held = islice(((i, each.receipt) for i, each in requests.items() if each.holds), MOST_NAMED)
+        what = {"requests": requests.holding, "request_ids": [self._name(i, receipt) for i, receipt in held]}
+        message = "own lease swept" if lease else "own lease swept and removed"
+        log.warning(message, extra={**self.account.named(), "period": self.period, **what})
+
+    def _name(self, request_id: int, receipt: Receipt | None) -> str | None:
+        """The id by which its caller knows a request: in a receipt's key it is between the time and our own id."""
+        return receipt.key.partition("#")[2].rpartition("#")[0] if receipt else self._renewals.name(request_id)
 
     def _tell(self, book: Book) -> None:
         """Answer the requests that wait: one that is open was admitted, one that is gone was denied."""

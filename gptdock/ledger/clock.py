@@ -10,6 +10,11 @@ server of DynamoDB was wrong, or this machine was suspended and its steady clock
 `sure`. If the next answer confirms neither, both are dropped. An answer without a `Date` that can be read tells
 nothing; while no answer ever had one, the machine's clock must do.
 
+The limit of this: two answers in a row of one wrong server confirm each other, and the first answer of all is believed
+as it is. If that server is ahead by more than a lease lasts, leases of living processes are swept meanwhile. These come
+back, and are charged what they used, but what their sweep freed may be spent twice. Behind, leases end later. Two
+answers in a row of right servers put it right.
+
 Apart from that the machine's clock decides nothing: it is only compared, and a difference is a warning.
 """
 

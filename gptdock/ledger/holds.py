@@ -69,7 +69,7 @@ class Hold:
     async def __aenter__(self) -> Self:
         claim = self.claim
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
-        outlook = Outlook(self._will, self.pace)
+        outlook = Outlook(self._will, self.pace, claim.request_id)
         admission = await self._book_loop.admit(self._id, demand, outlook, self._ledger.patience)
         book, ends_at = admission.book, periods.end(self._book_loop.period)
         self.tokens, self.quota = admission.tokens, Quota(book.max, book.left, book.held, ends_at)

@@ -54,15 +54,23 @@ class Pace:
     `asked_at` and `now` are times of the event loop, in seconds.
     """
 
-    __slots__ = ("_asked_at", "_seconds", "_seen", "rate")
+    __slots__ = ("_asked_at", "_seconds", "_seen", "_told", "rate")
 
     def __init__(self, rate: Rate, asked_at: float) -> None:
         self.rate, self._asked_at = rate, asked_at
-        self._seen = self._seconds = 0.0
+        self._seen = self._told = self._seconds = 0.0
 
     def note(self, tokens: int, seconds: float) -> None:
         """So many tokens of text came within so many seconds since the first."""
-        self._seen, self._seconds = max(self._seen, tokens / max(seconds, TELLING_SECONDS)), seconds
+        seen = tokens / max(seconds, TELLING_SECONDS)
+        self._seen, self._seconds = max(self._seen, seen), seconds
+        if tokens >= TELLING_TOKENS and seconds >= TELLING_SECONDS:
+            self._told = max(self._told, seen)
+
+    def teach(self) -> None:
+        """Let the rate learn from what was noted, if that was enough to tell; a stall makes it no slower."""
+        if self._told:
+            self.rate.observe(round(self._told * self._seconds), self._seconds)
 
     def unseen(self, seconds: float) -> int:
         """Tokens that may have been generated in `seconds` of which no text was seen."""

@@ -18,11 +18,12 @@ class Admission(NamedTuple):
 
 class Outlook(NamedTuple):
     """What a request may have used by its next renewal. `will` returns what to charge for it, in tokens, if its process
-    is lost within so many seconds; `pace` knows how soon that must be written anew.
+    is lost within so many seconds; `pace` knows how soon that must be written anew. Logs name it by `request_id`.
     """
 
     will: Callable[[float], int]
     pace: Pace
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)

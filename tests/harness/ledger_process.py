@@ -61,6 +61,7 @@ class Request:
     def leave(self) -> None:
         """Its caller hangs up: what it holds by then is released."""
         self.generated = 0
+        self.process.left.append(self)
         self.task.cancel()
 
     def count_used(self) -> int:
@@ -105,6 +106,7 @@ class Process:
         learn(self.ledger, 200)
         self.requests: list[Request] = []
         self.denied: list[Request] = []  # since the machine looked
+        self.left: list[Request] = []  # the same
         self.tasks = [asyncio.create_task(self._live())]
         self.levels: dict[tuple[Key, int], Mapping[Request, int]] = {}  # what each commit knew to be used
         self.covered: dict[Key, Mapping[Request, int]] = {}  # the same, of the last commit applied
@@ -118,6 +120,11 @@ class Process:
     def shuts_out(self) -> bool:
         """Whether it is replacing a commit of which an attempt was lost."""
         return any(book._state.replaced for book in self.ledger._books.values())
+
+    def looked(self) -> None:
+        """The machine has looked at what happened."""
+        self.denied.clear()
+        self.left.clear()
 
     def ask(self, request_id: str, prompt_tokens: int, completion_tokens: int, account: Account = ACCOUNT) -> None:
         claim = Claim(account, "user", "model", request_id, prompt_tokens, completion_tokens)

@@ -4,6 +4,7 @@ The ledger is real, on a `MemoryStore` that answers at once; time is the loop's,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -44,6 +45,7 @@ class LoneStream:
     def watch(self, seconds: float) -> Iterator[Moment]:
         """What a kill would cost, STEP_SECONDS after STEP_SECONDS from when the hold is in the book."""
         self.loop, self.tasks = MachineLoop(), list[asyncio.Task[None]]()
+        self.counted = Counter[int]()  # how often the text was counted of each stream, in their order
         self.tables = Tables(lambda: NOON + self.loop.now)
         settings = make_settings("http://127.0.0.1:1", NOBODY)
         try:
@@ -86,7 +88,10 @@ class LoneStream:
         return max(0.0, self.loop.now - self.first_event_seconds)
 
     async def _ask(self, hold: Hold) -> None:
+        number = len(self.tasks) - 1
+
         def count_used() -> int:
+            self.counted[number] += 1
             if text_tokens := self.spent - PROMPT_TOKENS:
                 hold.pace.note(text_tokens, self._text_seconds)
             return PROMPT_TOKENS + text_tokens

@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
         """What was applied and who was denied, and what the commits know that are on their way."""
         for process in self.living():
             self.bad += wrongly_denied(process)
-            process.denied.clear()
+            process.looked()
             self.reached.update([branches.SHUT_OUT] * process.shuts_out)
         for applied in self.tables.applied:
             self.bad += wrongly_applied(applied, self.tables.now())

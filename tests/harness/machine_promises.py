@@ -97,7 +97,8 @@ def wrongly_denied(process: Process) -> Iterator[str]:
     for request in process.denied:
         write, book = process.store.refusals[request.key]
         room = book.left + min(0, write.left_by + sum(write.new_holds.values()))  # after charges above a hold
-        waiting = [r for r in process.requests if r.key == request.key and r.hold is None and not r.task.done()]
+        waited = [r for r in process.requests if r in process.left or not r.task.done()]
+        waiting = [r for r in waited if r.key == request.key and r.hold is None]
         others = sum(other.demand.full for other in {*waiting, *process.denied} - {request})
         if request.demand.least <= room - others:
             yield f"denied, though {request.demand} fits: {write}, {book}"

@@ -66,7 +66,19 @@ async def test_a_whole_answer_teaches_how_fast_it_came(serve, upstream_clock: Si
         assert service.ledger.rate(model, stream=False).per_second == 300
 
 
-async def test_an_answer_that_is_cut_teaches_nothing(serve, upstream_clock: SimpleNamespace):
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("model", "rates"), [("gpt-4o-mini", (300, 300)), ("o4-mini", (200, 300))])
+async def test_an_answer_without_usage_teaches_by_its_text(
+    serve, upstream_clock: SimpleNamespace, model: str, rates: tuple[int, int], stream: bool
+):
+    """But not a whole one of a model that may have thought, unseen, for most of its time."""
+    async with serve(openai_model=model) as service:
+        await _answered(service, upstream_clock, 3, Script(tokens=900, hold_at=450, usage=False), stream=stream)
+
+        assert service.ledger.rate(model, stream=stream).per_second == rates[stream]
+
+
+async def test_a_stream_that_is_cut_at_once_teaches_nothing(serve, upstream_clock: SimpleNamespace):
     async with serve() as service:
         service.openai.script = Script(tokens=900, stall_at=800)
         async with service.ask(stream=True) as response:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from gptdock.ledger.book_loop import COUNTED_AT_ONCE
+from gptdock.ledger.renewals import COUNTED_AT_ONCE
 from tests.harness.ledgers import Start, claim
 
 

@@ -118,6 +118,28 @@ def test_a_stall_does_not_make_an_answer_slower():
     assert pace.ahead(1) == 200
 
 
+def test_an_answer_without_usage_teaches_by_the_fastest_of_what_was_seen():
+    rate = Rate()
+    for _ in range(ENOUGH):
+        pace = Pace(rate, 0)
+        pace.note(300, 1.0)
+        pace.note(301, 30.0)
+        pace.teach()
+
+    assert (rate.is_known, rate.per_second) == (True, 300)
+
+
+@pytest.mark.parametrize(("tokens", "seconds"), [(15, 1.0), (16, 0.4)])
+def test_an_answer_without_usage_that_tells_little_teaches_nothing(tokens: int, seconds: float):
+    rate = Rate()
+    for _ in range(ENOUGH):
+        pace = Pace(rate, 0)
+        pace.note(tokens, seconds)
+        pace.teach()
+
+    assert not rate.is_known
+
+
 @pytest.mark.parametrize(("seconds", "tokens"), [(0, 0), (0.001, 1), (1, 200), (1.0001, 201), (2.5, 500)])
 def test_unseen_time_of_an_unknown_model_is_charged_200_tokens_a_second_rounded_up(seconds, tokens):
     assert Pace(Rate(), 0).unseen(seconds) == tokens

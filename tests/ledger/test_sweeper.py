@@ -1,19 +1,16 @@
-"""What becomes of the leases of processes that are killed, paused, or have a wrong clock."""
+"""What becomes of the leases of processes that are killed or paused."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gptdock.errors import QuotaExceeded
 from gptdock.ledger import clock as dynamodb_time
-from gptdock.ledger.book import Lease
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from tests.harness.admin import ANNA, operate
-from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.ledgers import ACCOUNT, Clock, Start, charge, claim, numbers, spend
 from tests.harness.proxy import Proxy, proxied
-from tests.harness.service import NOBODY, make_settings, read_receipts
+from tests.harness.service import NOBODY, make_settings
 
 
 @pytest.fixture
@@ -133,95 +130,21 @@ async def test_a_process_leaves_its_own_lease_alone_when_it_expired(start: Start
         assert (book.held, book.used) == (100, 0)
 
 
-@pytest.mark.parametrize("jump", [-3600, 3600])
-async def test_a_time_of_dynamodb_that_jumps_changes_no_charge_and_ends_no_lease_sooner(
-    start: Start, store: Store, behind: Store, clock: Clock, jump: int
+async def test_a_process_that_was_swept_names_the_requests_that_its_will_stood_for(
+    start: Start, store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
 ):
-    async with start(quota_period="day", progress_seconds=0.05) as ledger, start() as other:
-        clock.now = NOON + 12 * 3600 - 1800 * (1 if jump > 0 else -1)  # so that it is another day afterwards
-        await behind.ping()
-        period, taken_at = ledger.period(), clock.now
-        async with ledger.hold(claim()) as hold:
-            clock.now += jump
-            async with asyncio.timeout(10):
-                while (await _lease(ledger, period)).number < 3:  # until it was renewed
-                    continue
-            lease = await _lease(ledger, period)
-            await other.read(ACCOUNT, period)
-            hold.settle(charge(42), "complete")
-        await ledger.settled()
+    async with (
+        start() as paused,
+        start() as other,
+        paused.hold(claim(300, "r#1")) as hold,
+        paused.hold(claim(300, "r2")) as second,
+    ):
+        clock.now += 60 + 10 + 2
+        await numbers(other, store)
+        hold.settle(charge(77), "complete")
+        second.settle(charge(3), "complete")
+        await paused.settled()
 
-        book = await ledger.read(ACCOUNT, period)
-        assert (lease.held, lease.expires_at >= max(taken_at, clock.now) + 60) == (100, True)
-        assert (book.left, book.held, book.used) == (958, 0, 42)
-        [receipt] = await read_receipts(store, ACCOUNT)
-        assert (receipt["tokens"], receipt["period"], ledger.period() != period) == (42, period, True)
-
-
-@pytest.mark.parametrize("jump", [-7200, -240, -70, 70, 240, 7200])
-async def test_a_machine_s_clock_that_jumps_changes_no_lease_and_no_period(start: Start, store: Store, jump: int):
-    machine = Clock()
-    async with start(machine=machine, quota_period="day", progress_seconds=0.05) as ledger:
-        async with ledger.hold(claim()) as hold:
-            machine.now += jump
-            period = ledger.period()
-            async with asyncio.timeout(10):
-                while (await _lease(ledger, period)).number < 3:  # until it was renewed
-                    continue
-            lease = await _lease(ledger, period)
-            machine.now -= jump
-            hold.settle(charge(42), "complete")
-        await ledger.settled()
-
-        assert (period, lease.held, lease.expires_at) == ("2026-11-23", 100, NOON + 60 + 1)
-        assert (await _lease(ledger, period)).expires_at == NOON + 60 + 1
-
-
-@pytest.mark.parametrize("skew", [-7200, -240, -70, 70, 240, 7200])
-async def test_a_wrong_clock_elsewhere_ends_no_lease_of_a_living_process(start: Start, store: Store, skew: int):
-    wrong = Clock()
-    wrong.now += skew
-    async with start() as ledger, start(machine=wrong) as other:
-        async with ledger.hold(claim(990)) as hold:
-            shown = await numbers(other, store)
-            with pytest.raises(QuotaExceeded):
-                await spend(other, 5, completion_tokens=200)
-            hold.settle(charge(42), "complete")
-
-        assert shown == (0, 1000, 0, 0)
-        assert await numbers(ledger, store) == (1000 - 42, 0, 42, 42)
-
-
-@pytest.mark.parametrize("skew", [-7200, -240, -70, 70, 240, 7200])
-async def test_a_process_with_a_wrong_clock_keeps_its_leases(start: Start, store: Store, skew: int):
-    wrong = Clock()
-    wrong.now += skew
-    async with start(machine=wrong) as ledger, start() as other:
-        async with ledger.hold(claim(990)) as hold:
-            shown = await numbers(other, store)
-            hold.settle(charge(42), "complete")
-
-        assert shown == (0, 1000, 0, 0)
-        assert await numbers(ledger, store) == (1000 - 42, 0, 42, 42)
-
-
-async def test_a_lease_is_not_written_before_the_time_is_known(
-    start: Start, store: Store, behind: Store, proxy: Proxy, clock: Clock
-):
-    """A process that starts while DynamoDB is out of reach, on a machine whose clock is behind."""
-    proxy.always = "break"
-    settings = make_settings(proxy.url, NOBODY, default_token_quota=1000)
-    two_hours_behind = dynamodb_time.Clock(lambda: NOON - 7200, steady=clock)
-    async with Store.connected(settings, two_hours_behind) as ours, Ledger(ours, settings).running() as ledger:
-        asking = asyncio.create_task(ledger.hold(claim()).__aenter__())
-        await proxy.struck.wait()
-        proxy.always = None
-        hold = await asking
-
-        assert (await _lease(ledger, "all")).expires_at == NOON + 60 + 1
-        await hold.__aexit__(None, None, None)
-        await ledger.settled()
-
-
-async def _lease(ledger: Ledger, period: str) -> Lease:
-    return (await ledger.read(ACCOUNT, period)).leases[ledger.process]
+    swept = {record.message: vars(record) for record in caplog.records if "swept" in record.message}
+    assert swept["own lease swept"]["request_ids"] == ["r#1", "r2"]
+    assert swept["own lease swept"]["requests"] == swept["lease swept"]["requests"] == 2

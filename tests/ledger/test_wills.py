@@ -93,6 +93,18 @@ def test_a_stream_of_an_unknown_model_has_its_book_renewed_sooner():
     assert (writes[1], writes[1.5], writes[2]) == (1, 3, 4)
 
 
+def test_streams_whose_will_is_not_due_are_not_counted():
+    """Or a thousand streams would be counted each half second, as long as one model is unknown."""
+    stream, counted = _known(100), {}
+    for moment in stream.watch(6):
+        counted[moment.seconds] = stream.counted[0], stream.counted[1]
+        if moment.seconds == 1:
+            stream.ledger._rates.clear()
+            stream.ask()
+
+    assert (counted[1], counted[4.9375], counted[5]) == ((0, 0), (0, 3), (1, 4))
+
+
 def test_whole_answers_say_nothing_of_streams():
     learn = partial(_saw_answers, speed=20, stream=False)
 

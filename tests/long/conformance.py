@@ -21,6 +21,7 @@ CASES = (
     "tests/ledger/test_book_loop.py",
     "tests/ledger/test_outbox.py",
     "tests/ledger/test_sweeper.py",
+    "tests/ledger/test_time.py",
 )
 
 
