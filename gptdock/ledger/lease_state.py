@@ -162,7 +162,8 @@ def _won(state: LeaseState, lease: Lease) -> Write | None:
 
 def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
     if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before its requests wait again
-        return replace(state, in_flight=commit(state, terms, put, deny=True), replaced=(*state.replaced, write))
+        without = commit(_lasting(state, write), terms, put, deny=True)
+        return replace(state, in_flight=without, replaced=(*state.replaced, write))
     if write.expected_number is None and state.lease is not None:  # its own, from before it forgot the book
         return _landed(_without_given_up(state), state.lease)
     return _denied(state, write, book)
@@ -172,13 +173,19 @@ def _too_big(state: LeaseState, write: Write, terms: Terms, put: Set[str]) -> Le
     if not state.may_still_arrive:
         charged = sum(request_id in state.requests.charged for request_id in write.ends)
         return replace(_landed(_without_given_up(state), state.lease), most_new=charged // 2, room=state.room)
-    smaller = commit(replace(state, most_new=0), terms, put, deny=True)
+    smaller = commit(_lasting(replace(state, most_new=0), write), terms, put, deny=True)
     assert smaller is not None
     assert smaller.lease is not None
     assert write.lease is not None
     if write.new_holds or len(smaller.lease.receipts) < len(write.lease.receipts):
         return replace(state, in_flight=smaller, replaced=(*state.replaced, write))
     return state  # the same again, until the others leave room for it
+
+
+def _lasting(state: LeaseState, write: Write) -> LeaseState:
+    """A commit that takes the place of this one ends no sooner: the fence of its lease must keep out what is late."""
+    assert write.lease is not None
+    return replace(state, fence=max(state.fence, write.lease.expires_at - 1))
 
 
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:

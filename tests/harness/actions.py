@@ -183,7 +183,8 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
 
 def _terms(world: World, process: Process) -> Terms:
     """Time is the store's, whatever `process.skew` is."""
-    return Terms(process.number + 1, world.now, SECONDS)
+    number = process.number + 1
+    return Terms(number, world.now + world.wide * (number % 2), SECONDS)
 
 
 def _put(world: World, receipts: list[Receipt]) -> World:

@@ -56,6 +56,7 @@ class World(NamedTuple):
     forgiven: int = 0
     changes: int = 0
     guards: frozenset[str] = GUARDS
+    wide: int = 0  # seconds by which processes may take the store's time to be later than it is, now more, now less
     most_receipts: int = 99  # in all leases of the book together: the size that the item may have
     bad: str = ""
 
