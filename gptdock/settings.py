@@ -151,7 +151,7 @@ class Settings:
     openai_embedding_models: tuple[str, ...] = setting(LIST, ())
     openai_pass_fields: frozenset[str] = setting(NAMES, frozenset())
     openai_params: Mapping[str, Any] = setting(PARAMS, MappingProxyType({}))
-    system_prompt: str = setting(TEXT, "You are GPTDock, an AI assistant powered by {model}. The time is {now}.")
+    system_prompt: str = setting(TEXT, "You are GPTDock, an AI assistant powered by {model}. Today is {today}.")
     max_prompt_tokens: int = setting(whole(1, 10_000_000), 8000)
     max_completion_tokens: int = setting(whole(16, 1_000_000), 1000)
 

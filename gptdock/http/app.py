@@ -80,6 +80,7 @@ def create(settings: Settings) -> web.Application:
             middlewares.error_middleware,
             middlewares.auth_middleware,
             middlewares.drain_middleware,
+            middlewares.query_middleware,
         ],
         client_max_size=settings.max_body_bytes,
     )

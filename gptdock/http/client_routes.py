@@ -60,8 +60,8 @@ async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prom
 
 @lru_cache(maxsize=2)
 def _system_prompt(template: str, model: str, minute: int) -> str:
-    now = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return ask.fill_system_prompt(template, model=model, now=now)
+    time = datetime.fromtimestamp(minute * 60, UTC)
+    return ask.fill_system_prompt(template, model=model, today=f"{time:%Y-%m-%d}", now=f"{time:%Y-%m-%d %H:%M UTC}")
 
 
 def _count(tokens: Tokens, system: str, text: str) -> int:

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
-from gptdock.http import unserved
+from gptdock.http import openapi, unserved
 from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPEN_PATHS, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
 from gptdock.http.payer import BASE
 from gptdock.http.told import told
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 ADMIN = "/v1/admin/"
 OPEN = frozenset({("GET", "/v1/health"), ("HEAD", "/v1/health")})
+OURS = frozenset({"/v1/ask", "/v1/client/info", "/v1/openapi.json"})
+_NAME = re.compile(r"[\w.\[\]-]{1,64}", re.ASCII)  # what may stand in a log
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
 _FROM_AIOHTTP: dict[int, type[APIError]] = {
     400: errors.InvalidRequest,
@@ -90,6 +92,18 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
 
 @web.middleware
+async def query_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a parameter of the query that a route of our own does not know: it may be one that is misspelt.
+
+    OpenAI's routes ignore it, as OpenAI does, and so does health.
+    """
+    if request.query_string and _is_ours(route := _route(request)):
+        for name in request.query.keys() - openapi.queries()[route]:
+            raise errors.InvalidRequest("The query has a parameter that this route does not know.", param=_shown(name))
+    return await handler(request)
+
+
+@web.middleware
 async def drain_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """While the process drains, refuse every request but the first of a connection that it had accepted before."""
     if request.app[CONNECTIONS].draining and not request[IS_FIRST] and not _is_open(request):
@@ -112,6 +126,14 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
 def _is_open(request: web.Request) -> bool:
     path = request.rel_url.path_safe  # like aiohttp's router: in `path`, %2F would be a slash
     return (request.method, path) in OPEN or (request.method == "GET" and path in request.app[OPEN_PATHS])
+
+
+def _is_ours(route: str) -> bool:
+    return route in OURS or (route.startswith(ADMIN) and route in openapi.queries())
+
+
+def _shown(name: str) -> str:
+    return name if _NAME.fullmatch(name) else "query"
 
 
 def _route(request: web.Request) -> str:

@@ -1,6 +1,7 @@
 """The OpenAPI document, which describes the whole HTTP contract; fields of OpenAI's routes are from their tables."""
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,24 @@ def text() -> str:
     for name, table in REQUESTS.items():
         _add_fields(document["components"]["schemas"][name], table)
     return json.dumps(document, ensure_ascii=False)
+
+
+@cache
+def queries() -> dict[str, frozenset[str]]:
+    """The names of the query's parameters, by path."""
+    document = json.loads(text())
+    known = document["components"]["parameters"]
+    return {
+        path: frozenset(each["name"] for each in _parameters(item, known) if each["in"] == "query")
+        for path, item in document["paths"].items()
+    }
+
+
+def _parameters(item: dict[str, Any], known: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operation in item.values():
+        own = operation.get("parameters", []) if isinstance(operation, dict) else operation
+        for each in own:
+            yield known[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
 
 
 def _add_fields(schema: dict[str, Any], table: Table) -> None:

@@ -34,6 +34,8 @@ _PATH = re.compile("(?:/clients/[^/]+/[^/]+)?(?P<versions>(?:/v1)*)/(?P<first>[^
 
 def explain(path: str) -> str:
     """A sentence about a path without a route; empty if nothing is known of it."""
+    if "//" in path or (path.endswith("/") and path != "/"):
+        return "No such route: the path has a slash too many, as after a base URL that ends with one."
     found = _PATH.match(path)
     if not found or found["first"] not in MENDS:
         return ""

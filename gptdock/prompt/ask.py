@@ -95,9 +95,9 @@ def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count
     return Prompt((*head, *history, question), tokens + history_tokens)
 
 
-def fill_system_prompt(template: str, *, model: str, now: str) -> str:
-    """`template` with {model} and {now} filled in; other braces stay as they are."""
-    return template.replace("{model}", model).replace("{now}", now)
+def fill_system_prompt(template: str, *, model: str, today: str, now: str) -> str:
+    """`template` with {model}, {today} and {now} filled in; other braces stay as they are."""
+    return template.replace("{model}", model).replace("{today}", today).replace("{now}", now)
 
 
 def upstream_body(

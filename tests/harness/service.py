@@ -49,9 +49,12 @@ class Service:
         return self.session.post(f"{self.url}/v1/ask", json=QUESTION | fields)
 
     def admin(self, method: str, path: str, *, json: Any = None, **query: str):
-        """A request to `/v1/admin/<path>` with the admin key, by default about client c1; use it with `async with`."""
-        params = {"client_id": "c1", "product_id": "p1"} | query
-        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        """A request to `/v1/admin/<path>` with the admin key; about client c1, if about one and not said otherwise.
+
+        Use it with `async with`.
+        """
+        about = {"client_id": "c1", "product_id": "p1"} if path.partition("/")[0] == "client" else {}
+        headers, params = {"Authorization": f"Bearer {ADMIN_KEY}"}, about | query
         return self.session.request(method, f"{self.url}/v1/admin/{path}", params=params, json=json, headers=headers)
 
     async def info(self, client_id: str = "c1", product_id: str = "p1") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from tests.harness.hostile import (
     Fault,
     fault_of,
 )
+from tests.harness.service import ADMIN_KEY, KEY, QUESTION
 
 
 async def test_info_without_its_ids_is_refused(service):
@@ -60,3 +61,32 @@ async def test_a_known_client_without_a_book_in_this_period_reads_as_unused(serv
     assert info["period"] == f"{now:%Y-%m}"
     next_month = datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
     assert info["resets_at"] == f"{next_month:%Y-%m-%dT%H:%M:%SZ}"
+
+
+async def test_an_unknown_parameter_of_the_query_is_a_400_that_names_it(service):
+    client = "client_id=c1&product_id=p1"
+    for path, param in {
+        f"client/info?{client}&perod=day": "perod",
+        "openapi.json?x": "x",
+        "openapi.json?sk-secret%20key=1": "query",
+        f"admin/client?{client}&by=day": "by",
+        f"admin/client/usage?{client}&perod=day": "perod",
+    }.items():
+        key = ADMIN_KEY if path.startswith("admin") else KEY
+        headers = {"Authorization": f"Bearer {key}"}
+        async with service.session.get(f"{service.url}/v1/{path}", headers=headers) as response:
+            assert await fault_of(response) == Fault(400, "invalid_request", param)
+    async with service.session.post(f"{service.url}/v1/ask?stream=true", json=QUESTION) as response:
+        assert await fault_of(response) == Fault(400, "invalid_request", "stream")
+
+
+async def test_routes_of_openai_and_health_take_any_query(service):
+    for path in ("models?api-version=1", "health?x=1"):
+        async with service.session.get(f"{service.url}/v1/{path}") as response:
+            assert response.status == 200
+
+
+async def test_a_wrong_key_is_told_before_an_unknown_parameter(service):
+    headers = {"Authorization": "Bearer wrong"}
+    async with service.session.get(f"{service.url}/v1/client/info?x=1", headers=headers) as response:
+        assert response.status == 403

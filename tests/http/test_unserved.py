@@ -34,7 +34,14 @@ def test_a_base_url_without_its_version_is_told(path: str):
     assert "must end with /v1, once" in unserved.explain(path)
 
 
-@pytest.mark.parametrize("path", ["", "/", "*", "/v1", "/v1/nowhere", "/v2/models", "/v1//models"])
+@pytest.mark.parametrize(
+    "path", ["/v1//models", "//v1/models", "/v1/models/", "/clients/1234/demo/v1//chat/completions"]
+)
+def test_a_slash_too_many_is_told(path: str):
+    assert "a slash too many" in unserved.explain(path)
+
+
+@pytest.mark.parametrize("path", ["", "/", "*", "/v1", "/v1/nowhere", "/v2/models"])
 def test_of_any_other_path_nothing_is_told(path: str):
     assert unserved.explain(path) == ""
 

@@ -105,9 +105,9 @@ def test_no_text_is_counted_twice():
 
 
 def test_a_system_prompt_is_filled_in_by_plain_replacement():
-    template = "{model} at {now}: {now}, {{model}}, {other} {0} {"
+    template = "{model} at {now}, {today}: {now}, {{model}}, {other} {0} {"
 
-    assert ask.fill_system_prompt(template, model="m", now="n") == "m at n: n, {m}, {other} {0} {"
+    assert ask.fill_system_prompt(template, model="m", today="t", now="n") == "m at n, t: n, {m}, {other} {0} {"
 
 
 PROMPT = Prompt((Message("system", "Be kind."), Message("user", 'Why "é😀"?')), 20)

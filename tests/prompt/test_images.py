@@ -22,10 +22,33 @@ SHRINKING = [
 ]
 
 
-@pytest.mark.parametrize("detail", ["low", "high", "auto", "original", None, 7, []])
+@pytest.mark.parametrize("detail", ["high", "auto", "original", None, 7, []])
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "azure/gpt-4o-mini", TUNED])
-def test_gpt_4o_mini_costs_most_whatever_the_detail(model, detail):
+def test_gpt_4o_mini_costs_most_but_for_a_low_detail(model, detail):
     assert images.most_tokens(model, detail) == 48_169
+    assert images.most_tokens(model, "low") == 2_833
+
+
+TILED = [
+    "gpt-4o",
+    "openai/gpt-4o-2024-08-06",
+    "chatgpt-4o-latest",
+    "gpt-4-turbo",
+    "gpt-4.1",
+    "gpt-4.5-preview",
+    "gpt-5",
+]
+TILED += ["gpt-5-2025-08-07", "gpt-5-chat-latest", "o1", "o3-pro", "ft:gpt-4.1-2025-04-14:acme::x"]
+
+
+@pytest.mark.parametrize("model", [*TILED, "computer-use-preview"])
+def test_a_low_detail_costs_no_tile(model):
+    assert images.most_tokens(model, "low") == 85
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1-mini", "gpt-4.1-nano", "gpt-5-mini", "o4-mini", "gpt-5.1", "x"])
+def test_a_low_detail_of_models_without_tiles_may_cost_as_much_as_a_high_one(model):
+    assert images.most_tokens(model, "low") == images.most_tokens(model, "high") == 3_779
 
 
 @pytest.mark.parametrize("model", SHRINKING)
