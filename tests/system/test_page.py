@@ -72,6 +72,10 @@ async def test_the_page_shows_what_the_books_say(tmp_path):
             browser.press("Usage")
             browser.find("#clients .link").click()
             asked = set_quota(browser, 300_000)
+            browser.find("#credit").send_keys("500")
+            browser.press("Credit")
+            browser.press("Credit now")
+            browser.says("500 tokens were added.")
             client = await read(running.url, "client")
             receipts = [each.text for each in browser.all("#client-details .why")]
             complaints = browser.driver.get_log("browser")
@@ -82,7 +86,7 @@ async def test_the_page_shows_what_the_books_say(tmp_path):
     assert left == 500_000 - sum(charged)
     assert refused.endswith("0 tokens charged.")
     [book] = client["books"]
-    assert (book["max_quota"], book["quota_used"]) == (300_000, sum(charged))
+    assert (book["max_quota"], book["quota_used"]) == (300_500, sum(charged))
     assert f"{sum(charged)} now" in asked
-    assert len(receipts) == 5  # three answers, and the quota set twice
+    assert len(receipts) == 6  # three answers, the quota set twice, a credit
     assert [each["message"] for each in complaints if not re.search(r"status of 40[24]", each["message"])] == []

@@ -54,10 +54,13 @@ export const toQuota = (book) => ({
 
 export const admin = {
   status: () => get("/v1/admin/status", { admin: true }),
-  clients: (cursor) => get("/v1/admin/clients", { admin: true, query: { limit: 20, ...(cursor && { cursor }) } }),
+  near: (limit) => get("/v1/admin/clients/near", { admin: true, query: { percent: 0, limit } }),
+  find: (text, cursor) =>
+    get("/v1/admin/clients", { admin: true, query: { find: text, limit: 20, ...(cursor && { cursor }) } }),
   client: (account) => get("/v1/admin/client", { admin: true, query: named(account) }),
   setQuota: (account, max) =>
     call("PUT", "/v1/admin/client/quota", { admin: true, query: named(account), body: { max_quota: max } }),
+  credit: (account, body) => call("POST", "/v1/admin/client/credit", { admin: true, query: named(account), body }),
   reset: (account) => call("POST", "/v1/admin/client/reset", { admin: true, query: named(account) }),
   report: (account, by) => get("/v1/admin/client/usage", { admin: true, query: { ...named(account), by } }),
 };

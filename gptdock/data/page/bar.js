@@ -14,6 +14,7 @@ export function bar(quota) {
 function fill(whole, { used, held, left, max }) {
   const [usedPart, heldPart] = whole.children;
   usedPart.style.width = share(used, max);
+  usedPart.style.minWidth = used > 0 ? "3px" : "0";
   heldPart.style.width = share(held, max);
   heldPart.style.minWidth = held > 0 ? "10px" : "0"; // to be seen beside a large quota
   whole.setAttribute("aria-label", `${count(used)} used, ${count(held)} held, ${count(left)} left of ${count(max)} tokens`);

@@ -40,15 +40,10 @@ export class Details {
   }
 
   changes() {
-    const input = make("input", { id: "new-quota", inputmode: "numeric", pattern: "[0-9]{1,16}", required: "", value: this.quota?.max ?? "" });
-    const form = make("form", {}, make("label", { for: "new-quota" }, "New quota in tokens"), input);
     const reset = make("button", { type: "button", onclick: () => this.reset() }, "Reset the period");
-    form.append(make("div", { class: "actions" }, make("button", { class: "primary" }, "Set quota"), reset));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.setQuota(Number(input.value));
-    });
-    return form;
+    const quota = tokensForm("new-quota", "New quota in tokens", this.quota?.max ?? "", "Set quota", (max) => this.setQuota(max));
+    const credit = tokensForm("credit", "Tokens to add in this period", "", "Credit", (tokens) => this.credit(tokens));
+    return make("div", { class: "changes" }, quota, credit, reset);
   }
 
   async setQuota(max) {
@@ -56,6 +51,14 @@ export class Details {
     const text = `${old} The new quota of ${this.account.client} is ${count(max)} tokens, now and in later periods.`;
     if (await confirmed("Set the quota?", text, "Set quota")) {
       await this.apply(() => admin.setQuota(this.account, max), `The quota is ${count(max)} tokens.`);
+    }
+  }
+
+  async credit(tokens) {
+    const id = hex(crypto.getRandomValues(new Uint8Array(12))); // a repetition is applied once
+    const text = `${count(tokens)} tokens are added to the ${count(this.quota?.max ?? 0)} of this period.`;
+    if (await confirmed("Credit the client?", text, "Credit now")) {
+      await this.apply(() => admin.credit(this.account, { tokens, reason: "the page", id }), `${count(tokens)} tokens were added.`);
     }
   }
 
@@ -77,6 +80,19 @@ export class Details {
       say(error.words || error.message, true);
     }
   }
+}
+
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** A field for a number of tokens, with its button. */
+function tokensForm(id, label, value, button, then) {
+  const input = make("input", { id, inputmode: "numeric", pattern: "[0-9]{1,16}", required: "", value });
+  const form = make("form", {}, make("label", { for: id }, label), make("div", { class: "row" }, input, make("button", {}, button)));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    then(Number(input.value));
+  });
+  return form;
 }
 
 function plot(days) {

@@ -57,6 +57,8 @@ function makeLanguages() {
   })(choices[0]);
   $("question-form").addEventListener("input", showCode);
   $("copy").addEventListener("click", async () => {
+    getSelection().selectAllChildren($("code"));
+    if (!navigator.clipboard) return; // without TLS only this machine has one: then what is selected can be copied
     await navigator.clipboard.writeText($("code").textContent);
     $("copy").textContent = "Copied";
     setTimeout(() => { $("copy").textContent = "Copy"; }, COPIED_MS);

@@ -7,17 +7,21 @@ import { $, count, make, say, table } from "./dom.js";
 
 const COLUMNS = ["Client", "Product", "Quota", "#Used", "#Held", "#Left", "#Of"];
 
+const PAGE = 20;
+
 export class Usage {
   constructor(openKeys) {
-    Object.assign(this, { openKeys, clients: [], cursor: null, found: "" });
+    Object.assign(this, { openKeys, wanted: "" });
     this.details = new Details($("client-details"), () => this.refresh());
-    $("search").addEventListener("submit", (event) => event.preventDefault());
-    $("search-id").addEventListener("input", () => this.show());
+    $("search").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.refresh();
+    });
   }
 
   /** Reads the first page of clients again. */
   async refresh() {
-    Object.assign(this, { clients: [], cursor: null });
+    Object.assign(this, { clients: [], cursor: null, wanted: $("search-id").value.trim() });
     await this.more();
   }
 
@@ -29,9 +33,7 @@ export class Usage {
       return;
     }
     try {
-      const page = await admin.clients(this.cursor);
-      this.clients.push(...await Promise.all(page.clients.map(withQuota)));
-      this.cursor = page.next_cursor;
+      await (this.wanted ? this.find() : this.nearest());
       this.show();
     } catch (error) {
       say(error.words || error.message, true);
@@ -39,17 +41,28 @@ export class Usage {
     }
   }
 
+  /** The clients that are the nearest to their limit; `cursor` is whether there may be more. */
+  async nearest() {
+    const limit = this.clients.length + PAGE;
+    const { clients } = await admin.near(limit);
+    this.clients = clients.map((each) => ({ account: { client: each.client_id, product: each.product_id }, quota: toQuota(each) }));
+    this.cursor = clients.length === limit;
+  }
+
+  async find() {
+    const page = await admin.find(this.wanted, this.cursor);
+    this.clients.push(...await Promise.all(page.clients.map(withQuota)));
+    this.cursor = page.next_cursor;
+  }
+
   show() {
-    const wanted = $("search-id").value.trim().toLowerCase();
-    const shown = this.clients
-      .filter(({ account }) => `${account.client}/${account.product}`.toLowerCase().includes(wanted))
-      .sort((one, other) => nearness(other) - nearness(one));
-    const rows = shown.map(({ account, quota }) => [
+    const rows = this.clients.map(({ account, quota }) => [
       make("button", { type: "button", class: "link", onclick: () => this.details.open(account) }, account.client),
       account.product, bar(quota), count(quota.used), count(quota.held), count(quota.left), count(quota.max),
     ]);
-    const parts = [rows.length ? table("Clients, the nearest to their limit first", COLUMNS, rows)
-      : make("p", { class: "empty" }, wanted ? "No such client among those that are loaded." : "No client yet: ask a question first.")];
+    const none = this.wanted ? "No client has this text in its id." : "Nobody has asked in this period.";
+    const name = this.wanted ? "Clients that were found" : "Clients, the nearest to their limit first";
+    const parts = [rows.length ? table(name, COLUMNS, rows) : make("p", { class: "empty" }, none)];
     if (this.cursor) {
       const load = make("button", { type: "button", onclick: () => this.more() }, "Load more clients");
       parts.push(make("div", { class: "actions" }, load, `${count(this.clients.length)} loaded`));
@@ -63,5 +76,3 @@ async function withQuota({ client_id: client, product_id: product, max_quota: ma
   const { books } = await admin.client(account);
   return { account, quota: books.length ? toQuota(books[0]) : { used: 0, held: 0, left: max, max } };
 }
-
-const nearness = ({ quota }) => (quota.max > 0 ? (quota.used + quota.held) / quota.max : 1);
