@@ -60,6 +60,7 @@ async def test_the_page_shows_what_the_books_say(tmp_path):
             browser.says("Ready.")
             browser.press("Send")
             charged = [number(browser.says("Answered. "))]
+            assert browser.driver.switch_to.active_element.text == "Send"  # the keyboard goes on where it was
             assert "simulated OpenAI" in browser.find("#answer").text
             charged.append(stop_a_stream(browser))
             browser.press("Break the stream")

@@ -59,8 +59,10 @@ export class Ask {
     this.open = new AbortController();
     $("answer").replaceChildren();
     $("pace").replaceChildren();
-    $("send").disabled = true;
+    const hadFocus = document.activeElement === $("send"); // which a disabled button loses
     $("stop").disabled = false;
+    if (hadFocus) $("stop").focus();
+    $("send").disabled = true;
     say("Asking.");
   }
 
@@ -68,8 +70,8 @@ export class Ask {
     const hadFocus = document.activeElement === $("stop");
     this.open = null;
     $("send").disabled = false;
-    $("stop").disabled = true;
     if (hadFocus) $("send").focus();
+    $("stop").disabled = true;
     this.ended();
   }
 }
