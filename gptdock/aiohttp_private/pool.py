@@ -1,5 +1,6 @@
 """A pool of client's connections of which none can give one request the answer to another."""
 
+import re
 import select
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,23 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 
+MOST_HEAD = 2**14  # bytes, in which the alias is looked for
+_X_GZIP = re.compile(rb"\A((?:[^\r\n]+\r\n)+?content-encoding:[ \t]*)x-gzip(?=[ \t]*\r\n)", re.IGNORECASE)
+
+
 class Wire(ResponseHandler):
     """A client's connection, which knows whether it can be used again."""
 
     is_reused = False
     is_in_step = False  # its last request got the right answer, and nothing came behind that
     _last_parser: Any = None
+
+    def data_received(self, data: bytes) -> None:
+        """As aiohttp does, which knows `gzip`, but not its old name `x-gzip` (RFC 9110, 8.4.1.3)."""
+        is_head = self._payload is None or self._payload.is_eof()
+        if is_head and b"x-gzip" in data[:MOST_HEAD].lower():
+            data = _X_GZIP.sub(rb"\1gzip", data, count=1)
+        super().data_received(data)
 
     def rest(self) -> None:
         """Begin to be idle: what comes from now on is unasked, and is kept unparsed."""

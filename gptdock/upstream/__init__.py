@@ -8,18 +8,19 @@ text in one, and the usage, as far as `usage` believes it. `answers` reads whole
 it.
 
 **Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
-attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for
-each further event. A comment is not an event. A model that may think has THINK_TIMEOUT instead of both until its first
-text, since its silence is no fault; after that, comments of the upstream count as life. A whole answer, of which
-nothing can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too (`gptdock.http.gate`). aiohttp's
-own limits, 300 s for a request and 100 connections, are off: MAX_STREAMS bounds the connections.
+attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for each
+further event. A comment is not an event. A model that may think has THINK_TIMEOUT instead of both until its first text,
+since its silence is no fault, before the headers, too: what stands between may send these with the first event only,
+and callers get pings from the headers on. After the first text, comments of the upstream count as life. A whole answer,
+of which nothing can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too (`gptdock.http.gate`).
+aiohttp's own limits, 300 s for a request and 100 connections, are off: MAX_STREAMS bounds the connections.
     Test: test_a_connection_that_is_not_accepted_ends_at_the_deadline,
     test_an_upstream_that_sends_no_head_is_left_at_the_deadline,
     test_an_upstream_that_sends_no_event_is_left_at_the_deadline,
     test_the_first_event_may_take_longer_than_any_later_one,
     test_a_stalled_stream_ends_with_an_error_also_if_comments_drip,
     test_a_model_may_think_longer_than_between_events_until_its_first_text,
-    test_a_model_that_may_think_has_no_more_time_after_its_first_text,
+    test_a_model_may_think_before_its_headers_come, test_a_model_that_may_think_has_no_more_time_after_its_first_text,
     test_comments_of_the_upstream_keep_a_model_alive_that_may_think,
     test_a_whole_answer_has_the_request_s_deadline_only, test_more_streams_than_the_default_pool_of_aiohttp_run_at_once
 

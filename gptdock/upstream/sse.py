@@ -102,4 +102,6 @@ def _anew(block: bytes, keeps_names: bool) -> Event:
     if not lines or kind == b"ping":
         return Event(b"", None)
     head = b"event: %b\n" % name[1] if name and keeps_names else b""
-    return Event(head + b"data: " + b" ".join(lines).strip() + b"\n\n", b"\n".join(lines), kind == b"error")
+    is_plain = len(lines) == 1 and lines[0].startswith(b"{")  # as it is, like one that came plainly
+    line = lines[0] if is_plain else b" ".join(lines).strip()
+    return Event(head + b"data: " + line + b"\n\n", b"\n".join(lines), kind == b"error")

@@ -192,3 +192,11 @@ async def test_no_comment_is_sent_to_a_caller_who_does_not_read(serve, monkeypat
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await pinged.wait()
     assert [after for _, after in waiting] == [before for before, _ in waiting]
+
+
+async def test_a_model_may_think_before_its_headers_come(serve):
+    for model, status in ((THINKS, 200), ("gpt-4o-mini", 504)):
+        async with serve(openai_model=model, first_event_timeout=0.1, think_timeout=20) as service:
+            service.openai.script = Script(tokens=1, head_seconds=0.4)
+            async with service.ask(stream=True) as response:
+                assert response.status == status

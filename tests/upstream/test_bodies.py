@@ -107,7 +107,13 @@ def deflated(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-PACKED = [("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress), ("deflate", deflated)]
+PACKED = [
+    ("gzip", gzip.compress),
+    ("GZIP", gzip.compress),
+    ("X-Gzip", gzip.compress),
+    ("deflate", zlib.compress),
+    ("deflate", deflated),
+]
 
 
 @pytest.mark.usefixtures("each_flow")

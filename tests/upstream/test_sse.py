@@ -199,3 +199,10 @@ def test_a_long_line_that_comes_byte_by_byte_takes_linear_time(filling):
 @pytest.mark.parametrize("event", [b"data:\n\n", b"data:\r\r", b"\n\n"])
 def test_many_tiny_events_may_come_at_once(event):
     assert len(split(event * 200_000)) == 200_000
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_one_line_of_json_is_passed_on_with_its_spaces_whatever_ends_it(line_end: bytes):
+    [event] = EventSplitter().feed(b'data: {"a":1}  ' + line_end * 2)
+
+    assert event.raw == b'data: {"a":1}  \n\n'
