@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gptdock.cli import admin, audits, commands
+from gptdock.cli import admin, audits, commands, imports
 from gptdock.cli import check as checks
 from gptdock.errors import GPTDockError, LedgerUnavailable, SettingsError
 
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--port", metavar="PORT", help="instead of the setting PORT")
     dev.add_argument("--data", metavar="FILE", type=Path, help="keep the tables of the DynamoDB in memory in this file")
     dev.set_defaults(run=commands.run_dev)
-    tables = subparsers.add_parser("tables", help="create the tables that are missing in DynamoDB")
+    tables = subparsers.add_parser("tables", help="create the tables that are missing in DynamoDB, and protect both")
+    tables.add_argument("--no-protection", action="store_true", help="without deletion protection and recovery")
     tables.set_defaults(run=commands.run_tables)
     check = subparsers.add_parser("check", help="look whether a process could serve with these settings")
     check.set_defaults(run=checks.run)
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_forms(audit)
     audit.set_defaults(run=audits.run)
     admin.add_to(subparsers)
+    imports.add_to(subparsers)
     return parser
 
 

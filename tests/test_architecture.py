@@ -144,7 +144,7 @@ def test_rooms_that_decide_are_pure():
         "prompt.ask",
     }
     decide |= {room for room in names() if package(room) == "routes"}
-    decide |= {"prompt.strict_json", "prompt.images", "admin.report_rows"}
+    decide |= {"prompt.strict_json", "prompt.images", "admin.report_rows", "admin.import_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}
     decide |= {"ledger.items", "ledger.sigv4", "ledger.http_answer"}
 

@@ -105,9 +105,9 @@ class Changes:
         return {**self._account.named(), "period": self._period, "operator": receipt.user}
 
 
-async def persist(attempt: Callable[[], Awaitable[bool]]) -> None:
-    """Repeat the attempt until it returns True. Raises LedgerUnavailable after PATIENCE_SECONDS."""
-    backoff, until = Backoff(), time.monotonic() + PATIENCE_SECONDS
+async def persist(attempt: Callable[[], Awaitable[bool]], patience_seconds: float | None = None) -> None:
+    """Repeat the attempt until it returns True. Raises LedgerUnavailable after these, or PATIENCE_SECONDS."""
+    backoff, until = Backoff(), time.monotonic() + (patience_seconds or PATIENCE_SECONDS)
     while True:
         fault = LedgerUnavailable("The quota is being changed by others. Try again in a moment.")
         try:

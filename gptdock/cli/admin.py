@@ -5,8 +5,6 @@ They print tables, or with `--json` the same JSON as the routes, or CSV for spre
 
 import argparse
 import asyncio
-import os
-import pwd
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +16,7 @@ from gptdock.admin.changes import Operator
 from gptdock.admin.clients import Clients
 from gptdock.cli import clients
 from gptdock.cli.commands import configured_for_operators
-from gptdock.cli.console import tell
+from gptdock.cli.console import operator, tell
 from gptdock.cli.usage import refuse_contradictions, usage
 from gptdock.errors import InvalidRequest, SettingsError
 from gptdock.ledger import periods
@@ -104,7 +102,7 @@ def add_forms(parser: argparse.ArgumentParser, forms: tuple[str, ...] = BOTH) ->
 def _run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     parsed.check(parsed)
     settings = configured_for_operators(environ, log_level="WARNING")  # stdout shows the change
-    parsed.operator = Operator(f"cli:{environ.get('SUDO_USER') or _user()}", uuid.uuid4().hex)
+    parsed.operator = Operator(operator(environ), uuid.uuid4().hex)
     return asyncio.run(_act(parsed, settings))
 
 
@@ -118,13 +116,6 @@ async def _act(parsed: argparse.Namespace, settings: Settings) -> int:
             tell(str(exc))
         code: int | None = await parsed.act(Clients(store, settings), parsed)
         return code or 0
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a uid without an entry in /etc/passwd, as in some containers
-        return str(os.getuid())
 
 
 def identity(text: str) -> str:

@@ -13,6 +13,7 @@ from gptdock.cli.check import environment_file
 from gptdock.dev import beside
 from gptdock.errors import SettingsError
 from gptdock.http import app, server
+from gptdock.ledger import protection
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
 from gptdock.telemetry import logs
@@ -63,8 +64,8 @@ def run_dev(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def run_tables(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Create the tables that are missing. Raises SettingsError, LedgerUnavailable."""
-    return asyncio.run(_tables(configured_for_operators(environ)))
+    """Create the tables that are missing, and protect both. Raises SettingsError, LedgerUnavailable."""
+    return asyncio.run(_tables(configured_for_operators(environ), protected=not parsed.no_protection))
 
 
 async def _serve(settings: Settings, fd: int | None) -> int:
@@ -93,7 +94,9 @@ def _spare_collections() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _tables(settings: Settings) -> int:
+async def _tables(settings: Settings, *, protected: bool) -> int:
     async with Store.connected(settings) as store:
         await store.create_tables()
+        if protected:
+            await protection.protect(store)
     return 0

@@ -1,7 +1,9 @@
 """Aligned tables on stdout, questions on stderr, and a progress count there."""
 
+import os
+import pwd
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from io import TextIOWrapper
 from typing import TypeVar
 
@@ -43,6 +45,18 @@ def agreed(question: str) -> bool:
     sys.stderr.write(f"{question} Type yes to go on: ")
     sys.stderr.flush()
     return sys.stdin.isatty() and sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def operator(environ: Mapping[str, str]) -> str:
+    """How receipts name who runs the command; with sudo, who ran sudo."""
+    return f"cli:{environ.get('SUDO_USER') or _user()}"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a uid without an entry in /etc/passwd, as in some containers
+        return str(os.getuid())
 
 
 async def counted(items: AsyncIterator[Item]) -> AsyncIterator[Item]:

@@ -1,7 +1,7 @@
 """Reads a whole table for an operator: which books are nearly spent, and what all clients used. Nothing is kept."""
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
 from gptdock.ledger import items
@@ -35,6 +35,18 @@ async def spent(store: Store, period: str) -> AsyncIterator[Spent]:
     async for item in store.pages("quota", "scan", Limit=PAGE, **only):
         if whose := items.whose(item):
             yield Spent(whose[0], *(int(item[name]["N"]) for name in ("max", "left", "used")))
+
+
+async def rows(store: Store, table: str) -> AsyncIterator[dict[str, str]]:
+    """Every item of another table, each attribute as text. Raises LedgerUnavailable."""
+    start: dict[str, Any] = {}
+    while True:
+        answer = await store.call("scan", TableName=table, ConsistentRead=True, Limit=PAGE, **start)
+        for item in answer["Items"]:
+            yield {name: str(next(iter(value.values()))) for name, value in item.items()}
+        if "LastEvaluatedKey" not in answer:
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
 async def receipts(store: Store, since: str) -> AsyncIterator[tuple[str, Receipt, Account]]:

@@ -89,6 +89,12 @@ def credit(tokens: int, receipt: Receipt, once: str) -> Change:
     return Change(receipt, left_by=tokens, max_by=tokens, once=once)
 
 
+def bring(old_max: int, new_max: int, used: int, receipt: Receipt, once: str) -> Change:
+    """Set the standing quota and charge what was used elsewhere; the receipts of both sum to `used`."""
+    by = new_max - old_max
+    return Change(receipt, left_by=by - used, used_by=used, max_by=by, old_max=old_max, once=once)
+
+
 def reset(book: Book, receipt: Receipt, now: int) -> Change:
     """Give back what the book, as read, has used: the wills of swept leases by a receipt each, the rest by `receipt`.
 

@@ -16,7 +16,7 @@ from gptdock.ledger.store import Store
 from gptdock.prompt import tokens
 from tests.harness.processes import PATIENCE_SECONDS, SECRETS, Finished, environment, run, serving, starting
 from tests.harness.proxy import Proxy
-from tests.harness.service import KEY, QUESTION, read_receipts, sse_data
+from tests.harness.service import KEY, NOBODY, QUESTION, make_settings, read_receipts, sse_data
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
@@ -210,3 +210,18 @@ async def test_a_stream_that_outlasts_the_drain_ends_with_an_error_event(
     assert b'"code":"draining"' in sse_data(body)[-1]
     [receipt] = await read_receipts(store, Account("c1", "p1"))
     assert receipt["source"] == "counted"
+
+
+async def test_tables_are_protected_unless_that_is_not_wanted(gptdock, without_tables: str):
+    async with Store.connected(make_settings(without_tables, NOBODY)) as store:
+        found = []
+        for arguments in (("tables", "--no-protection"), ("tables",), ("tables",)):
+            assert (await gptdock(environment(without_tables), *arguments)).code == 0
+            for name in store.tables.values():
+                table = await store.call("describe_table", TableName=name)
+                backups = await store.call("describe_continuous_backups", TableName=name)
+                recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+                status = recovery["PointInTimeRecoveryStatus"]
+                found.append((table["Table"]["DeletionProtectionEnabled"], status))
+
+    assert found == [(False, "DISABLED")] * 2 + [(True, "ENABLED")] * 4

@@ -1,6 +1,7 @@
 """The guide for operators is right: its commands work, and its tables match the code."""
 
 import ast
+import json
 import logging
 import re
 
@@ -58,7 +59,7 @@ def test_every_alert_is_in_the_guide():
 
 
 def test_the_permissions_in_the_guide_are_those_that_the_code_needs():
-    shown = {action for row in OPERATORS.table("   The credentials need") for action in words_in_backticks(row[1])}
+    shown = {action for row in OPERATORS.table("   The credentials need") for action in words_in_backticks(row[2])}
 
     constants = {node.value for tree in store() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     operations = get_session().get_service_model("dynamodb").operation_names
@@ -67,8 +68,22 @@ def test_the_permissions_in_the_guide_are_those_that_the_code_needs():
     assert {action.removeprefix("dynamodb:") for action in shown if ":" in action} == used
 
 
+def test_each_policy_allows_the_actions_of_its_row():
+    rows = OPERATORS.table("   The credentials need")
+    allowed = {}
+    for _, path, _ in rows:
+        [statement] = json.loads((ROOT / path.strip("`")).read_text())["Statement"]
+        allowed[path] = set(statement["Action"])
+        assert {arn.rpartition("/")[2] for arn in statement["Resource"]} == {"gptdock_quota", "gptdock_usage"}
+
+    shown = [{word for word in words_in_backticks(actions) if ":" in word} for _, _, actions in rows]
+    shown[2] |= shown[0]
+    assert list(allowed.values()) == shown
+
+
 def store() -> list[ast.Module]:
-    return [ast.parse((ROOT / f"gptdock/ledger/{room}.py").read_text()) for room in ("aws", "store")]
+    rooms = ("aws", "store", "scans", "probes", "protection")
+    return [ast.parse((ROOT / f"gptdock/ledger/{room}.py").read_text()) for room in rooms]
 
 
 @pytest.mark.parametrize("path", [".env.example", *(f"supervisor/{name}" for name in SHIPPED)])
