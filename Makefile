@@ -47,6 +47,14 @@ fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz the parsers for SECONDS=
 examples: .venv/test.installed ## Run the JavaScript programs of the documents; needs node and npm
 	.venv/bin/python -m tests.long.examples
 
+release: .venv/bin/pip ## Build the wheel into dist/, and check it in an environment of its own
+	rm -rf build dist .venv/release
+	.venv/bin/pip wheel -q --no-deps -w dist .
+	$(PYTHON) -m venv .venv/release
+	.venv/release/bin/pip install -q --require-hashes -r supervisor/requirements.txt
+	.venv/release/bin/pip install -q --no-deps --no-index dist/gptdock-*.whl
+	cd .venv/release && bin/python -c 'import pkgutil, gptdock; names = [each.name for each in pkgutil.walk_packages(gptdock.__path__, "gptdock.") if ".dev" not in each.name]; [__import__(name) for name in names]; print(len(names), "modules of", gptdock.__path__[0])' && bin/gptdock --help > /dev/null && ls ../../dist
+
 # One stamp for each extra of setup.cfg, so that `make run` installs no more than it needs.
 .venv/%.installed: setup.cfg pyproject.toml $(STALE) | .venv/bin/pip
 	@echo "Installing into .venv, about $(if $(filter dev,$*),30,60) s..."

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -196,6 +197,16 @@ def test_exceptions_of_any_kind_are_caught_in_three_places_only():
 
 def test_every_room_has_a_docstring():
     assert [room for room in names() if not ast.get_docstring(tree(room))] == []
+
+
+def test_every_package_is_found_and_installed():
+    """setuptools finds each folder with an __init__; a list of them was once short of one, and nothing started."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+
+    assert setup["options"]["packages"] == "find:"
+    assert setup["options.packages.find"]["include"] == "gptdock*"
+    assert [path for path in PACKAGE.rglob("*.py") if not (path.parent / "__init__.py").exists()] == []
 
 
 def test_the_top_level_has_only_known_names():
