@@ -1,8 +1,11 @@
 """A report as it is sent: JSON and CSV, in pieces."""
 
+import asyncio
 import json
+import sys
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +17,7 @@ from gptdock.ledger.book import Receipt
 
 RECEIPT = Receipt("2026-11-23T02:13:20.123Z#r1#p.1", 12, 5, 7, "u1", "model", "upstream", "complete", "p", 3)
 ACCOUNT = Account('c"1', "p,1")
+USERS = 20_000
 
 
 async def receipts(count: int) -> AsyncIterator[tuple[str, Receipt]]:
@@ -66,3 +70,52 @@ async def test_memory_does_not_grow_with_the_report(by: By):
         tracemalloc.stop()
 
     assert peaks[1] < peaks[0] + report_stream.CHUNK
+
+
+class User(str):
+    """A user that counts how many are freed."""
+
+    freed: ClassVar[int] = 0
+
+    def __del__(self) -> None:
+        User.freed += 1
+
+
+class Turns:
+    """Counts calls of functions, Python's and built-in ones, and users freed, in each turn of the loop."""
+
+    def __init__(self) -> None:
+        self._calls = self._freed = self.most_calls = self.most_freed = 0
+
+    async def watch(self) -> None:
+        while True:
+            self._calls, self._freed = 0, User.freed
+            await asyncio.sleep(0)
+            self.most_calls = max(self.most_calls, self._calls)
+            self.most_freed = max(self.most_freed, User.freed - self._freed)
+
+    def count(self, frame: object, event: str, argument: object) -> None:
+        self._calls += event in ("call", "c_call")
+
+
+@pytest.mark.parametrize("write", [as_json, as_csv])
+async def test_a_report_of_many_users_blocks_nobody(write: Callable[..., AsyncIterator[str]]):
+    async def of_many_users() -> AsyncIterator[tuple[str, Receipt]]:
+        for number in range(USERS):
+            if number % 500 == 0:
+                await asyncio.sleep(0)  # as after a page from DynamoDB
+            yield "all", RECEIPT._replace(user=User(f"u{number * 7919 % USERS}"), tokens=number % 977)
+
+    report, turns = Report(ACCOUNT, "all", "user"), Turns()
+    watching = asyncio.create_task(turns.watch())
+    sys.setprofile(turns.count)
+    try:
+        size = len(await text(write(report, stream_rows(of_many_users(), "user"))))
+        await asyncio.sleep(0)  # so that the last turn counts
+    finally:
+        sys.setprofile(None)
+        watching.cancel()
+
+    assert size > 10 * USERS
+    assert USERS / 10 < turns.most_calls < USERS * 2  # a piece of CSV has 1,000 rows
+    assert 0 < turns.most_freed < USERS / 4
