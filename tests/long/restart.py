@@ -55,6 +55,12 @@ class Caller:
     def __init__(self, number: int, supervisor: Supervisor, report: Report, *, keeps: bool) -> None:
         self._body = QUESTION | {"client_id": f"c{number % CLIENTS}", "stream": True}
         self._url, self._report, self._keeps = f"{supervisor.url}/v1/ask", report, keeps
+        self._answered = asyncio.Event()
+
+    async def answered(self) -> None:
+        """Wait until it was answered once more, or failed."""
+        self._answered.clear()
+        await self._answered.wait()
 
     async def call(self, enough: asyncio.Event) -> None:
         """Ask until `enough` is set; failures go to the report."""
@@ -65,6 +71,7 @@ class Caller:
                     await self._be_answered(session)
                 except (aiohttp.ClientError, OSError, AssertionError) as exc:
                     self._report.failures.append(repr(exc))
+                self._answered.set()
 
     async def _be_answered(self, session: aiohttp.ClientSession) -> None:
         try:
@@ -112,14 +119,19 @@ def restarts() -> list[list[str]]:
 
 
 async def restart_under_load(supervisor: Supervisor, callers: int, seconds: float = 0) -> Report:
-    """Do all restarts while `callers` ask for `seconds` or longer; then stop the processes, so that all is settled."""
+    """Do all restarts while `callers` ask for `seconds` or longer; then stop the processes, so that all is settled.
+
+    Before each restart and after the last, every caller is answered once more.
+    """
     report, enough = Report(), asyncio.Event()
-    calls = [Caller(number, supervisor, report, keeps=number % 2 == 0).call(enough) for number in range(callers)]
-    asked = asyncio.gather(*calls)
+    asking = [Caller(number, supervisor, report, keeps=number % 2 == 0) for number in range(callers)]
+    asked = asyncio.gather(*(each.call(enough) for each in asking))
     lasting = asyncio.create_task(asyncio.sleep(seconds))
     before = [await supervisor.control("pid", worker) for worker in WORKERS]
     for arguments in restarts():
+        await asyncio.gather(*(each.answered() for each in asking))
         assert "started" in await supervisor.control(*arguments)
+    await asyncio.gather(*(each.answered() for each in asking))
     after = [await supervisor.control("pid", worker) for worker in WORKERS]
     await lasting
     enough.set()

@@ -20,7 +20,7 @@ async def test_a_rolling_restart_under_load_fails_no_request(tmp_path: Path, dyn
 
     assert report.failures == []
     assert report.restarted == len(WORKERS)
-    assert report.requests == len(openai.journal) > 100
+    assert report.requests == len(openai.journal) >= 10 * (1 + len(WORKERS))
     assert report.generated == report.charged > 0
     assert (report.held, report.drift) == (0, 0)
 
