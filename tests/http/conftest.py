@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+from gptdock.upstream import client
+
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -15,3 +17,13 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if getattr(getattr(item, "module", None), "ON_EACH_LOOP", False):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+@pytest.fixture
+async def one_flow_on_each_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each service pass on events by a Tap on uvloop, as where it runs, and plainly on asyncio's loop.
+
+    The claims of these tests name neither; a Tap on asyncio's loop has its tests in test_relay and test_relay_faults.
+    """
+    if not isinstance(asyncio.get_running_loop(), uvloop.Loop):
+        monkeypatch.setattr(client, "can_tap", lambda: False)

@@ -21,7 +21,7 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import Service
 
-pytestmark = pytest.mark.usefixtures("each_flow")
+pytestmark = pytest.mark.usefixtures("one_flow_on_each_loop")
 ON_EACH_LOOP = True
 
 

@@ -20,7 +20,7 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import sse_data
 
-pytestmark = pytest.mark.usefixtures("each_flow")
+pytestmark = pytest.mark.usefixtures("one_flow_on_each_loop")
 ON_EACH_LOOP = True
 
 FIRST_EVENT, FIRST_TEXT = 0, 1

@@ -25,7 +25,7 @@ from tests.harness.hostile import (
 )
 from tests.harness.service import sse_data
 
-pytestmark = pytest.mark.usefixtures("each_flow")
+pytestmark = pytest.mark.usefixtures("one_flow_on_each_loop")
 ON_EACH_LOOP = True
 
 
@@ -69,7 +69,7 @@ async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: py
 
     monkeypatch.setattr(Caller, "write_now", write)
     monkeypatch.setattr(Caller, "catch_up", stuck)
-    async with serve(request_timeout=0.3) as service, service.ask(stream=True) as response:
+    async with serve(request_timeout=1) as service, service.ask(stream=True) as response:
         body = bytearray()
         with suppress(aiohttp.ClientError):
             async for piece in response.content.iter_any():
