@@ -22,6 +22,7 @@ text, and in the rest of the answer if no text is known in it. The fields that `
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 _PARTS = ("text", "refusal", "thinking", "summary", "content")  # of a part that is an object: the first with text
@@ -34,6 +35,7 @@ _NEVER_TEXT = re.compile(
     r"|related_questions|x_groq|error|content_filter_.*|version|state|stage"
 )
 _ENCRYPTED = re.compile(r"encrypted|redacted")  # the type of thoughts that nobody can read or count
+_LONG_NAME = 64  # characters
 _SHORT = 1024  # characters of known text in which a repetition is looked for
 _SIGNS_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "keepalive", "keep-alive", "processing"})
 
@@ -48,7 +50,16 @@ def unknown_text_of(answer: object, known: str) -> str:
     """What may be text in a chunk or an answer, of any type, besides the text that is `known` in it."""
     if not isinstance(answer, dict) or not known:
         return _strings([answer], known)
-    return _strings([_besides(choice) for choice in _items(answer.get("choices"))], known)
+    others = [_besides(choice) for choice in _items(answer.get("choices")) if not _is_usual(choice)]
+    return _strings(others, known) if others else ""
+
+
+def _is_usual(choice: object) -> bool:
+    """Whether a choice beside text has no fields but the usual ones: so most have, and need no more of a look."""
+    if not isinstance(choice, dict) or not choice.keys() <= _USUAL:
+        return False
+    delta = choice.get("delta")
+    return isinstance(delta, dict) and delta.keys() <= _KNOWN
 
 
 def _besides(choice: object) -> object:
@@ -73,8 +84,13 @@ def _strings(values: list[Any], known: str) -> str:
         elif isinstance(value, list):
             pending += [each for each in reversed(value) if isinstance(each, str | list | dict)]
         elif isinstance(value, dict) and not _is_encrypted(value.get("type")):
-            pending += [each for name, each in reversed(value.items()) if not _NEVER_TEXT.fullmatch(name)]
+            pending += [each for name, each in reversed(value.items()) if each and not _is_never_text(name)]
     return "".join(found)
+
+
+@lru_cache(maxsize=512)
+def _is_never_text(name: str) -> bool:
+    return _NEVER_TEXT.fullmatch(name[:_LONG_NAME]) is not None
 
 
 def _is_encrypted(kind: object) -> bool:
@@ -149,4 +165,5 @@ _READERS: dict[str, Callable[[Any], str]] = {
     "tool_calls": _of_calls,
     "audio": lambda audio: _flat(_get(audio, "transcript")),
 }
-_KNOWN = frozenset({*_READERS, *_THOUGHTS})
+_KNOWN = frozenset({*_READERS, *_THOUGHTS, "role"})
+_USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})
