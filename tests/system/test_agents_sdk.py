@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK works through GPTDock, by chat completions."""
+"""OpenAI's Agents SDK works through GPTDock, by the Responses API and by chat completions."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 from agents import (
     Agent,
     OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
     Runner,
     function_tool,
     set_tracing_disabled,
@@ -19,7 +20,10 @@ from tests.system.test_foreign_clients import openai_s
 from tests.system.test_foreign_clients_structured import Plan
 
 set_tracing_disabled(True)  # otherwise it reports each run to OpenAI
-each_api = pytest.mark.parametrize("api", [OpenAIChatCompletionsModel], ids=["chat"])
+both_apis = pytest.mark.parametrize(
+    "api", [OpenAIResponsesModel, OpenAIChatCompletionsModel], ids=["responses", "chat"]
+)
+by_chat = pytest.mark.parametrize("api", [OpenAIChatCompletionsModel], ids=["chat"])
 
 
 def get_weather(city: str) -> str:
@@ -31,7 +35,7 @@ def agent(api: Any, client: openai.AsyncOpenAI, **more: Any) -> Agent[None]:
     return Agent(name="agent", instructions="Be brief.", model=model, **more)
 
 
-@each_api
+@both_apis
 async def test_an_agent_calls_its_tool_and_answers(service: Service, api):
     async with openai_s(service) as client:
         result = await Runner.run(agent(api, client, tools=[function_tool(get_weather)]), "Weather?")
@@ -43,7 +47,7 @@ async def test_an_agent_calls_its_tool_and_answers(service: Service, api):
     await check_nothing_is_left(service, used=sum(spent))
 
 
-@each_api
+@both_apis
 async def test_an_agent_streams_a_value_of_its_type(service: Service, api):
     async with openai_s(service) as client:
         result = Runner.run_streamed(agent(api, client, output_type=Plan), "Plan!")
@@ -54,7 +58,7 @@ async def test_an_agent_streams_a_value_of_its_type(service: Service, api):
     await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
-@each_api
+@by_chat
 async def test_an_agent_that_is_left_pays_for_what_came(service: Service, api):
     service.openai.script = Script(tokens=100, stall_at=30)
     async with openai_s(service) as client:
@@ -69,7 +73,7 @@ async def test_an_agent_that_is_left_pays_for_what_came(service: Service, api):
     assert receipt["tokens"] >= record.spent > 0
 
 
-@each_api
+@by_chat
 async def test_an_agent_without_quota_is_refused_once(serve, api):
     async with serve(default_token_quota=5) as service, openai_s(service) as client:
         with pytest.raises(openai.APIStatusError) as raised:
@@ -78,7 +82,7 @@ async def test_an_agent_without_quota_is_refused_once(serve, api):
         assert (raised.value.status_code, service.openai.requests) == (402, 0)
 
 
-@each_api
+@by_chat
 async def test_an_agent_whose_answer_is_cut_fails(service: Service, api):
     service.openai.script = Script(tokens=20, cut="clean_no_done", cut_at=9)
     async with openai_s(service, max_retries=0) as client:
