@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from promql_parser import AggregateExpr, Call, Expr, VectorSelector
 
 from gptdock.errors import APIError, LedgerUnavailable, Unavailable
+from gptdock.http.app import ROUTES
 from gptdock.ledger.book import Source
 from gptdock.settings import Settings
 from tests.harness.documents import OPERATORS, ROOT, words_in_backticks
@@ -199,6 +200,8 @@ def test_failures_of_openai_are_compared_with_the_requests_that_it_saw():
 
     failed, reached = (set(outcomes.split("|")) for outcomes in re.findall(r'outcome=~"([^"]*)"', query.expr))
     assert reached == failed | {"complete"}
+    [routes] = re.findall(r'route=~"([^"]*)"', query.expr)
+    assert set(routes.split("|")) == {each.path for each in ROUTES if each.method == "POST"}
 
 
 def test_failures_of_a_call_are_compared_with_calls_of_its_operation():
