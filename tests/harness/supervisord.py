@@ -42,9 +42,12 @@ class Supervisor:
         program["socket"] = f"tcp://127.0.0.1:{port}"
         program["command"] = program["command"].replace("/opt/gptdock/.venv/bin/gptdock", GPTDOCK)
         program["directory"] = str(folder)
-        program["environment"] = (
-            program["environment"].replace("/opt/gptdock", str(folder)).replace("910", free_ops_ports())
+        program["environment"], replaced = re.subn(
+            r'(OPS_PORT=")\d+%\(process_num\)\d*d',
+            rf"\g<1>{free_ops_ports()}%(process_num)d",
+            program["environment"].replace("/opt/gptdock", str(folder)),
         )
+        assert replaced == 1, "two supervisors of a test run would listen on the same ports"
         program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
         # The sections of Debian's /etc/supervisor/supervisord.conf, which includes the shipped file.
         parser["supervisord"].update(
