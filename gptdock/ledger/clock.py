@@ -99,7 +99,7 @@ class Clock:
         told, now = _seconds(date), self.steady()
         if told is None:
             return self._without_date(now)
-        seen = _Bounds(told - now, told + 1 - sent_at, now)
+        seen = _Bounds(told - now, told + 1 - sent_at + DRIFT * (now - sent_at), now)
         if self._known and self._known.tells(seen) and not self._doubted:
             return told
         known = self._known.widened(now) if self._known else seen
