@@ -49,6 +49,7 @@ async def test_a_client_is_shown_with_its_own_books_the_running_one_first(store:
         "client_id": "c1",
         "product_id": "p1",
         "max_quota": 100,
+        "follows_default": False,
         "created_at": "2026-09-01T00:00:00.000Z",
         "books": [],
     }

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gptdock.http import middlewares
-from gptdock.http.app_keys import CONNECTIONS
+from gptdock.http.app_keys import CONNECTIONS, OPEN_PATHS
 from gptdock.http.connections import Connections
 from tests.harness.hostile import (
     AUTHORIZED,
@@ -87,6 +87,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
 
     app = web.Application(middlewares=[middlewares.request_middleware, middlewares.error_middleware])
     app[CONNECTIONS] = Connections(head_timeout=1, write_timeout=1)
+    app[OPEN_PATHS] = frozenset()
     app.router.add_get("/", break_down)
     app.on_response_prepare.append(middlewares.on_prepare)
     client = await aiohttp_client(app)

@@ -10,7 +10,7 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.http.caller import Caller
-from gptdock.upstream import client
+from gptdock.upstream import stream
 from tests.harness.answers import RECORDED, TEXT, USAGE_OF_5, read_answer
 from tests.harness.hostile import (
     AUTHORIZED,
@@ -81,7 +81,7 @@ async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: py
 
 
 async def test_a_deadline_after_the_end_of_an_answer_changes_nothing(serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client, "REST_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(stream, "REST_SECONDS", PATIENCE_SECONDS)
 
     async def never_end(reader, writer):
         await read_request(reader)

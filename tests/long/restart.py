@@ -114,7 +114,7 @@ class Caller:
 
 def restarts() -> list[list[str]]:
     """The arguments of each `supervisorctl restart` in the guide for operators."""
-    lines = re.findall(r"^sudo supervisorctl (restart .*)$", OPERATORS.text, re.MULTILINE)
+    lines = re.findall(r"^ *sudo supervisorctl (restart \S+) && ready", OPERATORS.text, re.MULTILINE)
     return [shlex.split(line) for line in lines]
 
 
@@ -144,8 +144,9 @@ async def restart_under_load(supervisor: Supervisor, callers: int, seconds: floa
 async def read_books(folder: Path, openai: SimulatedOpenAI, report: Report) -> None:
     """Add to the report what `gptdock audit` prints and what OpenAI generated."""
     finished = await run("audit", cwd=folder, env={})
-    for line in finished.out.splitlines()[1:]:
-        *_, held, used, _, drift = line.split()
+    *lines, _ = finished.out.splitlines()[1:]  # the last one is a summary
+    for line in lines:
+        *_, held, used, _, drift = line.replace(",", "").split()
         report.held, report.charged, report.drift = (
             report.held + int(held),
             report.charged + int(used),
