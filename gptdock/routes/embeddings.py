@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 from gptdock.accounts import user_in
 from gptdock.errors import InvalidRequest
 from gptdock.prompt.strict_json import parse_object
+from gptdock.routes import chat_texts, requests
 from gptdock.routes import fields as metered
-from gptdock.routes import requests
 from gptdock.routes.chat_answers import error_of
 from gptdock.routes.embeddings_fields import FIELDS
 from gptdock.routes.requests import Cost, to_json, utf8, write_object
@@ -116,7 +116,9 @@ class EmbeddingsFormat:
         return ""
 
     def told(self, event: dict[str, Any]) -> Told:
-        return Told(event.get("usage"), error_of(event))
+        error = error_of(event)
+        is_odd = error is None and not self.is_answer(event)
+        return Told(event.get("usage"), error, more=_vectors_in(event) if is_odd else "")
 
     def usage_of(self, answer: dict[str, Any]) -> object:
         return answer.get("usage")
@@ -138,6 +140,21 @@ class EmbeddingsFormat:
 
     def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
         return b"data: " + to_json(error).encode() + b"\n\n"
+
+
+def _vectors_in(answer: dict[str, Any]) -> str:
+    """Something if there may be vectors in an answer of another shape: a list of numbers, or a text; otherwise empty.
+
+    Others answer `{"embeddings": [[...]]}` (Ollama, Cohere) or `[{"embedding": [...]}]` (Text Embeddings Inference).
+    """
+    pending: list[Any] = [answer]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list) and value and type(value[0]) in (int, float):
+            return "vector"
+        if isinstance(value, list | dict):
+            pending += value.values() if isinstance(value, dict) else value
+    return chat_texts.unknown_text_of(answer, "")
 
 
 FORMAT = EmbeddingsFormat()

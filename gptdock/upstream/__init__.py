@@ -112,6 +112,7 @@ another API, are charged by their usage or by count, and a 502 for the caller. W
     test_a_good_stream_of_another_content_type_is_passed_on_and_charged,
     test_what_is_no_answer_is_free_whatever_its_content_type,
     test_a_broken_or_foreign_answer_is_counted_and_not_to_be_asked_for_again,
+    test_vectors_in_another_shape_are_charged_and_a_fault,
     test_a_large_answer_to_who_asked_for_a_stream_is_charged_and_not_parsed,
     test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged,
     test_few_bytes_that_become_many_are_taken_in_parts
@@ -138,11 +139,12 @@ Both count against the limit that the upstream was given, and the bytes of all e
 
 A usage may also stand in a choice. It is its total or the sum of its parts, whichever is more, and the sum if there is
 no total. It is not believed if it has neither a total nor both parts, or if its total is the prompt's alone beside text
-that was seen. Some upstreams report with every event from the first on: a stream that is cut before anything was
-generated is counted.
+that was seen; of embeddings, which have none, if it is 0: what was read costs. Some upstreams report with every event
+from the first on: a stream that is cut before anything was generated is counted.
     Test: test_a_usage_is_found_wherever_upstreams_report_it,
     test_a_usage_is_its_total_or_its_parts_whichever_is_more,
     test_a_usage_that_cannot_be_believed_is_marked_and_not_used,
     test_a_usage_that_denies_the_text_that_was_seen_is_not_believed,
+    test_a_usage_of_zero_is_not_believed_since_each_input_has_tokens,
     test_a_usage_before_anything_was_generated_does_not_make_a_cut_stream_free
 """

@@ -66,7 +66,10 @@ def read(raw: bytes, form: Format) -> Answer | None:
         return Answer(raw, known)
     if _LINE.match(raw):
         return _read_stream(raw, form)
-    content = as_object(parse(raw or b"null"))  # an empty body: nothing was generated
+    value = parse(raw or b"null")  # an empty body: nothing was generated
+    content = as_object(value)
+    if content is None and isinstance(value, list):  # so others answer
+        content = {"": value}
     return _judged(Answer(raw, content), form) if content is not None else None
 
 
@@ -151,7 +154,7 @@ def _believed(content: object, form: Format) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         return None
     usage = sane_usage(form.usage_of(content))
-    return content if usage is not None and not (form.has_text and usage.denies_text) else None
+    return content if usage is not None and not usage.denies_answer(has_text=form.has_text) else None
 
 
 def _event(content: dict[str, Any], form: Format) -> Event:

@@ -31,7 +31,7 @@ class Format(Protocol):
 
     `path` is below the base URL. `ends_by_done`: a stream ends with [DONE]; otherwise with an event that tells so.
     `names_events`: callers get the names of events, in lines `event: name`. `most_bytes` are kept of a whole answer.
-    `has_text`: whether text is generated, so that a usage of the prompt's tokens alone is odd.
+    `has_text`: whether text is generated, so that a usage of the prompt's tokens alone is odd; otherwise one of 0 is.
     """
 
     path: str

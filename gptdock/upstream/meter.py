@@ -121,7 +121,7 @@ class Meter:
         self.done = self.has_text = True
         text, usage, more = self._text(answer, raw), self._format.usage_of(answer), self._told(answer).more
         if usage is not None:
-            self._note_usage(usage, beside_text=bool(text or more))
+            self._note_usage(usage, beside_answer=bool(text or more or not self._format.has_text))
         if self.usage is None:
             self._add(text + more)
 
@@ -190,7 +190,7 @@ class Meter:
         self.last, told = chunk, self._told(chunk)
         self._add(told.more)
         if told.usage is not None:
-            self._note_usage(told.usage, beside_text=bool(self._utf8))
+            self._note_usage(told.usage, beside_answer=bool(self._utf8))
         if told.error is not None or is_error:
             return self._fail(chunk if told.error is None else told.error)
         self.begun = True
@@ -202,9 +202,9 @@ class Meter:
         self.error = error
         return False
 
-    def _note_usage(self, value: object, *, beside_text: bool) -> None:
+    def _note_usage(self, value: object, *, beside_answer: bool) -> None:
         usage = sane_usage(value)
-        if usage is not None and beside_text and usage.denies_text:
+        if usage is not None and beside_answer and usage.denies_answer(has_text=self._format.has_text):
             usage = None
         self.odd_usage = self.odd_usage or usage is None
         if usage is None:

@@ -25,6 +25,10 @@ class Usage(NamedTuple):
         """Whether it says that no text was generated: its total is 0, or the prompt's alone."""
         return self.total_tokens == self.prompt_tokens
 
+    def denies_answer(self, *, has_text: bool) -> bool:
+        """Whether it cannot be that of an answer: of one with text if it denies that, of any other if it is 0."""
+        return self.denies_text if has_text else not self.total_tokens
+
 
 def sane_usage(value: object) -> Usage | None:
     """The usage in `value`: its total or the sum of its parts, whichever is more; a part that is odd counts as 0.

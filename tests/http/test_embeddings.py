@@ -65,6 +65,8 @@ async def test_without_a_setting_no_model_is_served(service: Service):
     [
         (Script(cut="close"), True),
         (Script(usage=False), True),
+        (Script(usage={"prompt_tokens": 0, "total_tokens": 0}), True),
+        (Script(raw=b'{"embeddings": [[0.5]]}', content_type="application/json"), True),
         (Script(status=400, error={"message": "No."}), False),
         (Script(raw=b"<p>"), True),
     ],

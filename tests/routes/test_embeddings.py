@@ -102,3 +102,41 @@ def test_an_answer_is_charged_by_its_usage_though_it_has_no_text(size: int):
     assert meter.final_usage == Usage(5, 5, 0)
     assert not meter.odd_usage
     assert ("data" in answer.content) == (size == 1)
+
+
+@pytest.mark.parametrize("size", [1, LARGE_BYTES])
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 0, "total_tokens": 0}, None])
+def test_a_usage_of_zero_is_not_believed_since_each_input_has_tokens(size: int, usage: Any):
+    raw = json.dumps({"object": "list", "data": ["x" * size], "usage": usage}).encode()
+    meter = Meter(FORMAT)
+
+    answer = answers.read(raw, FORMAT)
+    assert answer
+    meter.read_answer(answer.content, answer.raw)
+
+    assert answer.fault is None
+    assert (meter.final_usage, meter.odd_usage) == (None, usage is not None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"embeddings": [[0.5, 0.25]]},
+        {"embeddings": {"float": [[1, 2]]}, "meta": {}},
+        [{"index": 0, "embedding": [0.5]}],
+        [[0.5, 0.25]],
+        {"data": {"embedding": [0.5]}},
+        {"data": {"embedding": "AAAAPw=="}},
+    ],
+)
+def test_vectors_in_another_shape_are_charged_and_a_fault(body: Any):
+    answer = answers.read(json.dumps(body).encode(), FORMAT)
+
+    assert answer
+    assert (answer.is_answer, answer.is_error) == (True, False)
+    assert answer.fault
+
+
+@pytest.mark.parametrize("body", [{}, [], {"status": "ok"}, {"embeddings": []}, {"data": None}, [[]], {"usage": {}}])
+def test_an_answer_without_vectors_of_any_shape_is_none(body: Any):
+    assert answers.read(json.dumps(body).encode(), FORMAT) is None

@@ -104,6 +104,7 @@ def test_choices_or_a_usage_make_an_answer(raw: bytes):
         ('[{"error": {"message": "No."}}]', False),
         ('{"detail": "x"}', False),
         ('{"output": {"text": "Hi"}}', True),
+        ('[{"generated_text": "Hi"}]', True),
         ('data: {"error": {"message": "No."}}\n\n', False),
         ('event: error\ndata: {"code": "x", "message": "No."}\n\n', False),
     ],
