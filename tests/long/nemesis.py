@@ -1,7 +1,7 @@
 """Runs real GPTDock processes through seeds of lost and late answers of DynamoDB, black holes, kill -9, SIGSTOP,
-callers that leave, and operators, on machines whose clocks jump. Models are slow and fast, half of the ids as long as
-they may be, and each process forgets a book as soon as it needs a third. An observer reads the books all the time; at
-the end they are compared with what OpenAI generated.
+callers that leave, operators and resets, on machines whose clocks jump. Models are slow and fast, half of the ids as
+long as they may be, and each process forgets a book as soon as it needs a third. An observer reads the books all the
+time; at the end they are compared with what OpenAI generated.
 
 Seeds run one after the other on the same processes, each with its own clients. At the end all leases must end, and all
 receipts be put. `python -m tests.long.nemesis 0 500` runs 500 seeds, from 0, and prints a Report.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from gptdock.admin.audit import Finding, audit
+from gptdock.admin.clients import Clients
 from gptdock.dev.journal import Record
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book
@@ -51,7 +52,8 @@ SETTINGS = {
     "HOST": "127.0.0.1",
 }
 QUIET_SECONDS = 60.0  # within which all leases must end
-MAY_OVERDRAW = ("stop", "quota")  # a paused process takes its holds again, and a smaller quota may be used up already
+# A process that was paused takes its holds again, and a smaller quota may be used up already.
+MAY_OVERDRAW = ("stop", "sweep", "reset", "quota")
 
 
 @dataclass
@@ -63,11 +65,13 @@ class Nemesis:
     openai: Models
     proxy: WatchedProxy
     store: Store
+    operator: Clients
     report: Report = field(default_factory=Report)
     clients: dict[str, Client] = field(default_factory=dict)  # by their ids
 
     def __post_init__(self) -> None:
-        self._mishaps = Mishaps(self.workers, self.session, self.proxy, self.report.reached)
+        reached = self.report.reached
+        self._mishaps = Mishaps(self.workers, self.session, self.proxy, reached, self.operator, self._look)
 
     async def strike(self, seed: int) -> None:
         """Run one seed: four clients, their callers, and one mishap."""
@@ -101,6 +105,12 @@ class Nemesis:
                 book = await self.store.read(client.account, "all")
                 assert book
                 return book
+
+    async def _look(self, client: Client) -> int:
+        book = await self._read(client)
+        with suppress(LedgerUnavailable):
+            book = await _sweeper(self.store).sweep(client.account, "all", book)
+        return book.held
 
     async def _observe(self, clients: list[Client]) -> None:
         """Read the books every 50 ms: their numbers add up, and no hold takes `left` below 0."""
@@ -148,6 +158,19 @@ def _sweeper(store: Store) -> Sweeper:
 
 
 @asynccontextmanager
+async def working(environ: dict[str, str], session: aiohttp.ClientSession) -> AsyncIterator[list[Worker]]:
+    """Run a process for each of SKEWS; none is left, whether or not all of them could start."""
+    workers = [Worker(environ, skew) for skew in SKEWS]
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for worker in workers:
+                starting.create_task(worker.start(session))
+        yield workers
+    finally:
+        await asyncio.gather(*(worker.close() for worker in workers))
+
+
+@asynccontextmanager
 async def battlefield() -> AsyncIterator[Nemesis]:
     """Run a process for each of SKEWS, DynamoDB behind a proxy, and a simulated OpenAI."""
     async with AsyncExitStack() as stack:
@@ -158,19 +181,18 @@ async def battlefield() -> AsyncIterator[Nemesis]:
         addresses = {"OPENAI_BASE_URL": openai.url, "AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
         environ = dict(os.environ) | SETTINGS | addresses
         store = await stack.enter_async_context(Store.connected(make_settings(dynamodb, openai.url)))
+        settings = make_settings(proxy.url, openai.url, lease_grace_seconds=0)
+        operator = Clients(await stack.enter_async_context(Store.connected(settings)), settings)
         connector = aiohttp.TCPConnector(limit=0)
         headers = {"Authorization": f"Bearer {KEY}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
-        workers = [Worker(environ, skew) for skew in SKEWS]
-        await asyncio.gather(*(worker.start(session) for worker in workers))
-        nemesis = Nemesis(workers, session, openai, proxy, store)
+        workers = await stack.enter_async_context(working(environ, session))
+        nemesis = Nemesis(workers, session, openai, proxy, store, operator)
         try:
             yield nemesis
         finally:
             proxy.always = None
             codes = await asyncio.gather(*(worker.end(signal.SIGTERM) for worker in workers))
-            for worker in workers:
-                worker.close()
             if any(codes):
                 nemesis.report.failures.append(f"exit codes {codes}")
 

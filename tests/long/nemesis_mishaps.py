@@ -4,28 +4,38 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
 
+from gptdock.admin.changes import Operator
+from gptdock.admin.clients import Clients
 from tests.harness.proxy import Fault
 from tests.harness.service import ADMIN_KEY
 from tests.long.nemesis_caller import Client
 from tests.long.nemesis_upstreams import WatchedProxy
 from tests.long.nemesis_worker import Worker
 
-MISHAPS = ("faults", "faults", "hole", "kill", "stop", "leave", "usage", "quota")
+NEMESIS = Operator("nemesis", "nemesis")
+ATTEMPTS = 20  # to find processes that hold something
+MISHAPS = ("faults", "hole", "kill", "stop", "leave", "usage", "quota", "sweep", "reset")
 
 
 @dataclass
 class Mishaps:
-    """Does one mishap at a time, and counts those of a kind that leaves no other trace."""
+    """Does one mishap at a time, and counts those of a kind that leaves no other trace.
+
+    `look` shows how many tokens a client has on hold, after the leases that have ended are swept.
+    """
 
     workers: list[Worker]
     session: aiohttp.ClientSession
     proxy: WatchedProxy
     reached: Counter[str]
+    operator: Clients
+    look: Callable[[Client], Awaitable[int]]
 
     async def befall(self, mishap: str, clients: list[Client], rng: random.Random) -> None:
         """Do what `mishap` says, shortly after the callers began."""
@@ -49,6 +59,8 @@ class Mishaps:
             self.proxy.usage_is_down = False
         elif mishap == "quota":
             await asyncio.gather(*(self._set_quota(client, rng) for client in clients))
+        elif mishap in ("sweep", "reset"):
+            await self._sweep_living(clients, rng, resets=mishap == "reset")
 
     async def _faults(self, rng: random.Random) -> None:
         faults: list[Fault] = [rng.choice(["lose", "late", "throttle", "break"]) for _ in range(rng.randint(1, 6))]
@@ -62,6 +74,35 @@ class Mishaps:
         worker.send(signal.SIGSTOP)
         await asyncio.sleep(seconds)
         worker.send(signal.SIGCONT)
+
+    async def _sweep_living(self, clients: list[Client], rng: random.Random, *, resets: bool) -> None:
+        """Pause all processes while they hold tokens, until an operator has swept their leases and maybe reset."""
+        async with self._all_paused_with_holds(clients):
+            held = True
+            while held:
+                await asyncio.sleep(0.1)
+                held = any([await self.look(client) for client in clients])
+            if resets:
+                self.proxy.strike(rng.choice(["lose", "late", "throttle", "pass"]), operation="TransactWriteItems")
+                await asyncio.gather(*(self.operator.reset(client.account, NEMESIS) for client in clients))
+                await self.proxy.release()
+
+    @asynccontextmanager
+    async def _all_paused_with_holds(self, clients: list[Client]) -> AsyncIterator[None]:
+        """Inside, no process moves: what is on hold then, stays so until it expires."""
+        try:
+            for _ in range(ATTEMPTS):
+                for worker in self.workers:
+                    worker.send(signal.SIGSTOP)
+                if any([await self.look(client) for client in clients]):
+                    break
+                for worker in self.workers:
+                    worker.send(signal.SIGCONT)
+                await asyncio.sleep(0.05)
+            yield
+        finally:
+            for worker in self.workers:
+                worker.send(signal.SIGCONT)
 
     async def _set_quota(self, client: Client, rng: random.Random) -> None:
         """Set another quota two times, and lose or delay some of the answers."""

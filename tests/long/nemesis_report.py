@@ -11,9 +11,10 @@ from tests.long.nemesis_caller import MOST_HELD, MOST_PROMPT_TOKENS, Client
 from tests.long.nemesis_upstreams import MODELS
 
 IN_FLIGHT_SECONDS = 0.25  # for which a model goes on after a caller or a process has left, on a busy machine
+LIVING = ("stop", "hole", "sweep", "reset")  # mishaps in which leases of living processes are swept
 KINDS = (
-    *("killed", "paused", "swept", "lost answers", "402", "429"),
-    *("usage table down", "forgotten book", "long ids", "set quota"),
+    *("killed", "paused", "swept", "revived", "lost answers", "402", "429"),
+    *("usage table down", "forgotten book", "long ids", "set quota", "reset", "reset over a swept lease"),
     *MODELS,
 )
 
@@ -45,11 +46,12 @@ class Report:
 
 def judge(report: Report, finding: Finding, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
     """Compare a client's book with the upstream's records of it, and add the result to the report."""
-    generated, charged = sum(record.spent for record in records), finding.book.used
+    generated, reset = sum(record.spent for record in records), sum(_given_back(receipt) for receipt in receipts)
+    charged = finding.book.used - sum(receipt.tokens for receipt in receipts if receipt.source == "reset")
     lost = sum(receipt.tokens for receipt in receipts if receipt.source == "lost")
     seen = generated - _in_flight(records)  # what a closed connection still carried was not seen, and its hold is free
-    over, under = max(0, seen - max(client.quotas)), max(0, seen - charged)
-    swept = client.mishap in ("stop", "hole") and lost > 0  # a living process: what that freed may be spent twice
+    over, under = max(0, seen - max(client.quotas) - reset), max(0, seen - charged)
+    swept = client.mishap in LIVING and lost > 0  # what that freed may be spent twice
     report.requests += client.requests
     report.generated, report.charged = report.generated + generated, report.charged + charged
     report.by_wills += max(0, charged - generated) if client.mishap == "kill" else 0
@@ -59,7 +61,8 @@ def judge(report: Report, finding: Finding, client: Client, records: list[Record
     report.behind += behind
     _count(report.reached, client, records, receipts)
     allowed = generated + (MOST_HELD if client.mishap == "kill" else _unseen(records))
-    if finding.book.held or finding.drift or behind or under or charged > allowed or (over and not swept):
+    wrong = finding.book.held or finding.drift or finding.fault or behind or under or charged > allowed
+    if wrong or (over and not swept):
         report.failures.append(f"{client}: generated {generated}, charged {charged}, {finding}")
     _judge_denials(report, client, records, receipts)
 
@@ -73,12 +76,22 @@ def _judge_denials(report: Report, client: Client, records: list[Record], receip
 
 
 def _count(reached: Counter[str], client: Client, records: list[Record], receipts: list[Receipt]) -> None:
-    sources = Counter(receipt.source for receipt in receipts)
-    reached.update({"swept": sources["lost"], "revived": sources["late"], "set quota": sources["set_quota"]})
+    reached.update(name for receipt in receipts if (name := _branch(receipt)))
     reached.update(record.model for record in records if record.generated)
     reached.update(str(denial.status) for denial in client.denials)
     if client.has_long_ids:
         reached["long ids"] += sum(len(receipt.key) > 128 for receipt in receipts if receipt.model != "-")
+
+
+def _branch(receipt: Receipt) -> str | None:
+    if receipt.source == "late":
+        return "reset over a swept lease" if _given_back(receipt) else "revived" if receipt.tokens else None
+    return {"lost": "swept", "set_quota": "set quota", "reset": "reset"}.get(receipt.source)
+
+
+def _given_back(receipt: Receipt) -> int:
+    """The tokens that a reset gave back by this receipt; for a will, it has the number of the swept lease."""
+    return -receipt.tokens if receipt.source == "reset" or (receipt.source == "late" and receipt.commit < 0) else 0
 
 
 def _in_flight(records: Iterable[Record]) -> int:

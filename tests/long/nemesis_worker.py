@@ -8,6 +8,7 @@ import aiohttp
 
 from tests.harness.processes import gptdock_ahead
 
+START_SECONDS = 60.0  # on a busy machine
 FORGETFUL = "from gptdock.ledger import holds; holds.MOST_BOOKS = 2"
 
 
@@ -21,6 +22,7 @@ class Worker:
     def __init__(self, environ: dict[str, str], skew: int = 0) -> None:
         self._command = gptdock_ahead(f"{skew} * (right() % 7 < 4)", before=FORGETFUL)
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._process: asyncio.subprocess.Process | None = None
         self._environ = environ
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
@@ -29,16 +31,21 @@ class Worker:
         fd = self._socket.fileno()
         command = (*self._command, "serve", "--fd", str(fd))
         self._process = await asyncio.create_subprocess_exec(*command, env=self._environ, pass_fds=[fd])
-        async with asyncio.timeout(20), session.get(f"{self.url}/v1/health") as response:
+        async with asyncio.timeout(START_SECONDS), session.get(f"{self.url}/v1/health") as response:
             assert response.status == 200
 
     async def end(self, number: signal.Signals) -> int:
         """Send the signal, wait for the end, and return the exit code."""
+        assert self._process is not None
         self._process.send_signal(number)
         return await self._process.wait()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Leave nothing behind, whether or not it was started, or is paused."""
+        if self._process and self._process.returncode is None:
+            await self.end(signal.SIGKILL)
         self._socket.close()
 
     def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
         self._process.send_signal(number)
