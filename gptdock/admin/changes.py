@@ -11,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
+from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.errors import InvalidRequest, LedgerUnavailable
 from gptdock.ledger import verbs
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Receipt
-from gptdock.ledger.periods import moment
 from gptdock.ledger.store import Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Operator(NamedTuple):
 
     def receipt(self, source: Literal["set_quota", "reset", "credit"], now: float) -> Receipt:
         """A receipt with a unique key. The request id is not enough: callers choose it and may repeat it."""
-        key = f"{moment(now)}#{self.request_id}#{secrets.token_hex(6)}"
+        key = f"{moments.text(now)}#{self.request_id}#{secrets.token_hex(6)}"
         return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")
 
 
@@ -99,7 +99,7 @@ class Changes:
         return True
 
     async def _open(self, max_quota: int) -> None:
-        await self._store.open_book(self._account, self._period, max_quota, moment(self._store.clock()))
+        await self._store.open_book(self._account, self._period, max_quota, moments.text(self._store.clock()))
 
     def _who(self, receipt: Receipt) -> dict[str, str]:
         return {**self._account.named(), "period": self._period, "operator": receipt.user}

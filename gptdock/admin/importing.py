@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.admin import changes
 from gptdock.admin.import_rows import Brought
-from gptdock.ledger import periods, verbs
+from gptdock.ledger import verbs
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import BATCH, Store
 
@@ -60,7 +61,7 @@ class Import:
         return tokens
 
     async def _bring(self, client: Brought) -> bool:
-        now = periods.moment(self._store.clock())
+        now = moments.text(self._store.clock())
         await self._store.open_book(client.account, self._period, client.max, now)
         book, known = await self._store.read(client.account, self._period), await self._store.client(client.account)
         if book is None or known is None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.admin import report_rows
 from gptdock.admin.changes import Credit
@@ -133,4 +134,4 @@ def _print_client(overview: Overview, form: str) -> None:
         print()
         table = Table("process:<14 period:<10 held:>12 will:>12 expires:<24")
         for period, process, lease in leases:
-            table.row(process, period, lease.held, lease.will, periods.moment(lease.expires_at))
+            table.row(process, period, lease.held, lease.will, moments.text(lease.expires_at))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from contextvars import Context
 from itertools import islice
 
+from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import lease_state, verbs
@@ -18,7 +19,6 @@ from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
-from gptdock.ledger.periods import moment
 from gptdock.ledger.renewals import Renewals
 from gptdock.ledger.requests import Phase
 from gptdock.ledger.rules import Admission, Outlook, Rules
@@ -155,7 +155,7 @@ class BookLoop:
         try:
             answer = await self._store.send(self.account, self.period, write)
             if answer.book is None:
-                created_at = moment(self._rules.clock())
+                created_at = moments.text(self._rules.clock())
                 await self._store.open_book(self.account, self.period, self._rules.default_max, created_at)
                 return
             if not answer.applied:

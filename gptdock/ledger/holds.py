@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
@@ -23,7 +24,6 @@ from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
 from gptdock.ledger.book_loop import BookLoop
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.outbox import Outbox
-from gptdock.ledger.periods import moment
 from gptdock.ledger.rates import Pace, Rate
 from gptdock.ledger.rules import Outlook, Rules
 from gptdock.ledger.store import Store
@@ -174,7 +174,7 @@ class Ledger:
 
     def key(self, claim: Claim, hold_id: int) -> str:
         """The key of this request's receipt: by time, and no other request's."""
-        return f"{moment(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
+        return f"{moments.text(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
 
     def owe(self, work: Coroutine[None, None, None]) -> None:
         """Own this work until it is done: a charge that has yet to be counted."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Literal
 
+from gptdock import moments
 from gptdock.errors import QuotaExceeded, QuotaOnHold
 from gptdock.ledger import periods
 from gptdock.ledger.book import Book, Change, Demand, Lease, Receipt, Write
-from gptdock.ledger.periods import moment
 from gptdock.quotas import Quota
 
 MOST_WILLS = 50  # that one reset takes back: DynamoDB takes 300 operators in its expression
@@ -114,5 +114,5 @@ def expired(book: Book, grace_seconds: int) -> Iterator[tuple[str, Lease]]:
 
 def own_receipt(source: Literal["lost", "late"], process: str, number: int, now: int, tokens: int) -> Receipt:
     """The receipt of a lease, not of one request: for a will that was charged (`lost`) or taken back (`late`)."""
-    key = f"{moment(now)}#{source}#{process}.{number}"
+    key = f"{moments.text(now)}#{source}#{process}.{number}"
     return Receipt(key, tokens, 0, 0, "-", "-", source, source, process, number)

@@ -5,17 +5,16 @@ secrets: libraries log nothing below INFO, where botocore writes whole requests,
 because that of a parser fault quotes the request's headers with the key.
 """
 
-import functools
 import json
 import logging
 import math
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, TextIO
 
 import orjson
 
+from gptdock import moments
 from gptdock.telemetry import terminal
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -48,7 +47,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line: time, level, logger, message, and the error, request id and extra fields if there are any."""
         shown = {
-            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
+            "time": moments.text(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -90,11 +89,6 @@ def _encode(shown: dict[str, Any]) -> str:
     except orjson.JSONEncodeError:  # half a surrogate pair, or an integer of more than 64 bits
         return _encode_any(shown)
     return line.decode() if line.isascii() else _encode_any(shown)
-
-
-@functools.lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

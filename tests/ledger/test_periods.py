@@ -1,4 +1,4 @@
-"""Periods, and how moments are written."""
+"""The period of a moment, and its end."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.ledger import periods
+from gptdock.moments import text
 
 FAR = datetime(9999, 11, 1, tzinfo=UTC).timestamp()
 moments = st.floats(0, FAR)
@@ -106,5 +107,6 @@ def test_an_end_is_shown_as_a_moment_and_all_has_none():
     assert periods.resets_at("all") is None
 
 
-def test_moments_sort_as_text_and_start_like_their_period():
-    assert periods.moment(1795400000.1239) == "2026-11-23T02:13:20.123Z"
+@pytest.mark.parametrize("kind", ["day", "month"])
+def test_a_moment_as_text_starts_like_its_period(kind):
+    assert text(1795400000.1239).startswith(periods.current(kind, 1795400000.1239))
