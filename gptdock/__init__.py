@@ -27,7 +27,7 @@ A package imports from lines below its own only, and packages on one line do not
     ledger
     accounts, settings
     telemetry
-    errors, near_misses, aiohttp_private
+    errors, moments, near_misses, aiohttp_private
     quotas
 
 `routes`, `upstream` and `prompt` import nothing of `ledger`: what is charged is the business of none. A module whose
