@@ -46,6 +46,7 @@ class CompletionRequest:
     messages: int
     images: tuple[Any, ...]  # the detail of each
     texts: tuple[str, ...]  # of the messages
+    others: tuple[str, ...]  # what they have besides, as JSON
     besides: str  # what else the model reads, as JSON
 
     @classmethod
@@ -72,12 +73,14 @@ class CompletionRequest:
             messages=len(messages),
             images=tuple(detail for message in messages for detail in _images(message)),
             texts=tuple(text for message in messages for text in _texts(message)),
+            others=tuple(written for message in messages for written in _others(message)),
             besides=_read_besides(fields, written, passed),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most; `count` counts the tokens of a text."""
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
+        text += sum(requests.count_strings(written, count) for written in self.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
         return Cost(text + requests.count_json(self.besides, count), pictures)
 
@@ -148,14 +151,20 @@ def _is_part(part: object) -> bool:
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
     yield message["role"]
     content = message.get("content") or ""
-    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-        if not _is_image(part):
-            yield part[part["type"]]
-        yield from _others(part, "type", part["type"])
-    yield from _others(message, "role", "content")
+    if isinstance(content, str):
+        yield content
+    else:
+        yield from (part[part["type"]] for part in content if not _is_image(part))
 
 
-def _others(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
+def _others(message: Mapping[str, Any]) -> Iterator[str]:
+    yield from _written(message, "role", "content")
+    content = message.get("content")
+    for part in content if isinstance(content, list) else ():
+        yield from _written(part, "type", part["type"])
+
+
+def _written(fields: Mapping[str, Any], *known: str) -> Iterator[str]:
     others = {name: value for name, value in fields.items() if name not in known and value is not None}
     if others:
         yield to_json(others)

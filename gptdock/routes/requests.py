@@ -1,6 +1,7 @@
 """Pure: what the requests of all routes have in common, and how they are read and written."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ from gptdock.settings import MOST_ANSWER_TOKENS
 # What the model reads besides messages. As JSON it takes more tokens than in OpenAI's own notation, except enums: each
 # value costs 3 tokens more than its text, one of them its comma (the cookbook that `gptdock.prompt.ask` cites).
 LISTED_TOKENS = 2
+_ESCAPED = re.compile(r'("(?:[^"\\]*\\.)+[^"\\]*")')  # a string with escapes; there are none between strings
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
 
 
@@ -58,8 +60,16 @@ def price(request: Request, *, max_prompt_tokens: int, count: Callable[[str], in
 
 
 def count_json(written: str, count: Callable[[str], int]) -> int:
-    """The most tokens that the model may read in this JSON."""
-    return count(written) + written.count(",") * LISTED_TOKENS
+    """The most tokens that the model may read in this JSON, in whatever notation."""
+    return count_strings(written, count) + written.count(",") * LISTED_TOKENS
+
+
+def count_strings(written: str, count: Callable[[str], int]) -> int:
+    """The tokens of this JSON. Of a string with escapes, the model may read either form: the longer one counts."""
+    if "\\" not in written:
+        return count(written)
+    pieces = _ESCAPED.split(written)  # every second one is a match
+    return count("".join(pieces[::2])) + sum(max(count(piece), count(json.loads(piece))) for piece in pieces[1::2])
 
 
 def model(value: object, models: Collection[str]) -> str:

@@ -64,6 +64,7 @@ class ResponseRequest:
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most; `count` counts the tokens of a text."""
         text = PROMPT_TOKENS + self.read.items * MESSAGE_TOKENS + sum(map(count, self.read.texts))
+        text += sum(requests.count_strings(written, count) for written in self.read.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.read.images)
         return Cost(text + requests.count_json(self.besides, count), pictures + self.read.encrypted_bytes)
 

@@ -24,10 +24,11 @@ KINDS = ("message", *_CALLS, *_OUTPUTS, "reasoning")
 
 @dataclass(slots=True)
 class Read:
-    """What the model reads: texts, the detail of each image, and bytes of what is encrypted."""
+    """What the model reads: texts, other fields as JSON, the detail of each image, and bytes of what is encrypted."""
 
     items: int = 0
     texts: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
     images: list[Any] = field(default_factory=list)
     encrypted_bytes: int = 0
 
@@ -55,7 +56,7 @@ class Read:
             self._parts(others.pop("output", None), f"{where}.output")
         elif kind == "reasoning":
             self._encrypted(others.pop("encrypted_content", None), f"{where}.encrypted_content")
-        self.texts.append(to_json(others))
+        self._write(others)
 
     def _role(self, role: object, where: str) -> None:
         if not isinstance(role, str):
@@ -83,12 +84,15 @@ class Read:
         if name == "image_url":
             self._image(fields, where)
         else:
-            self.texts.append(to_json({key: value for key, value in fields.items() if key != "type"}))
+            self.texts.append(fields[name])
+            self._write(fields, "type", name)
 
     def _image(self, part: Mapping[str, Any], where: str) -> None:
         if part.get("file_id") is not None:
             raise InvalidRequest(f"{where}.file_id is not supported: send the image by URL.", param=f"{where}.file_id")
         self.images.append(part.get("detail"))
-        known = ("type", "image_url", "detail", "file_id")
-        if others := {name: value for name, value in part.items() if name not in known}:
-            self.texts.append(to_json(others))
+        self._write(part, "type", "image_url", "detail", "file_id")
+
+    def _write(self, fields: Mapping[str, Any], *known: str) -> None:
+        if others := {name: value for name, value in fields.items() if name not in known}:
+            self.others.append(to_json(others))

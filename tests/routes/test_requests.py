@@ -1,0 +1,82 @@
+"""Text costs no less where a request has it inside JSON, since the model reads the text itself."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.embeddings import EmbeddingRequest
+from gptdock.routes.requests import Request
+from gptdock.routes.responses import ResponseRequest
+
+USER = {"role": "user", "content": "Why?"}
+CHEAP = r"}\ré}}\ré}}\ré}}\ré}}\rx ".replace(r"\r", "\r") * 30  # as JSON, 2 tokens for 3
+CONTROLS = [*'\r\b\f\t\n"\\{}[]<>()/:;,ubfnrtxé0a ', "x08", "\\u", "}}", "\r\n", "☃"]
+TEXT = st.text() | st.tuples(st.lists(st.sampled_from(CONTROLS), max_size=8), st.integers(1, 20)).map(
+    lambda drawn: "".join(drawn[0]) * drawn[1]
+)
+
+
+def chat(*messages: Any, **fields: Any) -> Request:
+    body = {"model": "m", "messages": [USER, *messages]} | fields
+    return CompletionRequest.from_json(json.dumps(body).encode(), ["m"], ["more"])
+
+
+def responses(*items: Any, **fields: Any) -> Request:
+    return ResponseRequest.from_json(
+        json.dumps({"model": "m", "input": [USER, *items]} | fields).encode(), ["m"], ["more"]
+    )
+
+
+def embedding(**fields: Any) -> Request:
+    return EmbeddingRequest.from_json(json.dumps({"model": "m", "input": "a"} | fields).encode(), ["m"], ["more"])
+
+
+def function(text: str) -> dict[str, Any]:
+    return {"name": "f", "description": text}
+
+
+PLACES: dict[str, Callable[[str], Request]] = {
+    "chat, call": lambda text: chat({"role": "assistant", "tool_calls": [{"function": {"arguments": text}}]}),
+    "chat, name": lambda text: chat({"role": "user", "content": "a", "name": text}),
+    "chat, key": lambda text: chat({"role": "user", "content": "a", "more": {text: 1}}),
+    "chat, part": lambda text: chat({"role": "user", "content": [{"type": "text", "text": text}]}),
+    "chat, beside a part": lambda text: chat({"role": "user", "content": [{"type": "text", "text": "", "more": text}]}),
+    "chat, tool": lambda text: chat(tools=[{"type": "function", "function": function(text)}]),
+    "chat, function": lambda text: chat(functions=[function(text)]),
+    "chat, format": lambda text: chat(response_format={"type": "json_schema", "json_schema": {"schema": {text: {}}}}),
+    "chat, prediction": lambda text: chat(prediction={"type": "content", "content": text}),
+    "chat, passed": lambda text: chat(more=[text]),
+    "responses, text": lambda text: responses({"role": "user", "content": text}),
+    "responses, part": lambda text: responses({"role": "user", "content": [{"type": "input_text", "text": text}]}),
+    "responses, refusal": lambda text: responses({"role": "user", "content": [{"type": "refusal", "refusal": text}]}),
+    "responses, beside": lambda text: responses({"role": "user", "content": "a", "more": text}),
+    "responses, image": lambda text: responses(
+        {"role": "user", "content": [{"type": "input_image", "image_url": "a", "more": text}]}
+    ),
+    "responses, call": lambda text: responses({"type": "function_call", "name": "f", "arguments": text}),
+    "responses, output": lambda text: responses({"type": "custom_tool_call_output", "output": text}),
+    "responses, thought": lambda text: responses({"type": "reasoning", "summary": [{"text": text}]}),
+    "responses, instructions": lambda text: responses(instructions=text),
+    "responses, tool": lambda text: responses(tools=[{"type": "custom", **function(text)}]),
+    "responses, format": lambda text: responses(text={"format": {"type": "json_schema", "schema": {"a": text}}}),
+    "responses, passed": lambda text: responses(more=text),
+    "embeddings, passed": lambda text: embedding(more=text),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_text_that_is_cheap_as_json_costs_what_the_model_reads(tokens, place: str):
+    empty, full = (sum(PLACES[place](text).cost(tokens.count)) for text in ("", CHEAP))
+
+    assert full - empty >= tokens.count(CHEAP) - 3  # what stood around an empty text may become one with it
+
+
+@given(st.sampled_from(list(PLACES)), TEXT)
+@example("responses, part", CHEAP)
+def test_any_text_costs_its_tokens_wherever_it_stands(tokens, place: str, text: str):
+    assert sum(PLACES[place](text).cost(tokens.count)) >= tokens.count(text)
