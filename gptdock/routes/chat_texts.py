@@ -32,7 +32,7 @@ _NEVER_TEXT = re.compile(
     r"(?:.*_)?(?:id|ids|type|status|role|model|reason|fingerprint|tier|signature|results?|annotations?|at|format|url)"
     r"|object|index|logprobs|obfuscation|usage|provider|created|finish|matched_stop|name|event|audio|images?"
     r"|citations|extra_content|encrypted_content|metadata|provider_(?:metadata|specific_fields)|time(?:stamp)?|date"
-    r"|related_questions|x_groq|error|content_filter_.*|version|state|stage"
+    r"|related_questions|x_groq|error|content_filter_.*|version|state|stage|phase"
 )
 _ENCRYPTED = re.compile(r"encrypted|redacted")  # the type of thoughts that nobody can read or count
 _LONG_NAME = 64  # characters

@@ -9,12 +9,17 @@ import json
 from typing import Any
 
 from gptdock.routes.chat_answers import error_of
-from gptdock.upstream.format import Shape, Told
+from gptdock.routes.chat_texts import unknown_text_of
+from gptdock.upstream.format import Again, Shape, Told
+from gptdock.upstream.usage import sane_usage
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _NAMES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _NAMES |= {f"{name}_details": f"{ours}_details" for name, ours in _NAMES.items()}
 _TEXTS = ("text", "refusal", "name", "arguments", "input", "content", "summary")  # of an item, and of its parts
+_REPEATED = ("text", "refusal", "arguments", "input")  # in an event `*.done`: one of them
+_BESIDE_DELTA = frozenset({"type", "delta", "item_id", "output_index", "content_index", "summary_index"})
+_BESIDE_DELTA |= {"sequence_number", "logprobs", "obfuscation"}
 _MOST_DEPTH = 4
 
 
@@ -32,18 +37,26 @@ class ResponsesFormat:
         if not isinstance(kind, str):
             return _text(content.get("output"))
         if kind.endswith(".delta"):
-            return _text(content.get("delta"))
+            return _text(content.get("delta")) or unknown_text_of(content, "")
         item = content.get("item")
         return _text(item.get("name")) if kind == "response.output_item.added" and isinstance(item, dict) else ""
 
     def told(self, event: dict[str, Any]) -> Told:
-        response = event.get("response")
-        usage = self.usage_of(response) if isinstance(response, dict) else None
-        return Told(usage, error_of(event), ends=event.get("type") in _ENDS)
+        kind, error, usage = event.get("type"), error_of(event), self.usage_of(event)
+        if error is not None:
+            return Told(usage, error)
+        if not isinstance(kind, str):
+            return Told(usage, more=_more_of_whole(event))
+        again = _again(kind, event)
+        more = _more(event) if again is None else "" if event.keys() <= _BESIDE_DELTA else _beside_delta(kind, event)
+        return Told(usage, None, kind in _ENDS, more, again)
 
     def usage_of(self, answer: dict[str, Any]) -> object:
-        usage = answer.get("usage")
-        return {_NAMES.get(name, name): value for name, value in usage.items()} if isinstance(usage, dict) else usage
+        response = answer.get("response")
+        if response is None:
+            return _usage(answer)
+        within = _usage(response) if isinstance(response, dict) else None
+        return _usage(answer) if within is None or (sane_usage(within) is None and "usage" in answer) else within
 
     def is_shown(self, event: dict[str, Any]) -> bool:
         return True
@@ -80,6 +93,50 @@ def _next_number(last: dict[str, Any]) -> int:
     return number + 1 if type(number) is int else 0
 
 
+def _usage(answer: dict[str, Any]) -> object:
+    usage = answer.get("usage")
+    return {_NAMES.get(name, name): value for name, value in usage.items()} if isinstance(usage, dict) else usage
+
+
+def _again(kind: str, event: dict[str, Any]) -> Again | None:
+    """What an event of a known kind repeats, which may be nothing."""
+    if kind.endswith(".delta"):
+        return Again(kind.removesuffix(".delta"))
+    stem, _, last = kind.rpartition(".")
+    if isinstance(response := event.get("response"), dict):
+        return Again("", _any_text(response.get("output")), of_all=True)
+    if last == "added":
+        return Again(kind)
+    if last != "done":
+        return None
+    if isinstance(whole := event.get("item", event.get("part")), dict):
+        return Again(stem, _any_text(whole), of_all=True)
+    return Again(stem, next((text for name in _REPEATED if (text := _text(event.get(name)))), "") or _more(event))
+
+
+def _beside_delta(kind: str, event: dict[str, Any]) -> str:
+    """What may be text beside that of a delta, in fields that are not known."""
+    if not kind.endswith(".delta") or not _text(event.get("delta")):
+        return ""
+    return _more({name: value for name, value in event.items() if name not in _BESIDE_DELTA})
+
+
+def _more_of_whole(answer: dict[str, Any]) -> str:
+    """What may be text in a whole response without known text, or in an object of an unknown kind."""
+    if not isinstance(output := answer.get("output"), list):
+        response = answer.get("response")
+        return _any_text(response.get("output")) if isinstance(response, dict) else _more(answer)
+    return "" if _text(output) else _more({"output": output, "output_text": answer.get("output_text")})
+
+
+def _more(value: object) -> str:
+    return unknown_text_of(value, "")
+
+
+def _any_text(output: object) -> str:
+    return _text(output) or _more(output)
+
+
 def _text(value: object, depth: int = _MOST_DEPTH) -> str:
     """All generated text in a delta, or in the items of a whole response."""
     if isinstance(value, str):
@@ -87,8 +144,14 @@ def _text(value: object, depth: int = _MOST_DEPTH) -> str:
     if isinstance(value, list) and depth:
         return "".join([_text(each, depth - 1) for each in value])
     if isinstance(value, dict) and depth:
-        return "".join([_text(value.get(name), depth - 1) for name in _TEXTS])
+        return "".join([_of_field(value.get(name), name, depth - 1) for name in _TEXTS])
     return ""
+
+
+def _of_field(value: object, name: str, depth: int) -> str:
+    if name in ("arguments", "input") and isinstance(value, dict):  # some upstreams send them parsed
+        return json.dumps(value)
+    return _text(value, depth)
 
 
 FORMAT = ResponsesFormat()

@@ -14,16 +14,28 @@ class Shape(Protocol):
         """The text of an event that is like this one, in UTF-8; None of any other."""
 
 
+class Again(NamedTuple):
+    """What an event of an answer that tells its text more than once repeats: `text` of this `kind`, as far as it came.
+
+    `of_all`: the events of this kind together repeat text of all kinds; without a kind, each does so alone.
+    """
+
+    kind: str
+    text: str = ""
+    of_all: bool = False
+
+
 class Told(NamedTuple):
     """What an event tells. `usage` has the names of chat completions, `error` is what the upstream complains about.
 
-    `more` is what may be text besides, in fields that are not known.
+    `more` is what may be text besides, in fields that are not known. `again` is None if text is told only once.
     """
 
     usage: object = None
     error: dict[str, Any] | None = None
     ends: bool = False  # the answer: nothing of it may follow
     more: str = ""
+    again: Again | None = None
 
 
 class Format(Protocol):

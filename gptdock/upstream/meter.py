@@ -15,7 +15,8 @@ import orjson
 from gptdock.upstream import complaints
 from gptdock.upstream import format as formats
 from gptdock.upstream.format import Format, Told
-from gptdock.upstream.sse import Event
+from gptdock.upstream.retold import Retold
+from gptdock.upstream.sse import Event, name_of
 from gptdock.upstream.usage import Usage, sane_usage
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
@@ -101,6 +102,7 @@ class Meter:
         self._utf8 = bytearray()  # of the text so far; half a surrogate pair as it is
         self._usage_at = 0  # how much text there was when the usage came
         self._shape: formats.Shape | None = None
+        self._retold = Retold()
 
     def read(self, event: Event) -> bool:
         """Note what `event` tells. True if the caller is to see it; false from an error on, and after [DONE]."""
@@ -114,7 +116,7 @@ class Meter:
         if _is_done(data):
             self.done = self._format.ends_by_done
             return self.done
-        return self._look_into(data, is_error=event.is_error)
+        return self._look_into(data, event)
 
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
@@ -147,7 +149,8 @@ class Meter:
         """The text that was generated so far."""
         return self._utf8.decode("utf-8", "surrogatepass")
 
-    def _look_into(self, data: bytes, *, is_error: bool) -> bool:
+    def _look_into(self, data: bytes, event: Event) -> bool:
+        is_error = event.is_error
         try:
             value = parse(data)
         except ValueError:
@@ -159,10 +162,12 @@ class Meter:
                 return self._fail({"message": value})
             self._add(self._told({"": value}).more)
             return True
+        if self._format.names_events and "type" not in chunk and (name := name_of(event)):
+            chunk["type"] = name
         if text := self._text(chunk, data):
             self._note_text(text)
             self._shape = self._format.shape(data, chunk, text) or self._shape
-        return self._note(chunk, is_error=is_error)
+        return self._note(chunk, text, is_error=is_error)
 
     def _text(self, content: dict[str, Any], data: bytes) -> str:
         try:
@@ -186,8 +191,10 @@ class Meter:
         except RecursionError:
             return Told()
 
-    def _note(self, chunk: dict[str, Any], *, is_error: bool) -> bool:
+    def _note(self, chunk: dict[str, Any], text: str, *, is_error: bool) -> bool:
         self.last, told = chunk, self._told(chunk)
+        if told.again and (new := self._retold.new_in(told.again, text)):
+            self._note_text(new)
         self._add(told.more)
         if told.usage is not None:
             self._note_usage(told.usage, beside_answer=bool(self._utf8))

@@ -26,6 +26,12 @@ class Event(NamedTuple):
     is_error: bool = False
 
 
+def name_of(event: Event) -> str:
+    """Its name, if the splitter kept it; otherwise an empty string."""
+    name = _NAME.match(event.raw)
+    return name[1].decode("utf-8", "replace") if name else ""
+
+
 class EventTooLarge(ValueError):
     """An event did not end within the limit."""
 

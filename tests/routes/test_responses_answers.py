@@ -54,7 +54,7 @@ def test_text_is_in_deltas_of_any_kind_and_counted_once(kind: str):
         told("response.created", response={"usage": None, "error": None}),
         told(f"response.{kind}.delta", 1, delta="Hi"),
         told(f"response.{kind}.done", 2, text="Hi", arguments="Hi", refusal="Hi", input="Hi"),
-        told("response.output_item.done", 3, item={"content": [{"text": "Hi"}], "name": "look"}),
+        told("response.output_item.done", 3, item={"content": [{"text": "Hi"}]}),
     )
 
     assert all(shown)
@@ -109,7 +109,6 @@ def test_an_error_of_the_upstream_is_not_shown(event: dict[str, Any]):
         told("response.completed", response=None),
         told("response.completed"),
         {"type": None},
-        {"type": ["response.output_text.delta"], "delta": "Hi"},
         {},
     ],
 )
