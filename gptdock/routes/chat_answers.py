@@ -47,6 +47,9 @@ class ChatFormat:
     def is_answer(self, content: dict[str, Any]) -> bool:
         return "choices" in content and (error_of(content) is None or bool(self.text_of(content)))
 
+    def is_unfinished(self, answer: dict[str, Any]) -> bool:
+        return False
+
     def of_text(self, text: str) -> dict[str, Any]:
         return {"choices": [{"text": text}]}
 

@@ -132,6 +132,9 @@ class EmbeddingsFormat:
     def is_answer(self, content: dict[str, Any]) -> bool:
         return isinstance(content.get("data"), list)
 
+    def is_unfinished(self, answer: dict[str, Any]) -> bool:
+        return False
+
     def of_text(self, text: str) -> dict[str, Any]:
         return {"object": "list", "data": []}
 

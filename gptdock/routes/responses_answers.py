@@ -67,6 +67,10 @@ class ResponsesFormat:
     def is_answer(self, content: dict[str, Any]) -> bool:
         return content.get("object") == "response" or isinstance(content.get("output"), list)
 
+    def is_unfinished(self, answer: dict[str, Any]) -> bool:
+        status = answer.get("status")
+        return status is not None and f"response.{status}" not in _ENDS
+
     def of_text(self, text: str) -> dict[str, Any]:
         return {"object": "response", "output": [{"type": "message", "content": [{"text": text}]}]}
 

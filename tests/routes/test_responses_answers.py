@@ -153,6 +153,21 @@ def test_a_whole_answer_becomes_the_events_of_a_stream(status: str):
     assert events[1].raw.startswith(b"event: response.%b\ndata: {" % status.encode())
 
 
+@pytest.mark.parametrize("status", ["in_progress", "queued", "cancelled", "paused", 7])
+@pytest.mark.parametrize("usage", [USAGE, None])
+def test_an_unfinished_answer_is_a_fault_with_a_charge(status: Any, usage: Any):
+    answer = answers.read(json.dumps(WHOLE | {"status": status, "usage": usage}).encode(), FORMAT)
+
+    assert answer
+    assert answer.fault
+    events, meter = answers.to_events(answer, FORMAT), Meter(FORMAT)
+    for event in events:
+        meter.read(event)
+    assert b"".join(event.raw for event in events) == b""
+    assert not meter.done
+    assert (meter.final_usage, meter.text()) == ((Usage(8, 5, 3, 4, 1), "") if usage else (None, "bacdefgh"))
+
+
 def test_of_a_large_answer_only_the_usage_is_read_and_a_failed_one_is_an_answer():
     large = json.dumps(WHOLE | {"output": [{"content": "x" * answers.LARGE_BYTES}], "usage": USAGE, "user": None})
 
