@@ -86,7 +86,8 @@ def _model(name: str) -> dict[str, object]:
 async def _claim(request: web.Request, account: Account, asked: Request, size: int) -> Claim:
     settings, tokens = request.app[SETTINGS], request.app[TOKENS]
     count, most = partial(tokens.count, model=asked.model), settings.max_completion_tokens
-    pricing = partial(requests.price, asked, max_prompt_tokens=settings.max_prompt_tokens, count=count)
+    limits = {"max_prompt_tokens": settings.max_prompt_tokens, "max_completion_tokens": most}
+    pricing = partial(requests.price, asked, **limits, count=count)
     is_named = any(request.headers.getall("X-User-Id", ()))
     named = of_header(request, "X-User-Id", "the user on the receipt") if is_named else NOBODY
     user = asked.user_id or named

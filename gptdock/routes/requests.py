@@ -20,6 +20,7 @@ class Cost(NamedTuple):
 
     text: int
     others: int  # images, and what is encrypted
+    recalled: int = 0  # pieces of reasoning in the upstream's store, each at most as long as an answer
 
 
 class Request(Protocol):
@@ -50,13 +51,13 @@ class Request(Protocol):
         """The request to the upstream, for an answer of at most `completion_tokens`."""
 
 
-def price(request: Request, *, max_prompt_tokens: int, count: Callable[[str], int]) -> int:
+def price(request: Request, *, max_prompt_tokens: int, max_completion_tokens: int, count: Callable[[str], int]) -> int:
     """The most tokens that the prompt may cost. Raises PromptTooLong if its text is over the limit."""
     cost = request.cost(count)
     if cost.text > max_prompt_tokens:
         sizes = f"{cost.text} tokens; {max_prompt_tokens} are allowed"
         raise PromptTooLong(f"The {request.prompt}, tools and formats have {sizes}.", param=request.prompt)
-    return cost.text + cost.others
+    return cost.text + cost.others + cost.recalled * max_completion_tokens
 
 
 def count_json(written: str, count: Callable[[str], int]) -> int:

@@ -66,7 +66,8 @@ class ResponseRequest:
         text = PROMPT_TOKENS + self.read.items * MESSAGE_TOKENS + sum(map(count, self.read.texts))
         text += sum(requests.count_strings(written, count) for written in self.read.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.read.images)
-        return Cost(text + requests.count_json(self.besides, count), pictures + self.read.encrypted_bytes)
+        others = pictures + self.read.encrypted_bytes
+        return Cost(text + requests.count_json(self.besides, count), others, self.read.recalled)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""

@@ -4,11 +4,15 @@ from gptdock.routes.chat_fields import FREE, LIMIT, SERVICE_TIER, UNREPORTED
 from gptdock.routes.fields import Field, Table
 
 STORED = "OpenAI adds what it stored to the prompt, of a length that nobody knows here"
+READ = (
+    "images by URL as the most that they may cost, what is encrypted by its bytes, "
+    "reasoning by its `id` alone as MAX_COMPLETION_TOKENS"
+)
 LATER = "the answer would come after the request, when nobody meters it"
 
 FIELDS: Table = {
     "model": Field("bounded", "one of `/v1/models`"),
-    "input": Field("counted", "images by URL as the most that they may cost, what is encrypted by its bytes"),
+    "input": Field("counted", READ),
     "instructions": Field("counted"),
     "max_output_tokens": Field("bounded", LIMIT),
     "stream": FREE,

@@ -3,7 +3,8 @@
     message                                         text and images by URL, `type` may be missing
     function_call, custom_tool_call                 counted as JSON
     function_call_output, custom_tool_call_output   text and images by URL
-    reasoning                                       its text, and what is encrypted by its bytes
+    reasoning                                       its text, and what is encrypted by its bytes; by its id alone it is
+                                                    read from the upstream's store: as long as an answer may be
 
 Other items stand for something that is stored at the upstream, or are of tools that run there.
 """
@@ -31,6 +32,7 @@ class Read:
     others: list[str] = field(default_factory=list)
     images: list[Any] = field(default_factory=list)
     encrypted_bytes: int = 0
+    recalled: int = 0  # pieces of reasoning by their ids alone
 
     def read(self, value: object) -> None:
         """Read the input. Raises InvalidRequest, whose `param` names what is wrong."""
@@ -56,6 +58,7 @@ class Read:
             self._parts(others.pop("output", None), f"{where}.output")
         elif kind == "reasoning":
             self._encrypted(others.pop("encrypted_content", None), f"{where}.encrypted_content")
+            self.recalled += bool(item.get("id") is not None and not item.get("encrypted_content"))
         self._write(others)
 
     def _role(self, role: object, where: str) -> None:

@@ -70,6 +70,15 @@ async def test_a_whole_answer_is_the_upstream_s_and_the_request_the_caller_s(ser
     await check_nothing_is_left(service, used=answer["usage"]["total_tokens"])
 
 
+async def test_reasoning_in_the_upstream_s_store_is_paid_for_before_it_is_recalled(serve):
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    async with serve(default_token_quota=900, max_completion_tokens=1000) as service:
+        async with respond(service, input=[{"role": "user", "content": "Why?"}, thought]) as response:
+            assert response.status == 402
+
+        assert service.openai.requests == 0
+
+
 @both_ways
 async def test_a_quota_that_is_nearly_used_up_shortens_the_answer(serve, stream: bool):
     async with serve(default_token_quota=60) as service:

@@ -157,9 +157,9 @@ def test_an_image_costs_the_most_that_it_may_cost(image, tokens):
 def test_text_is_limited_and_images_are_not():
     asked = read(messages=[{"role": "user", "content": [{"type": "text", "text": "What is this?"}, IMAGE]}])
 
-    assert requests.price(asked, max_prompt_tokens=10, count=words) == 10 + 2_833
+    assert requests.price(asked, max_prompt_tokens=10, max_completion_tokens=1000, count=words) == 10 + 2_833
     with pytest.raises(PromptTooLong) as raised:
-        requests.price(asked, max_prompt_tokens=9, count=words)
+        requests.price(asked, max_prompt_tokens=9, max_completion_tokens=1000, count=words)
     assert raised.value.param == "messages"
 
 

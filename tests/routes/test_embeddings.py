@@ -28,7 +28,7 @@ def read(**fields: Any) -> EmbeddingRequest:
 def test_the_input_costs_its_tokens_in_whatever_form(value: Any, tokens: int):
     asked = read(input=value, dimensions=256, encoding_format="base64", user="u7")
 
-    assert requests.price(asked, max_prompt_tokens=4, count=len) == tokens
+    assert requests.price(asked, max_prompt_tokens=4, max_completion_tokens=1000, count=len) == tokens
     assert json.loads(asked.upstream_body(0)) == {
         "model": MODEL,
         "input": value,
@@ -41,7 +41,7 @@ def test_the_input_costs_its_tokens_in_whatever_form(value: Any, tokens: int):
 
 def test_each_text_is_limited_and_not_all_together():
     with pytest.raises(PromptTooLong) as raised:
-        requests.price(read(input=["Why?", "Because"]), max_prompt_tokens=6, count=len)
+        requests.price(read(input=["Why?", "Because"]), max_prompt_tokens=6, max_completion_tokens=1000, count=len)
 
     assert raised.value.param == "input"
 

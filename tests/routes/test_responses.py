@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptdock.errors import InvalidRequest, ModelNotFound
+from gptdock.routes import requests
 from gptdock.routes.responses import ResponseRequest
 
 NEWEST = "gpt-6"
@@ -163,6 +164,27 @@ def test_what_is_encrypted_counts_by_its_bytes_and_an_image_by_its_detail():
 
     assert read(input=[item]).cost(len).others == 1000
     assert read(model=NEWEST, input=images).cost(len).others == 3_779 + 30_000
+
+
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": []}
+
+
+@pytest.mark.parametrize(
+    ("fields", "recalled"),
+    [
+        ({}, 1),
+        ({"encrypted_content": None}, 1),
+        ({"encrypted_content": ""}, 1),
+        ({"encrypted_content": "abc"}, 0),
+        ({"id": None}, 0),
+    ],
+)
+def test_reasoning_that_the_upstream_recalls_costs_as_much_as_an_answer(fields: dict[str, Any], recalled: int):
+    asked = read(input=[{"role": "user", "content": "Why?"}, THOUGHT | fields])
+
+    price = requests.price(asked, max_prompt_tokens=1000, max_completion_tokens=5000, count=len)
+
+    assert price - sum(asked.cost(len)[:2]) == recalled * 5000
 
 
 def test_a_prompt_in_both_formats_costs_about_the_same(tokens):
