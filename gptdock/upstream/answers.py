@@ -97,20 +97,28 @@ def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:
 
 
 def to_events(answer: Answer, form: Format) -> list[Event]:
-    """The events of an answer, for a caller who asked for a stream: of one with a fault only what it cost, unseen."""
+    """The events of an answer, for a caller who asked for a stream: of one with a fault only what it cost, unseen.
+
+    Raises RecursionError if one without a fault is nested too deeply to be written.
+    """
     if answer.is_stream:
         return EventSplitter(keeps_names=form.names_events).feed(answer.raw + b"\n\n")
     if answer.fault:
-        return [_event(each, form)._replace(raw=b"") for each in _cost(answer.content, form)]
+        return [_event(each, form)._replace(raw=b"") for each in _cost(answer, form)]
     parsed = as_object(parse(answer.raw)) or {}
     events = form.to_events(parsed, form.usage_of(answer.content), is_whole=True)
     return [_event(each, form) for each in events] + ([_DONE] if form.ends_by_done else [])
 
 
-def _cost(content: dict[str, Any], form: Format) -> list[dict[str, Any]]:
+def _cost(answer: Answer, form: Format) -> list[dict[str, Any]]:
+    content = answer.content
     if sane_usage(usage := form.usage_of(content)) is not None:
         return form.to_events({}, usage, is_whole=False)
-    return [form.of_text(form.text_of(content) + form.told(content).more)]
+    try:
+        text = form.text_of(content) + form.told(content).more
+    except RecursionError:
+        text = answer.raw.decode("utf-8", "replace")
+    return [form.of_text(text)]
 
 
 def _read_stream(raw: bytes, form: Format) -> Answer | None:

@@ -64,7 +64,12 @@ class Stream:
 
     def replace(self, answer: Answer) -> None:
         """Have these events, of a whole answer, in place of those that come."""
-        self.first, self._fault = answers.to_events(answer, self._form), None if answer.is_stream else answer.fault
+        try:
+            self.first = answers.to_events(answer, self._form)
+        except RecursionError:  # whoever reads JSON that deep could not write it
+            answer = answer._replace(fault=UpstreamError("The upstream's answer is nested too deeply."))
+            self.first = answers.to_events(answer, self._form)
+        self._fault = None if answer.is_stream else answer.fault
 
     async def flow(self, take: Callable[[list[Event]], bool], silence: Silence) -> None:
         """Have `take` called with the events that come, at once, until it returns False.

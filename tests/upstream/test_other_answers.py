@@ -126,3 +126,19 @@ async def test_an_answer_that_is_too_large_and_has_no_usage_is_counted(service: 
 
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["tokens"]) == ("counted", receipt["prompt_tokens"] + 1008)  # all of the hold
+
+
+@pytest.mark.parametrize("usage", [USAGE, None])
+async def test_an_answer_that_is_nested_too_deeply_for_an_event_is_charged(service: Service, usage: Any):
+    nested = json.loads("[" * 985 + "]" * 985)
+    call = {"function": {"name": "f", "arguments": {"word " * 40: nested}}}
+    answer = {"choices": [{"message": {"tool_calls": [call]}}], "usage": usage}
+    service.openai.script = Script(content_type="application/json", raw=json.dumps(answer).encode())
+
+    async with service.ask(stream=True) as response:
+        assert (await fault_of(response), response.headers["x-should-retry"]) == (BROKEN, "false")
+
+    [receipt] = await service.receipts()
+    assert receipt["source"] == ("upstream" if usage else "counted")
+    assert receipt["tokens"] == 910 if usage else receipt["completion_tokens"] > 40
+    await check_nothing_is_left(service, used=receipt["tokens"])
