@@ -94,12 +94,15 @@ nor does an event of the name `ping`: the next is waited for, and such events ar
 
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
 nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
-came and it is JSON; of one over 64 KB only the end or the start is parsed, where the usage is. After malformed chunks
-aiohttp closes the connection without telling the reader of the body, so the connection is watched.
+came and it is JSON; of one over 64 KB only the end or the start is parsed, where the usage is; without one there, one
+over 1 MB is passed on unparsed, and counted by its bytes. After malformed chunks aiohttp closes the connection without
+telling the reader of the body, so the connection is watched.
     Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
     test_a_whole_answer_that_is_not_json_is_counted, test_the_usage_at_the_end_of_a_large_answer_is_enough,
     test_the_usage_at_the_start_of_a_large_answer_is_enough,
-    test_a_large_answer_is_not_parsed_but_for_its_usage, test_a_large_answer_whose_end_is_missing_is_not_json
+    test_a_large_answer_is_not_parsed_but_for_its_usage,
+    test_an_answer_of_over_a_megabyte_without_a_usage_is_counted_unparsed,
+    test_a_large_answer_whose_end_is_missing_is_not_json
 
 **Answers of another kind.** What was generated is charged, also if it is not what was asked for. What it is, its body
 says, and not its content type. A whole answer in place of a stream is passed on as one event and [DONE]. A stream in
@@ -107,6 +110,10 @@ place of a whole answer, an answer over 16 MB, or over 1 MB in place of a stream
 another API, are charged by their usage or by count, and a 502 for the caller. What is packed in spite of
 `Accept-Encoding: identity` is unpacked, 1 MB at a time; in a way that nobody knows, it is charged by count, and logged.
     Test: test_a_whole_answer_to_who_asked_for_a_stream_is_one_event_and_done,
+    test_a_stream_that_is_said_to_be_json_is_passed_on_as_it_comes,
+    test_an_answer_that_is_nested_too_deeply_for_an_event_is_charged,
+    test_a_stream_in_place_of_a_whole_answer_lets_others_have_their_turns,
+    test_a_stream_in_place_of_a_whole_answer_is_read_up_to_a_limit,
     test_a_stream_to_who_asked_for_a_whole_answer_is_charged, test_of_an_answer_that_is_too_large_the_usage_is_charged,
     test_a_good_answer_of_another_content_type_is_passed_on_and_charged,
     test_a_good_stream_of_another_content_type_is_passed_on_and_charged,

@@ -5,7 +5,9 @@ and [DONE]. A caller who asked for a whole answer gets an error, not one that is
 answer of more bytes than can be kept, whose usage is read from its end, or its start.
 
 A large answer is not parsed, which would block the event loop: only its end is, where OpenAI reports the usage, or its
-start, if the usage is there. Threads would not help: a parser written in C keeps the interpreter to itself.
+start, if the usage is there. Without one there, one over 1 MB is passed on unparsed, and counted by its bytes. Threads
+would not help: a parser written in C keeps the interpreter to itself. A stream is read in slices, between which others
+have their turns.
 """
 
 import json
@@ -18,10 +20,12 @@ from gptdock.errors import APIError, UpstreamError
 from gptdock.upstream import complaints
 from gptdock.upstream.format import Format
 from gptdock.upstream.meter import Meter, as_object, parse
-from gptdock.upstream.sse import BOM, Event, EventSplitter
+from gptdock.upstream.sse import BOM, Event, EventSplitter, EventTooLarge
 from gptdock.upstream.usage import as_reported, sane_usage
 
 LARGE_BYTES = 64 * 2**10  # parsed in 0.3 ms
+MOST_PARSED_BYTES = 2**20  # in 10 to 50 ms
+SLICE_BYTES = 2**14  # of a stream: 15 ms if its events are as small as can be
 END_BYTES = 64 * 2**10  # in which a usage is looked for
 TEXT_BYTES = 256 * 2**10  # of an answer that is too large: more tokens than any hold
 _USAGE = re.compile(rb'"usage"\s*:\s*')
@@ -43,10 +47,37 @@ class Answer(NamedTuple):
     is_answer: bool = True
     is_error: bool = False
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is a stream that came in place of a whole answer."""
-        return _LINE.match(self.raw) is not None
+
+class StreamReader:
+    """Reads a stream that came in place of a whole answer of `most` bytes, as it comes."""
+
+    def __init__(self, form: Format, most: int) -> None:
+        self._form, self._bytes_left = form, most
+        self._meter, self._splitter = Meter(form), EventSplitter()
+
+    def feed(self, data: bytes) -> None:
+        """Read what came. Raises EventTooLarge if one event, or all of them, are more than may be kept."""
+        for event in self._splitter.feed(data):
+            self._meter.read(event)
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise EventTooLarge("the stream is too large for an answer")
+
+    def answer(self) -> Answer | None:
+        """What all of it told: an answer with a fault, or an error; None if it told nothing."""
+        meter = self._meter
+        for event in self._splitter.feed(b"\n\n"):
+            meter.read(event)
+        usage = {"usage": as_reported(meter.final_usage) if meter.final_usage else None}
+        if meter.begun:
+            fault = UpstreamError("The upstream sent a stream in place of a whole answer.")
+            return Answer(b"", self._form.of_text(meter.text()) | usage, fault)
+        return _judged(Answer(b"", {"error": meter.error} | usage), self._form) if meter.error is not None else None
+
+
+def is_stream(start: bytes) -> bool:
+    """Whether a body that starts so is a stream."""
+    return _LINE.match(start.removeprefix(BOM)) is not None
 
 
 def is_whole(start: bytes) -> bool:
@@ -56,16 +87,19 @@ def is_whole(start: bytes) -> bool:
 
 def is_any(start: bytes) -> bool:
     """Whether a body that starts so may be an answer or an error, whatever its content type is."""
-    return is_whole(start) or _LINE.match(start.removeprefix(BOM)) is not None
+    return is_whole(start) or is_stream(start)
 
 
 def read(raw: bytes, form: Format) -> Answer | None:
-    """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON."""
+    """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON.
+
+    One over MOST_PARSED_BYTES is an answer if it begins and ends like one.
+    """
     raw = raw.removeprefix(BOM)
     if len(raw) > LARGE_BYTES and (known := _known(raw, form)):
         return Answer(raw, known)
-    if _LINE.match(raw):
-        return _read_stream(raw, form)
+    if len(raw) > MOST_PARSED_BYTES:
+        return _unparsed(raw, form)
     value = parse(raw or b"null")  # an empty body: nothing was generated
     content = as_object(value)
     if content is None and isinstance(value, list):  # so others answer
@@ -101,8 +135,6 @@ def to_events(answer: Answer, form: Format) -> list[Event]:
 
     Raises RecursionError if one without a fault is nested too deeply to be written.
     """
-    if answer.is_stream:
-        return EventSplitter(keeps_names=form.names_events).feed(answer.raw + b"\n\n")
     if answer.fault:
         return [_event(each, form)._replace(raw=b"") for each in _cost(answer, form)]
     parsed = as_object(parse(answer.raw)) or {}
@@ -121,15 +153,10 @@ def _cost(answer: Answer, form: Format) -> list[dict[str, Any]]:
     return [form.of_text(text)]
 
 
-def _read_stream(raw: bytes, form: Format) -> Answer | None:
-    meter = Meter(form)
-    for event in EventSplitter().feed(raw + b"\n\n"):
-        meter.read(event)
-    usage = {"usage": as_reported(meter.usage) if meter.usage else None}
-    if meter.begun:
-        fault = UpstreamError("The upstream sent a stream in place of a whole answer.")
-        return Answer(raw, form.of_text(meter.text()) | usage, fault)
-    return _judged(Answer(raw, {"error": meter.error} | usage), form) if meter.error is not None else None
+def _unparsed(raw: bytes, form: Format) -> Answer:
+    if not raw[:100].lstrip().startswith(b"{") or not raw[-100:].rstrip().endswith(b"}"):
+        raise ValueError("not a JSON object")
+    return Answer(raw, form.of_text(raw[:TEXT_BYTES].decode("utf-8", "replace")))
 
 
 def _known(raw: bytes, form: Format) -> dict[str, Any] | None:

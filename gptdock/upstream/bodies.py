@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import aiohttp
 
@@ -9,13 +10,14 @@ from gptdock.errors import UpstreamLost
 from gptdock.upstream import answers, complaints
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.format import Format
+from gptdock.upstream.sse import EventTooLarge
 
 log = logging.getLogger(__name__)
 
 EVENTS, JSON = "text/event-stream", "application/json"
 CODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # aiohttp decodes them, two of them by a library
 START_BYTES, MOST_SPACE = 16, 2**16
-MOST_STREAMED_BYTES = 2**20  # of one for a caller who asked for a stream: it must be parsed, which takes 10 ms
+MOST_STREAMED_BYTES = answers.MOST_PARSED_BYTES  # of one for a caller who asked for a stream: it must be parsed
 
 
 class TooLarge(ValueError):
@@ -52,20 +54,43 @@ async def read_answer(response: aiohttp.ClientResponse, form: Format, most: int,
 
     Raises ValueError if it is not JSON though it should be, and aiohttp's errors.
     """
-    start = await _start(response, start)
+    start = await read_start(response, start)
     if content_type(response) != JSON and not answers.is_any(start):
         return None
+    if answers.is_stream(start):
+        return await _read_stream(response, form, most, start)
     try:
         return answers.read(await read(response, most, start), form)
     except TooLarge as exc:
         return answers.read_too_large(exc.start, await read_end(response, exc.start, answers.END_BYTES), form)
 
 
-async def _start(response: aiohttp.ClientResponse, start: bytes) -> bytes:
+async def read_start(response: aiohttp.ClientResponse, start: bytes = b"") -> bytes:
     """What comes first of a body of which `start` was read: enough to tell what it is."""
     while len(start.lstrip()) < START_BYTES and len(start) < MOST_SPACE and (piece := await response.content.readany()):
         start += piece
     return start
+
+
+async def _read_stream(response: aiohttp.ClientResponse, form: Format, most: int, start: bytes) -> Answer | None:
+    reader, first = answers.StreamReader(form, most), b""
+    try:
+        async for data in _slices(response, start):
+            first += data if len(first) < answers.TEXT_BYTES else b""
+            reader.feed(data)
+    except EventTooLarge:
+        return answers.read_too_large(first, b"", form)
+    return reader.answer()
+
+
+async def _slices(response: aiohttp.ClientResponse, start: bytes) -> AsyncIterator[bytes]:
+    """The body, of which `start` was read; after each slice others have a turn."""
+    piece = start
+    while piece:
+        for at in range(0, len(piece), answers.SLICE_BYTES):
+            yield piece[at : at + answers.SLICE_BYTES]
+            await asyncio.sleep(0)
+        piece = await response.content.readany()
 
 
 def content_type(response: aiohttp.ClientResponse) -> str:

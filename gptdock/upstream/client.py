@@ -9,7 +9,7 @@ import errno
 import logging
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -19,7 +19,7 @@ from gptdock.aiohttp_private.watch import BodyWatch
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, request_line
-from gptdock.upstream import bodies, complaints, refusals, retry, trace
+from gptdock.upstream import answers, bodies, complaints, refusals, retry, trace
 from gptdock.upstream.answers import Answer
 from gptdock.upstream.exchange import Body, Exchange
 from gptdock.upstream.format import Format
@@ -80,12 +80,16 @@ class Upstream:
     ) -> Stream:
         bodies.check(response, bodies.EVENTS)
         stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
-        if bodies.content_type(response) != bodies.JSON:
+        is_json, start = bodies.content_type(response) == bodies.JSON, b""
+        if is_json:
+            with suppress(aiohttp.ClientError, OSError):  # `_read` will raise it
+                start = await bodies.read_start(response)
+        if not is_json or answers.is_stream(start):
             exchange.is_heard = True
-            if await stream.begin(exchange, first):
+            if await stream.begin(exchange, first, start):
                 return stream
-            exchange.is_heard = False
-        stream.replace(await self._read(response, form, exchange, bodies.MOST_STREAMED_BYTES, stream.start))
+            exchange.is_heard, start = False, stream.start
+        stream.replace(await self._read(response, form, exchange, bodies.MOST_STREAMED_BYTES, start))
         return stream
 
     async def _read(

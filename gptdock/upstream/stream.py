@@ -47,12 +47,13 @@ class Stream:
         self._form, self._secret = form, secret
         self._run = Tap.hand_on if tapped else hand_on_plainly
 
-    async def begin(self, exchange: Exchange, first: FirstEvent) -> bool:
-        """Wait for the first event that says something. False if it is no stream, but a whole answer from `start` on.
+    async def begin(self, exchange: Exchange, first: FirstEvent, start: bytes = b"") -> bool:
+        """Wait for the first event that says something; `start` was read of the body.
 
+        Returns False if it is no stream, but a whole answer from `self.start` on.
         Raises UpstreamError if it is neither.
         """
-        await self._pinging(first)
+        await self._pinging(first, start)
         if not self._has_begun and answers.is_whole(self.start):
             return False
         if not self.first and (fault := self._content.exception()):
@@ -69,7 +70,7 @@ class Stream:
         except RecursionError:  # whoever reads JSON that deep could not write it
             answer = answer._replace(fault=UpstreamError("The upstream's answer is nested too deeply."))
             self.first = answers.to_events(answer, self._form)
-        self._fault = None if answer.is_stream else answer.fault
+        self._fault = answer.fault
 
     async def flow(self, take: Callable[[list[Event]], bool], silence: Silence) -> None:
         """Have `take` called with the events that come, at once, until it returns False.
@@ -127,7 +128,9 @@ class Stream:
         self.first = events[silent.index(False) :] if False in silent else []
         return not self.first
 
-    async def _pinging(self, first: FirstEvent) -> None:
+    async def _pinging(self, first: FirstEvent, start: bytes) -> None:
+        if start and self._take_start(start) is None:
+            return
         while True:
             with suppress(TimeoutError):
                 try:

@@ -7,7 +7,7 @@ import pytest
 
 from gptdock.routes.chat_answers import FORMAT
 from gptdock.upstream import answers, meter
-from gptdock.upstream.answers import LARGE_BYTES, Answer, read, read_too_large, to_events
+from gptdock.upstream.answers import LARGE_BYTES, Answer, StreamReader, is_stream, read, read_too_large, to_events
 from gptdock.upstream.sse import BOM
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -79,9 +79,31 @@ def test_a_large_answer_whose_end_is_missing_is_not_json(cut: int):
         read(large(usage=USAGE)[:-cut], FORMAT)
 
 
+def read_any(raw: bytes) -> Answer | None:
+    if not is_stream(raw):
+        return read(raw, FORMAT)
+    reader = StreamReader(FORMAT, len(raw))
+    reader.feed(raw)
+    return reader.answer()
+
+
+@pytest.mark.parametrize("usage", [None, {"total_tokens": 0}])
+def test_an_answer_of_over_a_megabyte_without_a_usage_is_counted_unparsed(monkeypatch, parsed: list[int], usage: Any):
+    monkeypatch.setattr(answers, "MOST_PARSED_BYTES", LARGE_BYTES)
+    raw = large(usage=usage) + b"\n"
+
+    answer = read(raw, FORMAT)
+
+    assert answer == Answer(raw, {"choices": [{"text": raw.decode()}]})
+    assert sum(parsed) < 300
+    for odd in (raw[:-4], raw[1:], b"[%b]" % raw):
+        with pytest.raises(ValueError, match="not a JSON object"):
+            read(odd, FORMAT)
+
+
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"7", b"{}", b'{"usage": {}}', b"data: 7\n\n"])
 def test_what_is_no_answer_is_none(raw: bytes):
-    assert read(raw, FORMAT) is None
+    assert read_any(raw) is None
 
 
 @pytest.mark.parametrize("raw", [b'{"choices": null}', b'{"usage": {"total_tokens": 7}}', BOM + b'{"choices": []}'])
@@ -110,7 +132,7 @@ def test_choices_or_a_usage_make_an_answer(raw: bytes):
     ],
 )
 def test_an_error_is_an_answer_only_if_something_was_generated(raw: str, is_answer: bool):
-    answer = read(raw.encode(), FORMAT)
+    answer = read_any(raw.encode())
 
     assert answer is not None
     assert answer.is_answer == is_answer

@@ -1,5 +1,6 @@
 """Answers of another content type, form or size than was asked for: they were generated, so they are charged."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from gptdock.dev.script import Script
 from gptdock.routes.chat_answers import ChatFormat
 from gptdock.upstream import bodies, meter
+from gptdock.upstream.answers import SLICE_BYTES
+from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
 from tests.harness.hostile import check_nothing_is_left, fault_of
 from tests.harness.service import Service
@@ -130,10 +133,10 @@ async def test_an_answer_that_is_too_large_and_has_no_usage_is_counted(service: 
 
 @pytest.mark.parametrize("usage", [USAGE, None])
 async def test_an_answer_that_is_nested_too_deeply_for_an_event_is_charged(service: Service, usage: Any):
-    nested = json.loads("[" * 985 + "]" * 985)
-    call = {"function": {"name": "f", "arguments": {"word " * 40: nested}}}
+    call = {"function": {"name": "f", "arguments": {"word " * 40: "nested"}}}
     answer = {"choices": [{"message": {"tool_calls": [call]}}], "usage": usage}
-    service.openai.script = Script(content_type="application/json", raw=json.dumps(answer).encode())
+    raw = json.dumps(answer).replace('"nested"', "[" * 985 + "]" * 985)
+    service.openai.script = Script(content_type="application/json", raw=raw.encode())
 
     async with service.ask(stream=True) as response:
         assert (await fault_of(response), response.headers["x-should-retry"]) == (BROKEN, "false")
@@ -142,3 +145,51 @@ async def test_an_answer_that_is_nested_too_deeply_for_an_event_is_charged(servi
     assert receipt["source"] == ("upstream" if usage else "counted")
     assert receipt["tokens"] == 910 if usage else receipt["completion_tokens"] > 40
     await check_nothing_is_left(service, used=receipt["tokens"])
+
+
+async def test_a_stream_in_place_of_a_whole_answer_lets_others_have_their_turns(service: Service, monkeypatch):
+    turns = 0
+    seen: list[tuple[int, int]] = []
+    feed = EventSplitter.feed
+
+    def noting(splitter: EventSplitter, data: bytes) -> list[Event]:
+        seen.append((turns, len(data)))
+        return feed(splitter, data)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(EventSplitter, "feed", noting)
+    service.openai.script = Script(raw=b"data: {}\n\n" * 20_000 + STREAM, content_type="text/event-stream")
+    other = asyncio.create_task(take_turns())
+    try:
+        assert await ask_for_fault(service, stream=False) == BROKEN
+    finally:
+        other.cancel()
+
+    slices = [turn for turn, size in seen if size > 2]
+    assert max(size for _, size in seen) <= SLICE_BYTES
+    assert len(slices) == len(set(slices)) > 10
+    await check_nothing_is_left(service, used=910)
+
+
+async def test_a_stream_in_place_of_a_whole_answer_is_read_up_to_a_limit(service: Service, monkeypatch):
+    monkeypatch.setattr(ChatFormat, "most_bytes", 10_000)
+    service.openai.script = Script(raw=b"data: {}\n\n" * 2_000 + STREAM, content_type="text/event-stream")
+
+    assert await ask_for_fault(service, stream=False) == BROKEN
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["tokens"]) == ("counted", receipt["prompt_tokens"] + 1008)  # all of the hold
+
+
+async def test_a_stream_that_is_said_to_be_json_is_passed_on_as_it_comes(service: Service, monkeypatch):
+    monkeypatch.setattr(bodies, "MOST_STREAMED_BYTES", 10)
+    for piece in (7, None):
+        service.openai.script = Script(raw=STREAM, piece=piece, content_type="application/json")
+        assert await read_answer(service, stream=True) == HELLO + DONE
+
+    await check_nothing_is_left(service, used=910 * 2)
