@@ -48,6 +48,7 @@ class CompletionRequest:
     texts: tuple[str, ...]  # of the messages
     others: tuple[str, ...]  # what they have besides, as JSON
     besides: str  # what else the model reads, as JSON
+    tools_tokens: int  # besides their JSON
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
@@ -75,6 +76,7 @@ class CompletionRequest:
             texts=tuple(text for message in messages for text in _texts(message)),
             others=tuple(written for message in messages for written in _others(message)),
             besides=_read_besides(fields, written, passed),
+            tools_tokens=requests.count_tools(fields),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -82,7 +84,7 @@ class CompletionRequest:
         text = PROMPT_TOKENS + self.messages * MESSAGE_TOKENS + sum(map(count, self.texts))
         text += sum(requests.count_strings(written, count) for written in self.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
-        return Cost(text + requests.count_json(self.besides, count), pictures)
+        return Cost(text + requests.count_json(self.besides, count) + self.tools_tokens, pictures)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""
@@ -97,7 +99,7 @@ class CompletionRequest:
 def count_besides(fields: Mapping[str, Any], count: Callable[[str], int]) -> int:
     """The most tokens that the model may read in these fields, apart from `messages`."""
     written = {name: to_json(value) for name, value in fields.items()}
-    return requests.count_json(_read_besides(fields, written), count)
+    return requests.count_json(_read_besides(fields, written), count) + requests.count_tools(fields)
 
 
 def _limit(fields: Mapping[str, Any]) -> tuple[LimitName, int | None]:

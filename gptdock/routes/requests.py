@@ -11,6 +11,7 @@ from gptdock.settings import MOST_ANSWER_TOKENS
 # What the model reads besides messages. As JSON it takes more tokens than in OpenAI's own notation, except enums: each
 # value costs 3 tokens more than its text, one of them its comma (the cookbook that `gptdock.prompt.ask` cites).
 LISTED_TOKENS = 2
+TOOLS_TOKENS, TOOL_TOKENS = 12, 7  # once, and for each; the JSON of the smallest tools is less
 _ESCAPED = re.compile(r'("(?:[^"\\]*\\.)+[^"\\]*")')  # a string with escapes; there are none between strings
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
 
@@ -71,6 +72,13 @@ def count_strings(written: str, count: Callable[[str], int]) -> int:
         return count(written)
     pieces = _ESCAPED.split(written)  # every second one is a match
     return count("".join(pieces[::2])) + sum(max(count(piece), count(json.loads(piece))) for piece in pieces[1::2])
+
+
+def count_tools(fields: Mapping[str, Any]) -> int:
+    """The tokens that the tools in these fields cost besides their JSON."""
+    lists = (fields.get(name) for name in ("tools", "functions"))
+    number = sum(len(each) for each in lists if isinstance(each, list))
+    return TOOLS_TOKENS + number * TOOL_TOKENS if number else 0
 
 
 def model(value: object, models: Collection[str]) -> str:

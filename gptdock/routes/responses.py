@@ -38,6 +38,7 @@ class ResponseRequest:
     passed: str  # all but what is ours, as JSON
     read: Read
     besides: str  # what else the model reads, as JSON
+    tools_tokens: int  # besides their JSON
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
@@ -59,6 +60,7 @@ class ResponseRequest:
             passed=requests.utf8(write_object(written, written)),
             read=_read(fields),
             besides=write_object(written, counted) if counted else "",
+            tools_tokens=requests.count_tools(fields),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -67,7 +69,8 @@ class ResponseRequest:
         text += sum(requests.count_strings(written, count) for written in self.read.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.read.images)
         others = pictures + self.read.encrypted_bytes
-        return Cost(text + requests.count_json(self.besides, count), others, self.read.recalled)
+        text += requests.count_json(self.besides, count) + self.tools_tokens
+        return Cost(text, others, self.read.recalled)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""

@@ -1,4 +1,4 @@
-"""Text costs no less where a request has it inside JSON, since the model reads the text itself."""
+"""What the model reads costs no less because it stands inside JSON: text, and tools however small."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.chat import CompletionRequest, count_besides
 from gptdock.routes.embeddings import EmbeddingRequest
 from gptdock.routes.requests import Request
 from gptdock.routes.responses import ResponseRequest
@@ -80,3 +80,17 @@ def test_text_that_is_cheap_as_json_costs_what_the_model_reads(tokens, place: st
 @example("responses, part", CHEAP)
 def test_any_text_costs_its_tokens_wherever_it_stands(tokens, place: str, text: str):
     assert sum(PLACES[place](text).cost(tokens.count)) >= tokens.count(text)
+
+
+@pytest.mark.parametrize("number", [1, 2, 16, 128])
+def test_the_smallest_tools_cost_what_openai_counts_for_them(tokens, number: int):
+    functions = [{"name": f"f{index}"} for index in range(number)]
+    tools = [{"type": "function", "function": each} for each in functions]
+    flat = [{"type": "function", **each} for each in functions]
+    asked = [(chat(functions=functions), chat()), (chat(tools=tools), chat()), (responses(tools=flat), responses())]
+
+    costs = [sum(with_tools.cost(tokens.count)) - sum(bare.cost(tokens.count)) for with_tools, bare in asked]
+    costs.append(count_besides({"tools": tools}, tokens.count))
+
+    # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, for gpt-4o
+    assert min(costs) >= 12 + sum(7 + tokens.count(f"{each['name']}:") for each in functions)
