@@ -65,14 +65,17 @@ logged. Where asking again is vain, callers are told so (`x-should-retry: false`
     test_a_refusal_with_a_good_status_is_the_caller_s_in_any_form,
     test_an_event_of_the_name_error_is_one_whatever_its_data,
     test_an_error_with_a_usage_is_charged_and_not_to_be_asked_again,
+    test_what_was_generated_in_spite_of_the_status_is_charged_and_not_asked_again,
+    test_an_answer_with_another_good_status_is_passed_on_and_charged,
     test_an_error_of_the_caller_as_the_first_event_has_its_status,
     test_a_reason_in_the_middle_of_a_stream_is_told_in_its_last_event,
     test_a_reason_is_not_told_on_ask_and_not_to_be_asked_again, test_a_complaint_is_read_from_any_form
 
 **What may have been generated.** Nothing, until aiohttp has a connection and writes the body to it. Nothing, if the
-upstream refused: by a status, an error in place of the answer, or a body that cannot be one. But an attempt that broke
-off without a status more than a second after it was sent counts like an answer that was cut, prompt and time, whether a
-retry then answers or not; one that broke off sooner counts as nothing.
+upstream refused: by a status, an error in place of the answer, or a body that cannot be one. What has a usage or text
+was generated, whatever its status. But an attempt that broke off without a status more than a second after it was sent
+counts like an answer that was cut, prompt and time, whether a retry then answers or not; one that broke off sooner
+counts as nothing.
 
 `Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
 cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that

@@ -130,6 +130,18 @@ def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:
     return Answer(b"", content or form.of_text(text), UpstreamError("The upstream's answer is too large."))
 
 
+def in_spite(content: object, form: Format) -> Answer | None:
+    """The answer in the JSON that came with an error's status; None if nothing says that anything was generated."""
+    if not isinstance(content, dict):
+        return None
+    usage = sane_usage(form.usage_of(content))
+    try:
+        is_answer = (usage is not None and usage.total_tokens > 0) or bool(form.text_of(content))
+    except RecursionError:  # what is nested so deeply stands in fields of text
+        is_answer = True
+    return Answer(b"", content) if is_answer else None
+
+
 def to_events(answer: Answer, form: Format) -> list[Event]:
     """The events of an answer, for a caller who asked for a stream: of one with a fault only what it cost, unseen.
 

@@ -53,12 +53,16 @@ class Upstream:
         Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout,
         and whatever `first.ping` raises.
         """
-        response = None
+        response: aiohttp.ClientResponse | None = None
         try:
             try:
                 async with asyncio.timeout(first.most_seconds):
-                    response = await self._post(form, body, exchange)
-                    stream = await self._begin(response, form, exchange, first)
+                    response, failed = await self._post(form, body, exchange)
+                    stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
+                    if failed:
+                        stream.replace(failed)
+                    else:
+                        await self._begin(stream, response, form, exchange, first)
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
             yield stream
@@ -68,7 +72,9 @@ class Upstream:
 
     async def complete(self, form: Format, body: bytes, exchange: Exchange) -> Answer:
         """The whole answer to `body`. Raises as `open_stream` does, but has no deadline of its own."""
-        response = await self._post(form, body, exchange)
+        response, failed = await self._post(form, body, exchange)
+        if failed:
+            return failed
         try:
             bodies.check(response, bodies.JSON)
             return await self._read(response, form, exchange, form.most_bytes)
@@ -76,10 +82,9 @@ class Upstream:
             response.close()
 
     async def _begin(
-        self, response: aiohttp.ClientResponse, form: Format, exchange: Exchange, first: FirstEvent
-    ) -> Stream:
+        self, stream: Stream, response: aiohttp.ClientResponse, form: Format, exchange: Exchange, first: FirstEvent
+    ) -> None:
         bodies.check(response, bodies.EVENTS)
-        stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
         is_json, start = bodies.content_type(response) == bodies.JSON, b""
         if is_json:
             with suppress(aiohttp.ClientError, OSError):  # `_read` will raise it
@@ -87,10 +92,9 @@ class Upstream:
         if not is_json or answers.is_stream(start):
             exchange.is_heard = True
             if await stream.begin(exchange, first, start):
-                return stream
+                return
             exchange.is_heard, start = False, stream.start
         stream.replace(await self._read(response, form, exchange, bodies.MOST_STREAMED_BYTES, start))
-        return stream
 
     async def _read(
         self, response: aiohttp.ClientResponse, form: Format, exchange: Exchange, most: int, start: bytes = b""
@@ -108,7 +112,10 @@ class Upstream:
             raise error
         return answer._replace(fault=error)
 
-    async def _post(self, form: Format, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse:
+    async def _post(
+        self, form: Format, body: bytes, exchange: Exchange
+    ) -> tuple[aiohttp.ClientResponse, Answer | None]:
+        """The response, to be read, or of one with an error's status what was generated in spite of that."""
         self._budget.first_attempt()
         retries = 0
         while True:
@@ -117,7 +124,9 @@ class Upstream:
                 timer.outcome = "" if isinstance(outcome, aiohttp.ClientResponse) else outcome.error.code
                 self.last = timer.outcome or "complete"
             if isinstance(outcome, aiohttp.ClientResponse):
-                return outcome
+                return outcome, None
+            if outcome.generated:
+                return outcome.generated
             seconds = retry.pause(retries, outcome.after, random.random) if outcome.again else None
             if seconds is None or not self._budget.take():
                 raise outcome.error
@@ -144,11 +153,14 @@ class Upstream:
             response.close()
             exchange.lost()
             return refusals.failed(ConnectionError(), UpstreamLost(), again=True)
-        if response.status == 200:
+        if 200 <= response.status < 300:  # some upstreams answer 201
             self._bodies.watch(response)
             return response
         exchange.refused()
-        return await refusals.refusal(response, self._settings.open_ai_key)
+        refusal = await refusals.refusal(response, self._settings.open_ai_key, form)
+        if refusal.generated:
+            exchange.generated()
+        return refusal
 
 
 @asynccontextmanager

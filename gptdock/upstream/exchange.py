@@ -20,6 +20,7 @@ class Exchange:
         self.lost_attempts, self.lost_seconds = 0, 0.0
         self.is_heard = False
         self._since: float | None = None
+        self._refused_since: float | None = None
 
     @property
     def attempts(self) -> int:
@@ -37,7 +38,11 @@ class Exchange:
 
     def refused(self) -> None:
         """The attempt was not sent, or was refused: nothing was generated."""
-        self._since = None
+        self._refused_since, self._since = self._since, None
+
+    def generated(self) -> None:
+        """The attempt that was just refused has generated something in spite of that."""
+        self._since = self._refused_since
 
     def lost(self) -> None:
         """The attempt broke off without a status, before or after it was sent."""

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import aiohttp
 
 from gptdock.errors import APIError, UpstreamQuota
-from gptdock.upstream import bodies, complaints, retry, trace
+from gptdock.upstream import answers, bodies, complaints, retry, trace
+from gptdock.upstream.answers import Answer
+from gptdock.upstream.format import Format
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +20,15 @@ ERROR_SECONDS = 5.0  # for the body of a refusal
 
 
 class Refusal(NamedTuple):
-    """Why an attempt failed, whether a retry may help, and the seconds that the upstream asked to wait."""
+    """Why an attempt failed, whether a retry may help, and the seconds that the upstream asked to wait.
+
+    `generated`: the response, and the answer in it: something was generated in spite of the status, so it is charged.
+    """
 
     error: APIError
     again: bool = False
     after: float | None = None
+    generated: tuple[aiohttp.ClientResponse, Answer] | None = None
 
 
 def failed(exc: Exception, error: APIError, *, again: bool) -> Refusal:
@@ -32,8 +38,8 @@ def failed(exc: Exception, error: APIError, *, again: bool) -> Refusal:
     return Refusal(error, again)
 
 
-async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
-    """What a response with a status other than 200 says; it is logged, and the response closed. `secret` is our key."""
+async def refusal(response: aiohttp.ClientResponse, secret: str, form: Format) -> Refusal:
+    """What a response with an error's status says; it is logged, and the response closed. `secret` is our key."""
     try:
         async with asyncio.timeout(ERROR_SECONDS):
             content = json.loads(await bodies.read(response, MOST_ERROR_BYTES))
@@ -49,6 +55,7 @@ async def refusal(response: aiohttp.ClientResponse, secret: str) -> Refusal:
     ours = complaints.to_error(told, after)
     if ours.status != 400 and not retry.may_help(response.status, response.headers):  # nobody repeats a 400
         ours.should_retry = False
-    return Refusal(
-        ours, not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers), after
-    )
+    if answer := answers.in_spite(content, form):
+        return Refusal(ours, after=after, generated=(response, answer._replace(fault=ours)))
+    again = not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers)
+    return Refusal(ours, again, after)

@@ -160,6 +160,18 @@ def test_an_answer_that_is_too_large_and_has_no_usage_is_text(end: bytes):
     assert answer.content == {"choices": [{"text": '{"usage": [' + "x" * 1000}]}
 
 
+def test_the_body_of_an_error_is_an_answer_if_something_was_generated():
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    call = {"function": {"name": "f", "arguments": deep}}
+
+    bodies = [{"choices": [{"message": {"content": "Hi"}}]}, {"choices": [{"message": {"tool_calls": [call]}}]}]
+    assert all(answers.in_spite(body, FORMAT) for body in [*bodies, {"error": "No.", "usage": {"total_tokens": 7}}])
+    others: list[Any] = [None, [], "Hi", {}, {"detail": "Hi"}, {"choices": []}, {"usage": {"total_tokens": 0}}]
+    assert not any(answers.in_spite(body, FORMAT) for body in others)
+
+
 @pytest.mark.parametrize("choices", [None, [], "odd", [7], [{"message": None}], [{"message": {"tool_calls": [None]}}]])
 def test_choices_of_any_shape_become_an_event(choices: Any):
     raw = json.dumps({"choices": choices}).encode()

@@ -193,3 +193,39 @@ async def test_a_stream_that_is_said_to_be_json_is_passed_on_as_it_comes(service
         assert await read_answer(service, stream=True) == HELLO + DONE
 
     await check_nothing_is_left(service, used=910 * 2)
+
+
+@both_ways
+async def test_an_answer_with_another_good_status_is_passed_on_and_charged(service: Service, stream: bool):
+    for status in (201, 203):
+        service.openai.script = Script(status=status, raw=STREAM if stream else WHOLE)
+        assert await read_answer(service, stream=stream) == (HELLO + DONE if stream else WHOLE)
+
+    assert service.openai.requests == 2
+    await check_nothing_is_left(service, used=910 * 2)
+
+
+@both_ways
+async def test_what_was_generated_in_spite_of_the_status_is_charged_and_not_asked_again(service: Service, stream):
+    error = json.dumps({"error": {"message": "No."}, "usage": USAGE}).encode()
+    for status, raw in ((500, WHOLE), (400, WHOLE), (429, error), (500, error)):
+        service.openai.script = Script(status=status, raw=raw, content_type="application/json")
+        async with service.ask(stream=stream) as response:
+            assert (response.status, response.headers["x-should-retry"]) == (429 if status == 429 else 502, "false")
+
+    assert service.openai.requests == 4
+    await check_nothing_is_left(service, used=910 * 4)
+
+
+async def test_text_in_spite_of_the_status_is_counted_and_a_usage_of_zero_is_free(service: Service, quick):
+    raw = json.dumps({"choices": [{"message": {"content": "one two three"}}]}).encode()
+    service.openai.script = Script(status=500, raw=raw, content_type="application/json")
+    assert await ask_for_fault(service, stream=False) == BROKEN
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["completion_tokens"]) == ("counted", 3)
+
+    raw = b'{"error": {"message": "No."}, "usage": {"total_tokens": 0}}'
+    service.openai.script = Script(status=500, raw=raw, content_type="application/json")
+    assert await ask_for_fault(service, stream=False) == BROKEN
+    assert service.openai.requests == 1 + 3
+    await check_nothing_is_left(service, used=receipt["tokens"])
