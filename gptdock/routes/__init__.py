@@ -6,6 +6,12 @@ it tells what an answer says, as the `Format` that `gptdock.upstream` asks for: 
 `upstream` and `ledger` know no room. All rooms are pure.
     Test: test_what_relays_an_answer_knows_no_route
 
+Nothing costs less for the form in which it comes: a string inside JSON counts as written or as the text that it is,
+whichever has more tokens, tools as OpenAI counts them, and reasoning that the upstream has stored as a longest answer.
+    Test: test_any_text_costs_its_tokens_wherever_it_stands,
+    test_the_smallest_tools_cost_what_openai_counts_for_them,
+    test_reasoning_that_the_upstream_recalls_costs_as_much_as_an_answer
+
 Every field is metered or refused, as a table says for each route (`fields`). What the caller is told of it, the OpenAPI
 document and .github/API.md are the same tables.
     Test: test_every_field_of_openai_s_package_is_in_the_table, test_the_page_of_the_api_has_the_table,
