@@ -97,7 +97,7 @@ class Response:
             yield Event(b"", tokens=1)
 
     def to_json(self) -> bytes:
-        whole = self._failed(None, self.usage) if self.script.failed else self._ended()
+        whole = self._failed(self.script.error, self.usage) if self.script.failed else self._ended()
         return json.dumps(whole, ensure_ascii=False).encode()
 
     def events(self) -> Iterator[Event]:

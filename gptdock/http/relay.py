@@ -21,6 +21,7 @@ from typing import Self
 from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone
+from gptdock.http import hidden
 from gptdock.http.app_keys import GATE, LEDGER, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
 from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
@@ -67,7 +68,8 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
     app = request.app
     async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
         meter = Meter(completion.form, show_usage=completion.show_usage)
-        with Bill(hold, app[TOKENS], meter, completion, Exchange(request[TRACEPARENT])) as bill:
+        exchange, secret = Exchange(request[TRACEPARENT]), app[SETTINGS].open_ai_key
+        with Bill(hold, app[TOKENS], meter, completion, exchange, secret) as bill:
             serve = _stream if completion.stream else _whole
             try:
                 return await serve(request, completion.body(hold.completion_tokens), bill)
@@ -78,11 +80,14 @@ async def relay(request: web.Request, completion: Completion) -> web.StreamRespo
 class Bill:
     """What a completion has cost so far. On every way out of its block, the hold is settled by it."""
 
-    def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, asked: Completion, exchange: Exchange) -> None:
+    def __init__(
+        self, hold: Hold, tokens: Tokens, meter: Meter, asked: Completion, exchange: Exchange, secret: str
+    ) -> None:
         self.hold, self.meter, self.exchange = hold, meter, exchange
         self.cost = Cost(hold, tokens, meter, exchange, comes_at_once=not asked.stream)
         self.outcome: Outcome | None = None
         self.done_shown = False
+        self._secret = secret
         self.form, self._callers_words = asked.form, asked.callers_words
         self._began, self._shown = time.monotonic(), False
         self._overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
@@ -115,10 +120,12 @@ class Bill:
         """Read these events, and return the bytes of those that the caller may get."""
         meter = self.meter
         had_text = meter.has_text
-        shown = b"".join([event.raw for event in events if meter.read(event)])
+        pieces = [event.raw for event in events if meter.read(event)]
+        if pieces and meter.done and self.form.names_events:
+            pieces[-1] = hidden.event(pieces[-1], meter.last, self._secret)
         if not had_text and meter.has_text:
             self.cost.text_begins()
-        return shown
+        return b"".join(pieces)
 
     def show(self, events: list[Event]) -> bytes:
         """Read these events, and return what the caller gets of them; that must be sent at once.
@@ -165,10 +172,11 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     bill.read_answer(answer)
     if answer.fault:
         raise answer.fault
-    response = web.Response(body=answer.raw, content_type="application/json", headers=_quota_headers(request, bill))
+    raw = hidden.answer(answer.raw, request.app[SETTINGS].open_ai_key) if bill.form.has_text else answer.raw
+    response = web.Response(body=raw, content_type="application/json", headers=_quota_headers(request, bill))
     caller = Caller(request, response)
     with suppress(CallerGone):
-        await caller.end(size=len(answer.raw))
+        await caller.end(size=len(raw))
     return response
 
 

@@ -110,6 +110,36 @@ def read(content: object, status: int = 0, secret: str = "") -> Complaint:
     return complaint._replace(status=status or _status(error, complaint))
 
 
+def hidden(content: dict[str, Any], secret: str) -> dict[str, Any] | None:
+    """An answer in which an error stands, or an event with such a `response`, as a caller may see it.
+
+    Keys are masked, and of our key, our credit and our rates nothing is told. None if nothing is to be changed.
+    """
+    response = content.get("response")
+    if isinstance(response, dict):
+        shown = hidden(response, secret)
+        return None if shown is None else content | {"response": shown}
+    error = content.get("error")
+    if error in _NO_ERROR or (shown := _shown(error, secret)) == error:
+        return None
+    return content | {"error": shown}
+
+
+def _shown(error: object, secret: str) -> dict[str, Any]:
+    told = read({"error": error}, secret=secret)
+    ours = to_error(told)
+    is_ours = isinstance(ours, RateLimited | UpstreamQuota) or told.status in (401, 403, 407) or _is_of_our_key(told)
+    code = "rate_limit_exceeded" if isinstance(ours, RateLimited) else "server_error"
+    given = error if isinstance(error, dict) else {}
+    words = {"code": code if is_ours else told.code, "message": str(ours) if is_ours else told.message}
+    names = {each: getattr(told, each) for each in ("type", "param") if each in given and not is_ours}
+    return {each: value for each, value in (words | names).items() if each in given or value is not None}
+
+
+def _is_of_our_key(told: Complaint) -> bool:
+    return bool(_OUR_KEY & {told.code, told.type})
+
+
 def name(value: object, secret: str = "") -> str | None:
     """`value`, if it looks like the name of a field, a code or a type, and not like a key; otherwise None."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) and mask(value, secret) == value else None
@@ -127,7 +157,7 @@ def _ours(told: Complaint, after: float | None) -> APIError:
         return UpstreamQuota()
     if told.status == 429:
         return RateLimited(retry_after=max(1, math.ceil(after or 1)))
-    if told.status in (401, 403, 407) or _OUR_KEY & {told.code, told.type}:
+    if told.status in (401, 403, 407) or _is_of_our_key(told):
         return _lasting(UpstreamError())
     if not 400 <= told.status < 500 or told.status in (408, 425):
         return UpstreamError()

@@ -133,6 +133,25 @@ async def test_a_response_that_failed_is_whole_and_charged_by_its_usage_if_it_ha
     assert receipt["tokens"] >= record.prompt_tokens + record.generated
 
 
+@both_ways
+async def test_a_response_that_failed_tells_nothing_of_our_key_our_credit_or_our_rates(service: Service, stream: bool):
+    key = "sk-upstream-secret"
+    ours = [("invalid_api_key", "Wrong key."), ("insufficient_quota", "Pay."), ("rate_limit_exceeded", "Limit 7.")]
+    hidden = ["The upstream failed.", "The account at the upstream is out of credit."]
+    hidden += ["The upstream's rate limit is reached. Try again later.", "Not with ***."]
+    for (code, words), message in zip([*ours, ("server_error", f"Not with {key}.")], hidden, strict=True):
+        error = {"code": code, "message": words}
+        service.openai.script = Script(answer="one two three", failed=True, error_at=6 if stream else None, error=error)
+        async with respond(service, stream=stream) as response:
+            body = await response.read()
+
+        failed = events(body)[-1] if stream else {"type": "response.failed", "response": json.loads(body)}
+        told = failed["response"]["error"]
+        assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
+        assert told == {"code": code if code.startswith("rate") else "server_error", "message": message}
+    assert {receipt["source"] for receipt in await service.receipts()} == {"upstream"}
+
+
 async def test_an_error_of_the_upstream_ends_the_stream_in_its_words(service: Service):
     error = {"message": "You wrote: a bad word", "code": "content_filter"}
     service.openai.script = Script(error_at=5, error=error)

@@ -1,0 +1,36 @@
+"""Errors within answers, as callers may see them: without our key, our credit, or what else is between us and OpenAI.
+
+A response of `/v1/responses` that failed is whole, and tells why.
+"""
+
+import json
+import re
+from typing import Any
+
+from gptdock.errors import UpstreamError
+from gptdock.upstream import complaints
+from gptdock.upstream.meter import as_object, parse
+
+_ERROR = re.compile(rb'"error"\s*:\s*[^n\s]')  # no text of a model has this: there the quotes are escaped
+
+
+def answer(raw: bytes, secret: str) -> bytes:
+    """A whole answer. Raises UpstreamError if its error cannot be hidden."""
+    if not _ERROR.search(raw):
+        return raw
+    content = as_object(parse(raw))
+    return raw if content is None else _hidden(raw, content, secret)
+
+
+def event(raw: bytes, content: dict[str, Any], secret: str) -> bytes:
+    """An event of this content. Raises UpstreamError if its error cannot be hidden."""
+    head, mark, data = raw.partition(b"data: ")
+    return head + mark + _hidden(data.rstrip(b"\n"), content, secret) + b"\n\n"
+
+
+def _hidden(raw: bytes, content: dict[str, Any], secret: str) -> bytes:
+    shown = complaints.hidden(content, secret)
+    try:
+        return raw if shown is None else json.dumps(shown, separators=(",", ":")).encode()
+    except RecursionError as exc:
+        raise UpstreamError from exc
