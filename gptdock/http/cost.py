@@ -27,6 +27,12 @@ class Cost:
         """The first text is here."""
         self._silent_seconds = self._exchange.seconds
 
+    def reported(self) -> Usage | None:
+        """The usage that the answer may end with: not one before a cut of thoughts, as it cannot tell them."""
+        meter = self._meter
+        is_whole = meter.done or meter.error is not None or meter.has_text
+        return meter.final_usage if is_whole or not charges.may_think(self._hold.claim.model) else None
+
     def exact(self, usage: Usage) -> Charge:
         """What the upstream reports, and what attempts may have cost that were lost before."""
         self._learn(usage.completion_tokens)
@@ -44,7 +50,8 @@ class Cost:
             text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
         unseen_tokens = self._unseen(text_tokens, seconds)
         self._learn_from_text(text_tokens)
-        return charges.counted(self._prompts(), unseen_tokens + text_tokens, self._hold.tokens)
+        told_tokens = self._meter.usage.completion_tokens if self._meter.usage else 0
+        return charges.counted(self._prompts(), max(told_tokens, unseen_tokens + text_tokens), self._hold.tokens)
 
     def _used(self) -> int:
         """Tokens used so far, of which only new text is counted; much of it by its bytes, which are never fewer."""

@@ -101,7 +101,7 @@ class Bill:
         metrics.inference_ended(claim.operation, claim.model, outcome, time.monotonic() - self._began)
         if self.meter.odd_usage:
             log.warning("upstream reported an odd usage")
-        if (usage := self.meter.final_usage) and (usage.total_tokens or self.exchange.attempts):
+        if (usage := self.cost.reported()) and (usage.total_tokens or self.exchange.attempts):
             self.hold.settle(self.cost.exact(usage), outcome)
         elif self.meter.has_text or self.exchange.attempts:
             self.hold.settle_later(self.cost.count(self.exchange.seconds), outcome)

@@ -1,6 +1,7 @@
 """How the time that an answer takes becomes tokens: what is learned from it, and what is charged if it is cut."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -149,6 +150,24 @@ async def test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_i
         [receipt] = await service.receipts()
         assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
         assert receipt["tokens"] == record.prompt_tokens + seconds * UNKNOWN
+
+
+@pytest.mark.parametrize(("usage", "charged"), [(1, 2 * UNKNOWN), (900, 900)])
+async def test_a_usage_before_thoughts_is_not_what_a_cut_answer_cost(serve, upstream_clock, usage: int, charged: int):
+    told = {"prompt_tokens": 9, "completion_tokens": usage, "total_tokens": 9 + usage}
+    first = json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant"}}], "usage": told}).encode()
+    async with serve(openai_model="o4-mini") as service:
+        raw = b"data: %b\n\n" % first
+        service.openai.script = Script(raw=raw * 2, piece=len(raw), stall_at=1)
+        async with service.ask(stream=True) as response:
+            await response.content.readuntil(b"\n\n")
+            upstream_clock.now += 2
+            response.close()
+        [record] = await service.openai.journal.left()
+
+        [receipt] = await service.receipts()
+        assert (receipt["source"], receipt["completion_tokens"]) == ("counted", charged)
+        assert receipt["tokens"] == record.prompt_tokens + charged
 
 
 async def test_a_head_without_an_event_costs_the_prompt_if_the_model_writes_at_once(serve):
