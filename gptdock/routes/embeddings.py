@@ -19,7 +19,7 @@ from gptdock.routes.requests import Cost, to_json, utf8, write_object
 from gptdock.upstream.format import Shape, Told
 
 MOST_INPUTS = 2048  # as OpenAI
-MOST_BYTES = 64 * 2**20  # of an answer
+MOST_BYTES = 20 * 2**20  # of an answer, which is kept whole: 1000 texts of 3072 dimensions in base64
 MOST_DIMENSIONS = 8192
 NUMBER_BYTES = {"base64": 6, "float": 32}  # of an answer, for each number in it: OpenAI indents them
 _SMALL = re.compile(r"\b(small|ada)\b")  # 1536 dimensions; OpenAI's others have 3072

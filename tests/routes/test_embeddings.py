@@ -67,7 +67,7 @@ def test_each_text_is_limited_and_not_all_together():
         ({"encoding_format": "hex"}, "encoding_format"),
         ({"encoding_format": {}}, "encoding_format"),
         ({"encoding_format": ["float"]}, "encoding_format"),
-        ({"input": ["a"] * 1366}, "input"),
+        ({"input": ["a"] * 427}, "input"),
         ({"stream": True}, "stream"),
         ({"n": 2}, "n"),
         ({"task": "x"}, "task"),
@@ -81,8 +81,10 @@ def test_what_is_no_request_for_embeddings_is_refused_and_named(fields: dict[str
 
 
 def test_as_many_texts_are_embedded_as_their_answer_has_room_for():
-    assert len(read(input=["a"] * 1365).texts) == 1365
+    assert len(read(input=["a"] * 426).texts) == 426
     assert len(read(input=["a"] * 2048, encoding_format="base64").texts) == 2048
+    assert len(read(input=["a"] * 1000, encoding_format="base64", dimensions=3072).texts) == 1000
+    assert len(read(input=["a"] * 80, dimensions=8192).texts) == 80
 
 
 def test_a_model_that_is_not_for_embeddings_is_not_found():
