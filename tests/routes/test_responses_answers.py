@@ -187,7 +187,9 @@ def test_a_stream_in_place_of_a_whole_answer_is_read_for_its_usage_or_its_text()
     for events, usage in (([delta, end], Usage(8, 5, 3, 4, 1)), ([delta], None)):
         raw = b"".join(b"event: e\ndata: %b\n\n" % json.dumps(each).encode() for each in events)
 
-        answer = answers.read(raw, FORMAT)
+        reader = answers.StreamReader(FORMAT, len(raw))
+        reader.feed(raw)
+        answer = reader.answer()
 
         assert answer
         assert answer.fault
