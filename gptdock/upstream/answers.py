@@ -108,10 +108,11 @@ def read(raw: bytes, form: Format) -> Answer | None:
 
 
 def _judged(answer: Answer, form: Format) -> Answer | None:
-    content, usage = answer.content, sane_usage(form.usage_of(answer.content))
+    content = answer.content
     if form.is_answer(content):
         unfinished = UpstreamError("The upstream's answer is not finished.") if form.is_unfinished(content) else None
         return answer._replace(fault=unfinished)
+    usage = sane_usage(form.usage_of(content))
     if complaints.find(content) is not None:
         return answer._replace(is_answer=usage is not None and usage.total_tokens > 0, is_error=True)
     if usage is not None:

@@ -121,11 +121,11 @@ class Meter:
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
         self.done = self.has_text = True
-        text, usage, more = self._text(answer, raw), self._format.usage_of(answer), self._told(answer).more
+        text, usage = self._text(answer, raw), self._format.usage_of(answer)
         if usage is not None:
-            self._note_usage(usage, beside_answer=bool(text or more or not self._format.has_text))
+            self._note_usage(usage, beside_answer=bool(text or not self._format.has_text or self._told(answer).more))
         if self.usage is None:
-            self._add(text + more)
+            self._add(text + self._told(answer).more)
 
     @property
     def final_usage(self) -> Usage | None:
