@@ -18,7 +18,7 @@ from gptdock.admin.report_rows import OF_ALL, OF_ONE, Row
 from gptdock.admin.report_stream import Report, ReportOnAll, as_csv, as_json, chunks, stream_rows
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes
-from gptdock.http.app_keys import CLIENTS, OPERATOR, REQUEST_ID
+from gptdock.http.app_keys import CLIENTS, LEDGER, OPERATOR, REQUEST_ID
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
 from gptdock.ledger import periods
@@ -43,6 +43,7 @@ async def list_clients(request: web.Request) -> web.Response:
 
 async def near(request: web.Request) -> web.Response:
     """The clients who have used or hold most of their quota of the running period."""
+    await request.app[LEDGER].hear()
     found = await clients.fullest(request.app[CLIENTS].spent(), _percent(request), _limit(request))
     shown = [clients.spent_to_json(book) for book in found]
     return web.json_response({"period": request.app[CLIENTS].period(), "clients": shown})
@@ -84,6 +85,7 @@ async def reset(request: web.Request) -> web.Response:
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
+    await request.app[LEDGER].hear()
     asked = _report(request)
     await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
     rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
@@ -92,6 +94,7 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 async def report_on_all(request: web.Request) -> web.StreamResponse:
     """What all clients used, as JSON or CSV; the whole table is read."""
+    await request.app[LEDGER].hear()
     asked = _report_on_all(request)
     rows = stream_rows(request.app[CLIENTS].receipts_of_all(asked.since, asked.until), asked.by)
     return await _sent(request, asked, rows)

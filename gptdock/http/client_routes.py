@@ -33,8 +33,9 @@ async def contract(request: web.Request) -> web.Response:
 
 async def client_info(request: web.Request) -> web.Response:
     """The quota of one client in the running period, where `max_quota = quota_left + quota_held + quota_used`."""
-    ledger = request.app[LEDGER]
-    account, period = read_account(request), ledger.period()
+    ledger, account = request.app[LEDGER], read_account(request)
+    await ledger.hear()
+    period = ledger.period()
     book = await ledger.read(account, period)
     return web.json_response(account._asdict() | clients.book_to_json(period, book))
 

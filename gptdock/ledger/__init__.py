@@ -128,9 +128,9 @@ fence, so no earlier write brings the old one back, and it ends no sooner than a
 
 **Time is DynamoDB's**, as the header `Date` of its answers tells it (see `clock`). A lease is judged by the date of the
 answer that shows it, which is never ahead, and written by a time that is never behind, but not before DynamoDB told its
-own. Periods begin by it, too. The machine's clock decides nothing, unless answers have no date.
+own. Periods begin by it, and requests wait for it. The machine's clock decides nothing, unless answers have no date.
     Test: test_without_the_store_s_time_a_client_overspends, test_a_lease_is_not_written_before_the_time_is_known,
-    test_no_commit_is_dated_by_a_time_in_doubt,
+    test_no_commit_is_dated_by_a_time_in_doubt, test_a_first_request_is_charged_in_dynamodb_s_period,
     test_no_answer_is_dated_later_than_it_was_given_and_no_lease_ends_too_early
 
 **Whoever sees an expired lease ends it**, after LEASE_GRACE_SECONDS more: a commit of another process,

@@ -61,6 +61,7 @@ class Clock:
     """DynamoDB's time in Unix seconds, learned from its answers; calling it gives the likeliest moment.
 
     `machine` is the clock of this machine, `steady` one that counts seconds from anywhere, and is never set.
+    `told`: DynamoDB has answered; before that, this is the machine's clock.
     """
 
     def __init__(self, machine: Callable[[], float] = time.time, steady: Callable[[], float] | None = None) -> None:
@@ -68,7 +69,7 @@ class Clock:
         self._machine = machine
         self._known: _Bounds | None = None
         self._doubted: _Bounds | None = None
-        self._goes_by_machine = False
+        self.told = False
         self._warned_of = 0.0
 
     def __call__(self) -> float:
@@ -77,7 +78,7 @@ class Clock:
     @property
     def sure(self) -> bool:
         """Whether a lease may be written by it: DynamoDB has answered, and its last answer is not in doubt."""
-        return (self._known is not None or self._goes_by_machine) and self._doubted is None
+        return self.told and self._doubted is None
 
     @property
     def skew(self) -> float:
@@ -104,7 +105,7 @@ class Clock:
             return told
         known = self._known.widened(now) if self._known else seen
         if known.agrees(seen):
-            self._known, self._doubted = known.narrowed(seen), None
+            self._known, self._doubted, self.told = known.narrowed(seen), None, True
         elif self._doubted and self._doubted.widened(now).agrees(seen):
             self._known, self._doubted = seen, None
         else:
@@ -116,8 +117,8 @@ class Clock:
     def _without_date(self, now: float) -> int:
         if self._known:
             return int(now + self._known.widened(now).low)
-        if not self._goes_by_machine:
-            self._goes_by_machine = True
+        if not self.told:
+            self.told = True
             log.warning("DynamoDB sends no date: leases go by the clock of this machine")
         return int(self._machine())
 

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +22,9 @@ from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods
 from gptdock.ledger.book import MARGIN_TOKENS, Book, Demand, Outcome, Receipt
 from gptdock.ledger.book_loop import BookLoop
+from gptdock.ledger.books import Books
 from gptdock.ledger.charges import Charge
+from gptdock.ledger.hearing import Hearing
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.rates import Pace, Rate
 from gptdock.ledger.rules import Outlook, Rules
@@ -33,8 +35,6 @@ from gptdock.settings import Settings
 from gptdock.telemetry import metrics, request_line
 
 log = logging.getLogger(__name__)
-
-MOST_BOOKS = 10_000  # remembered between requests; the next request for a forgotten one costs a refused write
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +57,23 @@ class Hold:
     tokens were surely used by now: the will of the process is made of it, and of `pace`.
     """
 
-    def __init__(self, ledger: "Ledger", hold_id: int, book_loop: BookLoop, claim: Claim, pace: Pace) -> None:
+    def __init__(self, ledger: "Ledger", hold_id: int, claim: Claim, pace: Pace) -> None:
         self.claim, self.pace = claim, pace
         self.tokens, self.quota = 0, Quota(0, 0, 0)
         self.count_used: Callable[[], int] | None = None
-        self._ledger, self._id, self._book_loop = ledger, hold_id, book_loop
-        self._key = ledger.key(claim, hold_id)
+        self._ledger, self._id = ledger, hold_id
+        self._book_loop: BookLoop  # and `_key`, a receipt's: once it is entered, since both go by the time
         self._ended = False
         self._log = request_line.current()
 
     async def __aenter__(self) -> Self:
-        claim = self.claim
+        claim, ledger, patience = self.claim, self._ledger, self._ledger.patience
+        if not ledger.clock.told:
+            patience -= await ledger.hear()
+        self._book_loop, self._key = ledger.book(claim.account), ledger.key(claim, self._id)
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
         outlook = Outlook(self._will, self.pace, claim.request_id)
-        admission = await self._book_loop.admit(self._id, demand, outlook, self._ledger.patience)
+        admission = await self._book_loop.admit(self._id, demand, outlook, patience)
         book, ends_at = admission.book, periods.end(self._book_loop.period)
         self.tokens, self.quota = admission.tokens, Quota(book.max, book.left, book.held, ends_at)
         metrics.HOLDS_OPEN.inc()
@@ -144,7 +147,8 @@ class Ledger:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.process = secrets.token_hex(6)
         self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
-        self._store, self._settings, self._clock = store, settings, store.clock
+        self.clock = store.clock
+        self._store, self._settings = store, settings
         self._rules = Rules(
             process=self.process,
             numbers=itertools.count(1),
@@ -155,10 +159,11 @@ class Ledger:
         )
         self._ids = itertools.count(1)
         self._rates: defaultdict[tuple[str, bool], Rate] = defaultdict(Rate)
-        self._books: OrderedDict[tuple[Account, str], BookLoop] = OrderedDict()
         self._owed: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(store)
         self._sweeper = Sweeper.of(store, self.process, settings)
+        self._books = Books(store, self._outbox, self._sweeper, self._rules)
+        self._hearing = Hearing(store)
 
     def hold(self, claim: Claim, *, stream: bool = True) -> Hold:
         """A hold for one request: entering it reserves the tokens, leaving it releases what was not settled.
@@ -166,7 +171,18 @@ class Ledger:
         Entering raises QuotaExceeded if they do not fit, LedgerUnavailable if that is not known within RESERVE_TIMEOUT.
         """
         pace = Pace(self.rate(claim.model, stream=stream), asyncio.get_running_loop().time())
-        return Hold(self, next(self._ids), self._book(claim.account, self.period()), claim, pace)
+        return Hold(self, next(self._ids), claim, pace)
+
+    async def hear(self) -> float:
+        """Wait until DynamoDB has told its time once; before that no period is known. Returns the seconds it took.
+
+        Raises LedgerUnavailable after RESERVE_TIMEOUT.
+        """
+        return await self._hearing.wait(self.patience)
+
+    def book(self, account: Account) -> BookLoop:
+        """The client's book of the period that is running now."""
+        return self._books.loop(account, self.period())
 
     def rate(self, model: str, *, stream: bool) -> Rate:
         """How fast a model generates: streams by their text, whole answers since they were asked for."""
@@ -174,7 +190,7 @@ class Ledger:
 
     def key(self, claim: Claim, hold_id: int) -> str:
         """The key of this request's receipt: by time, and no other request's."""
-        return f"{moments.text(self._clock())}#{claim.request_id}#{self.process}.{hold_id}"
+        return f"{moments.text(self.clock())}#{claim.request_id}#{self.process}.{hold_id}"
 
     def owe(self, work: Coroutine[None, None, None]) -> None:
         """Own this work until it is done: a charge that has yet to be counted."""
@@ -184,7 +200,7 @@ class Ledger:
 
     def period(self) -> str:
         """The period that is running now."""
-        return periods.current(self._settings.quota_period, self._clock())
+        return periods.current(self._settings.quota_period, self.clock())
 
     async def read(self, account: Account, period: str) -> Book:
         """The client's book after its lost leases were swept; one without use if there is none yet for this period.
@@ -232,19 +248,3 @@ class Ledger:
     def _tasks(self) -> list[asyncio.Task[None]]:
         loops = [each.task for each in self._books.values() if each.task and not each.idle]
         return [*self._owed, *loops, *self._sweeper.tasks()]
-
-    def _book(self, account: Account, period: str) -> BookLoop:
-        book_loop = self._books.get((account, period))
-        if book_loop is None:
-            self._forget()
-            book_loop = BookLoop(self._store, self._outbox, self._sweeper, self._rules, account, period)
-            self._books[account, period] = book_loop
-        self._books.move_to_end((account, period))
-        return book_loop
-
-    def _forget(self) -> None:
-        """Forget the idle book that was used least recently, once there are MOST_BOOKS."""
-        if len(self._books) >= MOST_BOOKS:
-            oldest = next((key for key, book_loop in self._books.items() if book_loop.idle), None)
-            if oldest:
-                del self._books[oldest]

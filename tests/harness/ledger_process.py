@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, LedgerUnavailable, QuotaExceeded
+from gptdock.ledger import periods
 from gptdock.ledger.book import Demand
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.clock import Clock
@@ -28,7 +29,7 @@ class Request:
 
     def __init__(self, process: "Process", claim: Claim) -> None:
         self.process, self.claim = process, claim
-        self.key: Key = (claim.account, process.ledger.period())
+        self.key: Key = (claim.account, periods.current("day", process.store.tables.now()))
         self.hold: Hold | None = None
         self.generated, self.told = 0, claim.prompt_tokens
         self.is_settled = False
@@ -99,7 +100,7 @@ class Process:
             reserve_timeout=1000,
         )
         self.skew = self.slept = 0
-        self.is_paused = False
+        self.is_paused, self.started_at = False, tables.now()
         clock = Clock(lambda: tables.now() + self.skew, lambda: tables.now() - self.slept - BOOTED)
         self.store = MemoryStore(tables, clock)
         self.ledger = Ledger(cast(Store, self.store), settings)

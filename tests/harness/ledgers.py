@@ -32,7 +32,7 @@ class Standing(clock.Clock):
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
-        self._now = now
+        self._now, self.told = now, True
 
     def __call__(self) -> float:
         return self._now()

@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         """What it knows, when it is first sent."""
         if (sent.key, lease.number) not in process.levels:
             process.levels[sent.key, lease.number] = {request: request.told for request in process.requests}
-            self.bad += wrongly_dated(process, lease, self.tables.now())
+            self.bad += wrongly_dated(process, lease, sent.key[1], self.tables.now())
 
     def _close(self) -> None:
         logging.getLogger("gptdock").removeHandler(self.errors)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from gptdock.ledger import periods
 from gptdock.ledger.book import Book, Lease, Receipt
 from gptdock.ledger.holds import Hold
 from tests.harness.ledger_process import ALLOWANCE, Process, Request
@@ -76,8 +77,11 @@ def wrong_at_rest(tables: Tables, processes: Iterable[Process]) -> Iterator[str]
             yield from _wrongly_charged(process, key, ours)
 
 
-def wrongly_dated(process: Process, lease: Lease, now: float) -> Iterator[str]:
+def wrongly_dated(process: Process, lease: Lease, period: str, now: float) -> Iterator[str]:
     """A write of `process` that was sent now, to its own lease or to another's that it sweeps."""
+    days = [periods.current("day", at) for at in (process.started_at, now)]
+    if not days[0] <= period <= days[1] and lease.number > 0:
+        yield f"sent at {now} to the book of {period}: {lease}"
     if lease.expires_at < now + LEASE_SECONDS and not process.slept:
         yield f"sent at {now}: a lease that does not last: {lease}"
 

@@ -1,11 +1,13 @@
 """`/v1/client/info`, as a caller meets it."""
 
+import time
 from datetime import UTC, datetime
 
 from tests.harness.hostile import (
     Fault,
     fault_of,
 )
+from tests.harness.operator import read
 from tests.harness.service import ADMIN_KEY, KEY, QUESTION
 
 
@@ -90,3 +92,20 @@ async def test_a_wrong_key_is_told_before_an_unknown_parameter(service):
     headers = {"Authorization": "Bearer wrong"}
     async with service.session.get(f"{service.url}/v1/client/info?x=1", headers=headers) as response:
         assert response.status == 403
+
+
+async def test_the_running_period_is_that_of_dynamodb_s_time(serve):
+    """In a process that has not heard it yet, on a machine whose clock is two months ahead."""
+    who = "client_id=c1&product_id=p1"
+    async with serve(quota_period="month", default_token_quota=1) as service:
+        async with service.ask() as response:
+            assert response.status == 402
+        for path in (f"client/info?{who}", f"admin/client/usage?{who}", "admin/clients/near?percent=0", "admin/usage"):
+            headers = {"Authorization": f"Bearer {ADMIN_KEY if 'admin' in path else KEY}"}
+            clock, shown = service.ledger.clock, []
+            await service.ledger.hear()
+            for _ in range(2):
+                async with service.session.get(f"{service.url}/v1/{path}", headers=headers) as response:
+                    shown.append(await read(response))
+                clock.told, clock._known, clock._machine = False, None, lambda: time.time() + 60 * 86_400
+            assert shown[0] == shown[1]

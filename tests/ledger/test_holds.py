@@ -7,7 +7,7 @@ import pytest
 
 from gptdock.accounts import Account
 from gptdock.errors import ClientNotFound, QuotaExceeded
-from gptdock.ledger import holds
+from gptdock.ledger import books
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
@@ -135,7 +135,7 @@ async def test_a_forgotten_book_is_taken_up_again(start: Start, store: Store):
 
 
 async def test_a_book_with_an_open_hold_is_not_forgotten(start: Start, store: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(holds, "MOST_BOOKS", 1)
+    monkeypatch.setattr(books, "MOST_BOOKS", 1)
     async with start() as ledger:
         async with ledger.hold(claim()) as hold:
             async with ledger.hold(replace(claim(), account=Account("c2", "p1"))):
@@ -154,7 +154,7 @@ async def test_an_unknown_client_is_not_found(start: Start):
 
 async def test_another_client_is_served_while_all_remembered_books_are_busy(monkeypatch: pytest.MonkeyPatch):
     """As in an outage of DynamoDB, which leaves the book of each client that asked busy until it ends."""
-    monkeypatch.setattr(holds, "MOST_BOOKS", 1)
+    monkeypatch.setattr(books, "MOST_BOOKS", 1)
     process = Process(Tables(lambda: NOON), 100)
     process.ask("r1", 0, 5)
     process.ask("r2", 0, 5, Account("c2", "p1"))

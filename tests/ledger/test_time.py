@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gptdock.errors import QuotaExceeded
+from gptdock.errors import LedgerUnavailable, QuotaExceeded
 from gptdock.ledger import clock as dynamodb_time
 from gptdock.ledger.book import Lease
 from gptdock.ledger.holds import Ledger
@@ -121,6 +121,30 @@ async def test_no_commit_is_dated_by_a_time_in_doubt(start: Start, proxy: Proxy,
 
         book = await other.read(ACCOUNT, "all")
         assert book.leases[ledger.process].expires_at >= clock.now + 60
+
+
+async def test_a_first_request_is_charged_in_dynamodb_s_period(store: Store, behind: Store, proxy: Proxy, clock: Clock):
+    """A process that did not reach DynamoDB at its start, on a machine whose clock is two days ahead."""
+    settings = make_settings(proxy.url, NOBODY, default_token_quota=1000, quota_period="day")
+    two_days_ahead = dynamodb_time.Clock(lambda: NOON + 2 * 86_400, steady=clock)
+    async with Store.connected(settings, two_days_ahead) as ours, Ledger(ours, settings).running() as ledger:
+        proxy.strike("break", operation="GetItem")
+        await spend(ledger, 42)
+        await ledger.settled()
+
+    book = await store.read(ACCOUNT, "2026-11-23")
+    assert (book and book.used, await store.read(ACCOUNT, "2026-11-25")) == (42, None)
+    [receipt] = await read_receipts(store, ACCOUNT)
+    assert receipt["receipt"].startswith("2026-11-23T12")
+
+
+async def test_a_request_does_not_wait_longer_for_the_time_than_for_its_hold(store: Store, proxy: Proxy):
+    proxy.always = "break"
+    settings = make_settings(proxy.url, NOBODY, reserve_timeout=0.2)
+    async with Store.connected(settings) as ours, Ledger(ours, settings).running() as ledger:
+        async with asyncio.timeout(10):
+            with pytest.raises(LedgerUnavailable):
+                await spend(ledger, 42)
 
 
 async def _lease(ledger: Ledger, period: str) -> Lease:

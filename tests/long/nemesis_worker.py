@@ -9,7 +9,7 @@ import aiohttp
 from tests.harness.processes import gptdock_ahead
 
 START_SECONDS = 60.0  # on a busy machine
-FORGETFUL = "from gptdock.ledger import holds; holds.MOST_BOOKS = 2"
+FORGETFUL = "from gptdock.ledger import books; books.MOST_BOOKS = 2"
 
 
 class Worker:
