@@ -77,6 +77,8 @@ class Cost:
         return self._hold.pace.unseen(self._exchange.lost_seconds + self._unseen_seconds(seconds))
 
     def _unseen_seconds(self, seconds: float) -> float:
+        if self._comes_at_once and not self._meter.text_bytes:
+            return seconds  # its text did not come, or it is not told, as in a response that failed
         has_begun = self._exchange.is_heard or self._meter.has_text
         if has_begun and not charges.may_think(self._hold.claim.model):
             return 0.0

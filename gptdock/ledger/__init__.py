@@ -147,15 +147,13 @@ A lease has at most 32 in 5,000 bytes or, where there are more than five, in its
 stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then; a process
 with 10,000 receipts to put takes no new holds, and answers 503. A commit that DynamoDB refuses for the item's size is
 followed by one with half its new receipts; after a lost attempt, one without any shuts that out first.
-    Test: test_without_a_rule_a_promise_breaks[no_outbox], test_receipts_are_put_after_an_outage_of_their_table,
-    test_a_lost_revival_that_does_not_fit_is_shut_out, test_no_schedule_breaks_a_promise_while_the_item_is_full,
-    test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids,
-    test_a_commit_that_does_not_fit_into_the_item_becomes_smaller,
-    test_a_lost_commit_that_does_not_fit_can_arrive_no_more, test_a_sweep_leaves_out_receipts_that_are_put,
-    test_a_lease_keeps_few_receipts_and_none_is_lost, test_no_hold_is_taken_while_too_many_receipts_wait,
-    test_a_request_costs_the_same_however_many_receipts_wait,
-    test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put,
-    test_a_process_killed_between_settle_and_receipt_charges_exactly
+    Test: test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids,
+    test_a_process_killed_between_settle_and_receipt_charges_exactly, test_a_lost_revival_that_does_not_fit_is_shut_out,
+    test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put, test_no_hold_is_taken_while_too_many_receipts_wait,
+    test_a_commit_that_does_not_fit_into_the_item_becomes_smaller, test_receipts_are_put_after_an_outage_of_their_table,
+    test_no_schedule_breaks_a_promise_while_the_item_is_full, test_a_request_costs_the_same_however_many_receipts_wait,
+    test_a_lost_commit_that_does_not_fit_can_arrive_no_more, test_a_lease_keeps_few_receipts_and_none_is_lost,
+    test_without_a_rule_a_promise_breaks[no_outbox], test_a_sweep_leaves_out_receipts_that_are_put
 
 **Progress.** While requests are open, a commit every PROGRESS_SECONDS renews the expiry and writes the will anew: for
 each open request what was surely used by now, plus what its model may generate until the next renewal, at most its
@@ -210,13 +208,14 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     the process was lost                                its will                                           lost
     a lost process came back                            its will is taken back; its requests as above      late
 
-    Unseen is all time of a stream whose head did not come, or of a whole answer; and of a model that may think, the
-    time before its first text. A second of it counts as many tokens as the model generates (`rates`), 200 if unknown.
+    Unseen is all time of a stream whose head did not come, or of a whole answer without text; and of a model that may
+    think, the time before its first text. A second counts as what the model generates (`rates`), 200 if unknown.
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
     test_a_reported_usage_is_charged_even_if_it_is_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,
     test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
     test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_it,
+    test_a_whole_answer_that_tells_neither_text_nor_usage_costs_its_time,
     test_time_before_the_head_is_charged_whatever_the_model, test_an_attempt_lost_after_a_second_is_charged_besides
 
 7. What is not covered

@@ -220,3 +220,17 @@ async def test_a_will_allows_for_what_was_seen_of_a_fast_stream(serve, upstream_
             assert lease.will == used + 0.05 * 2 * 300 / TELLING_SECONDS
             service.openai.release()
             await response.read()
+
+
+async def test_a_whole_answer_that_tells_neither_text_nor_usage_costs_its_time(service: Service, upstream_clock):
+    """As a response that failed may, whatever was generated before it did."""
+    service.openai.script = Script(tokens=900, hold_at=450, failed=True, usage=False)
+    body, headers = {"model": "gpt-4o-mini", "input": "Who are you?"}, {"X-Client-Id": "c1", "X-Product-Id": "p1"}
+    asking = asyncio.ensure_future(service.session.post(f"{service.url}/v1/responses", json=body, headers=headers))
+    await service.openai.journal.sent(450)
+    upstream_clock.now += 2
+    service.openai.release()
+    await (await asking).read()
+
+    [receipt] = await service.receipts()
+    assert (receipt["source"], receipt["completion_tokens"]) == ("counted", 2 * UNKNOWN)
