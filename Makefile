@@ -4,7 +4,7 @@ PYTHON ?= python3
 # `stale`, if .venv must be made anew: its Python is gone, too old, or not the one that was given as PYTHON.
 STALE := $(shell .ci/venv stale $(if $(filter-out file,$(origin PYTHON)),$(PYTHON)))
 
-.PHONY: help install run test check format nemesis restart stalled bench conformance contract fuzz examples stale
+.PHONY: help install run test check format nemesis journal restart stalled bench conformance contract fuzz examples stale
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -25,6 +25,9 @@ format: .venv/check.installed ## Sort imports and format
 
 nemesis: .venv/test.installed ## Run real processes through SEEDS=500 seeds of kills, pauses and lost answers
 	.venv/bin/python -m tests.long.nemesis 0 $(or $(SEEDS),500)
+
+journal: .venv/test.installed ## Compare REQUESTS=2000 random requests on all routes with what OpenAI generated
+	.venv/bin/python -m tests.long.journal $(or $(REQUESTS),2000)
 
 restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 seconds
 	.venv/bin/python -m tests.long.restart $(or $(CALLERS),50) 30

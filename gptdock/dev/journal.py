@@ -17,7 +17,7 @@ class Record:
     prompt_tokens: int
     status: int = 0  # 0: no response headers yet
     events: int = 0  # written
-    generated: int = 0  # tokens of the answer, each counted just before it is written
+    generated: int = 0  # tokens of the answer, each counted just before its event is complete
     embedded: int = 0  # texts
     usage: Any = None  # as reported
     completed: bool = False  # the whole answer was sent

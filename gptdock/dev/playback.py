@@ -138,10 +138,13 @@ class Playback:
             await response.write(b": keep-alive\n\n")
 
     async def _send(self, event: Event, response: web.StreamResponse) -> None:
-        self._note(event)
-        for piece in _split(event.data, self._script.piece):
+        *pieces, last = _split(event.data, self._script.piece)
+        for piece in pieces:
             await asyncio.sleep(0)
             await response.write(piece)
+        await asyncio.sleep(0)
+        self._note(event)  # now, since nobody can read a part of it
+        await response.write(last)
         self._note_event()
 
     def _note(self, event: Event) -> None:
