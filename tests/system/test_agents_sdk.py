@@ -6,6 +6,7 @@ import openai
 import pytest
 from agents import (
     Agent,
+    ModelBehaviorError,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
@@ -17,13 +18,13 @@ from gptdock.dev.script import Script
 from tests.harness.hostile import check_nothing_is_left
 from tests.harness.service import Service
 from tests.system.test_foreign_clients import openai_s
+from tests.system.test_foreign_clients_responses import CUTS, check_each_is_counted
 from tests.system.test_foreign_clients_structured import Plan
 
 set_tracing_disabled(True)  # otherwise it reports each run to OpenAI
 both_apis = pytest.mark.parametrize(
     "api", [OpenAIResponsesModel, OpenAIChatCompletionsModel], ids=["responses", "chat"]
 )
-by_chat = pytest.mark.parametrize("api", [OpenAIChatCompletionsModel], ids=["chat"])
 
 
 def get_weather(city: str) -> str:
@@ -58,7 +59,7 @@ async def test_an_agent_streams_a_value_of_its_type(service: Service, api):
     await check_nothing_is_left(service, used=service.openai.journal[0].spent)
 
 
-@by_chat
+@both_apis
 async def test_an_agent_that_is_left_pays_for_what_came(service: Service, api):
     service.openai.script = Script(tokens=100, stall_at=30)
     async with openai_s(service) as client:
@@ -73,7 +74,7 @@ async def test_an_agent_that_is_left_pays_for_what_came(service: Service, api):
     assert receipt["tokens"] >= record.spent > 0
 
 
-@by_chat
+@both_apis
 async def test_an_agent_without_quota_is_refused_once(serve, api):
     async with serve(default_token_quota=5) as service, openai_s(service) as client:
         with pytest.raises(openai.APIStatusError) as raised:
@@ -82,14 +83,25 @@ async def test_an_agent_without_quota_is_refused_once(serve, api):
         assert (raised.value.status_code, service.openai.requests) == (402, 0)
 
 
-@by_chat
-async def test_an_agent_whose_answer_is_cut_fails(service: Service, api):
-    service.openai.script = Script(tokens=20, cut="clean_no_done", cut_at=9)
+@both_apis
+async def test_an_agent_fails_however_its_answer_is_cut(service: Service, api):
     async with openai_s(service, max_retries=0) as client:
-        result = Runner.run_streamed(agent(api, client), "Who are you?")
-        with pytest.raises(openai.APIError):
-            [event async for event in result.stream_events()]
+        for script in CUTS:
+            service.openai.next(script)
+            with pytest.raises(openai.APIError):
+                [event async for event in Runner.run_streamed(agent(api, client), "Who are you?").stream_events()]
 
-    [receipt] = await service.receipts()
-    assert receipt["tokens"] >= service.openai.journal[0].spent
-    await check_nothing_is_left(service, used=receipt["tokens"])
+    await check_each_is_counted(service)
+
+
+async def test_an_agent_whose_response_failed_fails(service: Service):
+    """OpenAI's package raises nothing then."""
+    service.openai.next(Script(tokens=20, failed=True), Script(tokens=20, failed=True, error_at=9))
+    async with openai_s(service) as client:
+        made = agent(OpenAIResponsesModel, client)
+        with pytest.raises(ModelBehaviorError, match="failed"):
+            await Runner.run(made, "Who are you?")
+        with pytest.raises(ModelBehaviorError, match="failed"):
+            [event async for event in Runner.run_streamed(made, "Who are you?").stream_events()]
+
+    await check_nothing_is_left(service, used=sum(record.spent for record in service.openai.journal))
