@@ -46,7 +46,7 @@ OWNERS = {
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo telemetry.logs upstream.answers upstream.meter upstream.shapes",
+    "orjson": "ledger.dynamo telemetry.logs upstream.answers upstream.loose_json upstream.meter upstream.shapes",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }

@@ -20,17 +20,20 @@ class Cost:
         self._hold, self._tokens, self._meter, self._exchange = hold, tokens, meter, exchange
         self._comes_at_once = comes_at_once
         self._counted_tokens = self._counted_length = 0
-        self._silent_seconds = 0.0  # before the first text
+        self._thought_seconds = 0.0  # before the first text, and in later times of thought, as far as these are over
+        self._thinks_since: float | None = 0.0
         hold.count_used = self._used
 
-    def text_begins(self) -> None:
-        """The first text is here."""
-        self._silent_seconds = self._exchange.seconds
+    def turns(self, *, thinks: bool) -> None:
+        """A time begins in which hidden thoughts may be generated, or it ends."""
+        now = self._exchange.seconds
+        self._thought_seconds = self._thought(now)
+        self._thinks_since = now if thinks else None
 
     def reported(self) -> Usage | None:
         """The usage that the answer may end with: not one before a cut of thoughts, as it cannot tell them."""
         meter = self._meter
-        is_whole = meter.done or meter.error is not None or meter.has_text
+        is_whole = meter.done or not meter.thinks
         return meter.final_usage if is_whole or not charges.may_think(self._hold.claim.model) else None
 
     def exact(self, usage: Usage) -> Charge:
@@ -72,8 +75,8 @@ class Cost:
 
     def _unseen(self, text_tokens: int, seconds: float) -> int:
         """Tokens that may have been generated unseen within `seconds`, in which text of so many came."""
-        if text_tokens and not self._comes_at_once:
-            self._hold.pace.note(text_tokens, seconds - self._silent_seconds)
+        if (written_tokens := self._written(text_tokens)) and not self._comes_at_once:
+            self._hold.pace.note(written_tokens, seconds - self._thought(seconds))
         return self._hold.pace.unseen(self._exchange.lost_seconds + self._unseen_seconds(seconds))
 
     def _unseen_seconds(self, seconds: float) -> float:
@@ -82,18 +85,28 @@ class Cost:
         has_begun = self._exchange.is_heard or self._meter.has_text
         if has_begun and not charges.may_think(self._hold.claim.model):
             return 0.0
-        return self._silent_seconds if self._meter.has_text else seconds
+        return self._thought(seconds)
+
+    def _thought(self, seconds: float) -> float:
+        """So many of these seconds may have passed in thought."""
+        now = 0.0 if self._thinks_since is None else max(0.0, seconds - self._thinks_since)
+        return self._thought_seconds + now
+
+    def _written(self, text_tokens: int) -> int:
+        """How many of these came outside of thought: the rest sums thoughts up, and says nothing of a pace."""
+        meter = self._meter
+        return round(text_tokens * (1 - meter.summary_bytes / meter.text_bytes)) if meter.text_bytes else 0
 
     def _learn_from_text(self, text_tokens: int) -> None:
         """An upstream may never report usage: by its text, its models become known all the same."""
         if self._comes_at_once:
             if charges.may_think(self._hold.claim.model):
                 return  # its text is the smaller part of what it generated
-            self._hold.pace.note(text_tokens, self._silent_seconds)
+            self._hold.pace.note(text_tokens, self._thought_seconds)
         self._hold.pace.teach()
 
     def _learn(self, completion_tokens: int) -> None:
-        seconds = self._silent_seconds
+        seconds = self._thought_seconds
         if not self._comes_at_once:
             seconds = self._exchange.seconds - (0 if charges.may_think(self._hold.claim.model) else seconds)
         self._hold.pace.rate.observe(completion_tokens, seconds)

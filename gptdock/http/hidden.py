@@ -9,7 +9,7 @@ from typing import Any
 
 from gptdock.errors import UpstreamError
 from gptdock.upstream import complaints
-from gptdock.upstream.meter import as_object, parse
+from gptdock.upstream.loose_json import as_object, parse
 
 _ERROR = re.compile(rb'"error"\s*:\s*[^n\s]')  # no text of a model has this: there the quotes are escaped
 

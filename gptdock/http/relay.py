@@ -119,12 +119,12 @@ class Bill:
     def read(self, events: list[Event]) -> bytes:
         """Read these events, and return the bytes of those that the caller may get."""
         meter = self.meter
-        had_text = meter.has_text
+        thought = meter.thinks
         pieces = [event.raw for event in events if meter.read(event)]
         if pieces and meter.done and self.form.names_events:
             pieces[-1] = hidden.event(pieces[-1], meter.last, self._secret)
-        if not had_text and meter.has_text:
-            self.cost.text_begins()
+        if meter.thinks is not thought:
+            self.cost.turns(thinks=meter.thinks)
         return b"".join(pieces)
 
     def show(self, events: list[Event]) -> bytes:
@@ -157,7 +157,7 @@ class Bill:
         """Read a whole answer."""
         self.meter.read_answer(answer.content, answer.raw)
         self.meter.done = not answer.fault
-        self.cost.text_begins()
+        self.cost.turns(thinks=False)
 
     def _first_shown(self) -> None:
         self._shown = True
@@ -212,21 +212,24 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) 
         caller.write_now(bill.show(stream.first))
         await caller.catch_up()
         while not bill.is_over:
-            thinks = patience.thinks(has_text=bill.meter.has_text)
-            await stream.flow(partial(_pass_on, bill, caller, thinks=thinks), patience.silence(thinks=thinks))
+            thinks = bill.meter.thinks if patience.may_think else None
+            take = partial(_pass_on, bill, caller, thinks=thinks)
+            await stream.flow(take, patience.silence(thinks=bool(thinks)))
             await caller.catch_up()
         if bill.meter.error is not None:
+            if not bill.form.ends_by_done:  # the end may follow, and tell what it cost
+                bill.read(await stream.behind_error())
             raise stream.failure(bill.meter.error)
     finally:
         if not bill.meter.done:  # cut: what arrived before that was generated, and is charged
             bill.read(stream.received())
 
 
-def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool) -> bool:
-    """Send these events at once; False if the answer is over, the caller must catch up, or thinking ended."""
+def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool | None) -> bool:
+    """Send these events at once; False if the answer is over, the caller must catch up, or thinking ends or begins."""
     if shown := bill.show(events):
         caller.write_now(shown)
-    return not (bill.is_over or caller.is_behind or (thinks and bill.meter.has_text))
+    return not (bill.is_over or caller.is_behind or (thinks is not None and thinks is not bill.meter.thinks))
 
 
 def _quota_headers(request: web.Request, bill: Bill) -> dict[str, str]:

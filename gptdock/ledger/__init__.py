@@ -208,8 +208,8 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     the process was lost                                its will                                           lost
     a lost process came back                            its will is taken back; its requests as above      late
 
-    Unseen is all time of a stream whose head did not come, or of a whole answer without text; and of a model that may
-    think, the time before its first text. A second counts as what the model generates (`rates`), 200 if unknown.
+    Unseen is all time of a stream whose head did not come, or of a whole answer without text; and the time in which a
+    model may think (`gptdock.upstream`). A second counts as what the model generates (`rates`), 200 if unknown.
     Test: test_an_error_instead_of_the_first_event_has_a_status_and_costs_nothing,
     test_a_reported_usage_is_charged_even_if_it_is_above_the_hold,
     test_a_caller_who_leaves_pays_for_what_came_and_the_upstream_is_closed,

@@ -1,7 +1,7 @@
 """Pure: what a completion is charged: what the upstream reports or, when it was cut, what was counted.
 
-Time is charged where tokens may have been generated unseen: before the first text of a model that may think, and
-before an answer began, or a whole one ended. How many a second, `rates` learns.
+Time is charged where tokens may have been generated unseen: while a model may think, and before an answer began, or a
+whole one ended. How many a second, `rates` learns.
 """
 
 import re

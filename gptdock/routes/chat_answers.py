@@ -30,7 +30,7 @@ class ChatFormat:
     def told(self, event: dict[str, Any]) -> Told:
         error = error_of(event)
         more = chat_texts.unknown_text_of(event, self.text_of(event)) if error is None else ""
-        return Told(reported(event), error, more=more)
+        return Told(reported(event), error, more=more, thinks=chat_texts.sums_up(event))
 
     def usage_of(self, answer: dict[str, Any]) -> object:
         return reported(answer)

@@ -54,6 +54,17 @@ def unknown_text_of(answer: object, known: str) -> str:
     return _strings(others, known) if others else ""
 
 
+def sums_up(answer: dict[str, Any]) -> bool:
+    """Whether the text in a chunk is only a summary of thoughts, as OpenRouter marks it."""
+    deltas = [_get(choice, "delta") for choice in _items(answer.get("choices"))]
+    return any(isinstance(each, dict) and "reasoning_details" in each and _is_summary(each) for each in deltas)
+
+
+def _is_summary(delta: dict[str, Any]) -> bool:
+    kinds = [_get(each, "type") for each in _items(delta["reasoning_details"])]
+    return "reasoning.summary" in kinds and not any(read(delta.get(name)) for name, read in _READERS.items())
+
+
 def _is_usual(choice: object) -> bool:
     """Whether a choice beside text has no fields but the usual ones: so most have, and need no more of a look."""
     if not isinstance(choice, dict) or not choice.keys() <= _USUAL:

@@ -49,7 +49,7 @@ class ResponsesFormat:
             return Told(usage, more=_more_of_whole(event))
         again = _again(kind, event)
         more = _more(event) if again is None else "" if event.keys() <= _BESIDE_DELTA else _beside_delta(kind, event)
-        return Told(usage, None, kind in _ENDS, more, again)
+        return Told(usage, None, kind in _ENDS, more, again, _thinks(kind, event))
 
     def usage_of(self, answer: dict[str, Any]) -> object:
         response = answer.get("response")
@@ -116,6 +116,14 @@ def _again(kind: str, event: dict[str, Any]) -> Again | None:
     if isinstance(whole := event.get("item", event.get("part")), dict):
         return Again(stem, _any_text(whole), of_all=True)
     return Again(stem, next((text for name in _REPEATED if (text := _text(event.get(name)))), "") or _more(event))
+
+
+def _thinks(kind: str, event: dict[str, Any]) -> bool:
+    """Whether an event tells of thoughts that are hidden: an item of them begins, is summed up, or may come next."""
+    if kind == "response.output_item.added":
+        item = event.get("item")
+        return isinstance(item, dict) and item.get("type") == "reasoning"
+    return kind == "response.output_item.done" or kind.startswith("response.reasoning_summary")
 
 
 def _beside_delta(kind: str, event: dict[str, Any]) -> str:

@@ -9,10 +9,12 @@ it.
 
 **Deadlines.** CONNECT_TIMEOUT bounds the connection of one attempt. For a stream, FIRST_EVENT_TIMEOUT bounds all
 attempts, the pauses between them and the wait for the first event together; then EVENT_TIMEOUT bounds the wait for each
-further event. A comment is not an event. A model that may think has THINK_TIMEOUT instead of both until its first text,
-since its silence is no fault, before the headers, too: what stands between may send these with the first event only,
-and callers get pings from the headers on. After the first text, comments of the upstream count as life. A whole answer,
-of which nothing can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too (`gptdock.http.gate`).
+further event. A comment is not an event. A model that may think has THINK_TIMEOUT instead of both while it may do so
+unseen, since its silence is no fault: until its first text, before the headers, too (what stands between may send these
+with the first event only, and callers get pings from the headers on); behind a summary of thoughts, which is text, but
+not their end; within an item of thoughts, and between items. After the first event, comments of the upstream count as
+life. A whole answer, of which nothing can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too
+(`gptdock.http.gate`).
 aiohttp's own limits, 300 s for a request and 100 connections, are off: MAX_STREAMS bounds the connections.
     Test: test_a_connection_that_is_not_accepted_ends_at_the_deadline,
     test_an_upstream_that_sends_no_head_is_left_at_the_deadline,
@@ -20,6 +22,8 @@ aiohttp's own limits, 300 s for a request and 100 connections, are off: MAX_STRE
     test_the_first_event_may_take_longer_than_any_later_one,
     test_a_stalled_stream_ends_with_an_error_also_if_comments_drip,
     test_a_model_may_think_longer_than_between_events_until_its_first_text,
+    test_a_model_that_sums_its_thoughts_up_may_think_on,
+    test_a_model_that_has_written_after_its_summary_may_not_think_on,
     test_a_model_may_think_before_its_headers_come, test_a_model_that_may_think_has_no_more_time_after_its_first_text,
     test_comments_of_the_upstream_keep_a_model_alive_that_may_think,
     test_a_whole_answer_has_the_request_s_deadline_only, test_more_streams_than_the_default_pool_of_aiohttp_run_at_once
@@ -54,17 +58,19 @@ even later, after the next request was sent.
 
 **Refusals.** A complaint of the upstream, in the body of a refusal or in an error event, is read in the forms of
 several vendors, also where the status is 200: JSON with an error and without text is free, if it reports no usage, and
-so is an event of the name `error`. A 4xx that will not change is about the request. Whoever wrote that, on OpenAI's
-route, is told the upstream's status, message, `param` and code, in an event if the stream has begun; on `/v1/ask`,
-whose request is ours, it is a 502. `masks` masks what looks like a key, and our own, whole or in part, whatever it
-looks like. 401, 403 and 407 are about our key, 402 about our credit: their words are told to nobody. No words are
-logged. Where asking again is vain, callers are told so (`x-should-retry: false`).
+so is an event of the name `error`, if the end of the answer does not follow at once and reports one. A 4xx that will
+not change is about the request. Whoever wrote that, on OpenAI's route, is told the upstream's status, message, `param`
+and code, in an event if the stream has begun; on `/v1/ask`, whose request is ours, it is a 502. `masks` masks what
+looks like a key, and our own, whole or in part, whatever it looks like. 401, 403 and 407 are about our key, 402 about
+our credit: their words are told to nobody. No words are logged. Where asking again is vain, callers are told so
+(`x-should-retry: false`).
     Test: test_a_refusal_that_will_not_change_keeps_its_status, test_a_refusal_of_our_key_is_a_502_that_says_nothing,
     test_the_reason_of_a_refusal_is_told_and_not_logged, test_whatever_looks_like_a_key_is_masked,
     test_our_own_key_is_masked_whatever_its_shape, test_our_own_key_is_masked_as_it_is_abbreviated,
     test_a_refusal_with_a_good_status_is_the_caller_s_in_any_form,
     test_an_event_of_the_name_error_is_one_whatever_its_data,
     test_an_error_with_a_usage_is_charged_and_not_to_be_asked_again,
+    test_a_usage_that_comes_behind_an_error_is_charged,
     test_what_was_generated_in_spite_of_the_status_is_charged_and_not_asked_again,
     test_an_answer_with_another_good_status_is_passed_on_and_charged,
     test_an_error_of_the_caller_as_the_first_event_has_its_status,
@@ -78,12 +84,13 @@ counts like an answer that was cut, prompt and time, whether a retry then answer
 counts as nothing.
 
 `Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
-cannot be seen: before a whole answer, before a stream's head, and before the first text of a model that
-may think. Every model may, except for those known to write at once; after the head, no text of these is no text.
+cannot be seen: before a whole answer, before a stream's head, and while a model may think unseen, as above. Every model
+may think, except for those known to write at once; after the head, no text of these is no text.
     Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
     test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
     test_a_connection_closed_at_once_before_the_head_is_attempted_thrice_and_free,
     test_an_attempt_lost_after_a_second_is_charged_besides,
+    test_thoughts_that_are_only_summed_up_cost_the_time_that_they_may_take,
     test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
 
 **Events leave as the API says:** `data: `, one line of JSON, a blank line; `sse` has the rule. One that comes so is

@@ -19,7 +19,8 @@ import orjson
 from gptdock.errors import APIError, UpstreamError
 from gptdock.upstream import complaints
 from gptdock.upstream.format import Format
-from gptdock.upstream.meter import Meter, as_object, parse
+from gptdock.upstream.loose_json import as_object, parse
+from gptdock.upstream.meter import Meter
 from gptdock.upstream.sse import BOM, Event, EventSplitter, EventTooLarge
 from gptdock.upstream.usage import as_reported, sane_usage
 

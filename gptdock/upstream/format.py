@@ -29,6 +29,7 @@ class Told(NamedTuple):
     """What an event tells. `usage` has the names of chat completions, `error` is what the upstream complains about.
 
     `more` is what may be text besides, in fields that are not known. `again` is None if text is told only once.
+    `thinks`: hidden thoughts may go on behind this event, whose text, if it has any, is only a summary of thoughts.
     """
 
     usage: object = None
@@ -36,6 +37,7 @@ class Told(NamedTuple):
     ends: bool = False  # the answer: nothing of it may follow
     more: str = ""
     again: Again | None = None
+    thinks: bool = False
 
 
 class Format(Protocol):

@@ -99,6 +99,15 @@ class Stream:
         except EventTooLarge:
             return []
 
+    async def behind_error(self) -> list[Event]:
+        """The events that follow an error within REST_SECONDS."""
+        events: list[Event] = []
+        with suppress(aiohttp.ClientError, OSError, EventTooLarge):  # TimeoutError is an OSError
+            async with asyncio.timeout(REST_SECONDS):
+                while piece := await self._content.readany():
+                    events += self._splitter.feed(piece)
+        return events
+
     async def rest(self) -> None:
         """After the last event: wait up to REST_SECONDS for the end of the body, to use the connection again."""
         Pool.keep(self._response)

@@ -142,6 +142,25 @@ def test_an_event_without_text_is_shown_and_no_text_was_seen(answer):
     assert not reader.has_text
 
 
+@pytest.mark.parametrize(
+    ("delta", "thinks"),
+    [
+        ({"reasoning": "Hm", "reasoning_details": [{"type": "reasoning.summary", "summary": "Hm"}]}, True),
+        ({"content": "", "reasoning_details": {"type": "reasoning.summary", "summary": "Hm"}}, True),
+        ({"content": "Hi", "reasoning_details": [{"type": "reasoning.summary", "summary": "Hm"}]}, False),
+        ({"reasoning": "Hm", "reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}, False),
+        ({"reasoning_details": ["Hm"]}, False),
+        ({"role": "assistant"}, False),
+    ],
+)
+def test_a_summary_of_thoughts_does_not_end_them(delta: dict[str, Any], thinks: bool):
+    reader, _ = read(chunk("Hi"), {"choices": [{"index": 0, "delta": delta}]}, chunk("Hi"), chunk("Hi"))
+
+    assert not reader.thinks
+    reader.read(event({"choices": [{"index": 0, "delta": delta}]}))
+    assert reader.thinks is thinks
+
+
 @pytest.mark.parametrize("depth", [10, 500, 100_000])
 def test_parts_within_parts_end_somewhere(depth):
     raw = b'{"choices":[{"delta":{"content":' + b"[" * depth + b'"Hi"' + b"]" * depth + b"}}]}"

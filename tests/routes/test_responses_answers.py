@@ -61,6 +61,24 @@ def test_text_is_in_deltas_of_any_kind_and_counted_once(kind: str):
     assert (meter.text(), meter.done, meter.usage) == ("Hi", False, None)
 
 
+@pytest.mark.parametrize(
+    ("event", "thinks"),
+    [
+        (told("response.reasoning_summary_text.delta", delta="Hm"), True),
+        (told("response.reasoning_summary_part.added", part={"type": "summary_text", "text": ""}), True),
+        (told("response.output_item.added", item={"type": "reasoning"}), True),
+        (told("response.output_item.done", item={"type": "message", "content": [{"text": "Hi"}]}), True),
+        (told("response.output_item.added", item={"type": "message", "content": []}), False),
+        (told("response.output_text.done", text="Hi"), False),
+        (told("response.reasoning_text.delta", delta="Hm"), False),
+    ],
+)
+def test_thoughts_may_follow_a_summary_and_an_item_that_ends(event: dict[str, Any], thinks: bool):
+    meter, _ = read(told("response.output_text.delta", delta="Hi"), event)
+
+    assert meter.thinks is thinks
+
+
 def test_the_name_of_a_call_is_generated():
     meter, _ = read(told("response.output_item.added", item={"type": "function_call", "name": "look", "arguments": ""}))
 

@@ -14,7 +14,7 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.ledger import aws, rates
-from gptdock.upstream import meter
+from gptdock.upstream import loose_json, meter
 from tests.harness.service import Service
 
 EVENTS = 200
@@ -25,7 +25,7 @@ REQUESTS = 20
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the calls of DynamoDB by operation, and what is parsed by the meter, from now on."""
     counted: Counter[str] = Counter()
-    call, parse = aws.call, meter.parse
+    call, parse = aws.call, loose_json.parse
 
     async def counting_call(client: aws.Client, operation: str, **parameters: Any) -> Any:
         counted[operation] += 1

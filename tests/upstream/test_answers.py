@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gptdock.routes.chat_answers import FORMAT
-from gptdock.upstream import answers, meter
+from gptdock.upstream import answers, loose_json
 from gptdock.upstream.answers import LARGE_BYTES, Answer, StreamReader, is_stream, read, read_too_large, to_events
 from gptdock.upstream.sse import BOM
 
@@ -25,7 +25,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def noting(data: bytes) -> object:
         sizes.append(len(data))
-        return meter.parse(data)
+        return loose_json.parse(data)
 
     monkeypatch.setattr(answers, "parse", noting)
     return sizes

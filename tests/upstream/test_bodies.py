@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptdock.dev.script import Script
-from gptdock.upstream import meter
+from gptdock.upstream import loose_json
 from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
@@ -204,7 +204,7 @@ async def test_a_large_answer_is_not_parsed_but_for_its_usage(service: Service, 
 
     def noting(data: bytes) -> object:
         parsed.append(len(data))
-        return meter.parse(data)
+        return loose_json.parse(data)
 
     monkeypatch.setattr("gptdock.upstream.answers.parse", noting)
     tokens = [{"token": "usage", "logprob": -0.1, "bytes": [1], "top_logprobs": []}] * 20_000

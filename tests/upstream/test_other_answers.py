@@ -8,7 +8,7 @@ import pytest
 
 from gptdock.dev.script import Script
 from gptdock.routes.chat_answers import ChatFormat
-from gptdock.upstream import bodies, meter
+from gptdock.upstream import bodies, loose_json
 from gptdock.upstream.answers import SLICE_BYTES
 from gptdock.upstream.sse import Event, EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
@@ -72,7 +72,7 @@ async def test_a_large_answer_to_who_asked_for_a_stream_is_charged_and_not_parse
 
     def noting(data: bytes) -> object:
         parsed.append(len(data))
-        return meter.parse(data)
+        return loose_json.parse(data)
 
     monkeypatch.setattr("gptdock.upstream.answers.parse", noting)
     for usage in (USAGE, None):
