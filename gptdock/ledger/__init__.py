@@ -13,7 +13,7 @@ The table `quota` (keys: client_id, book) has the standing quota of each account
 The attributes of a book:
 
     max, left, used   tokens
-    f                 the fence: no lease is created that expires at or before this moment
+    f, resets         the fence: no lease is created that expires at or before this moment; the number of resets
     l#<process>       a lease:
       o, r              held: tokens on hold for open requests; and the number of these
       c                 will: what to charge if this process is never heard of again
@@ -60,9 +60,9 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
     set the quota   an operator              max, left += new - old; account :=      max is as read; receipt is new
                                              new; a receipt of 0 tokens
     reset           an operator              left += a, used -= a, for a = used      used >= a; receipt is new;
-                                             as read; for each swept lease           number and will of these
-                                             will := 0, a receipt `late` of -will;   leases are as read
-                                             a receipt of -a + these wills
+                                             as read; resets += 1; for each swept    resets, and number and will
+                                             lease will := 0, a receipt `late` of    of these leases, are as read
+                                             -will; a receipt of -a + these wills
     credit          an operator              max, left += credit; an item for its id;        receipt and item are new
                                              a receipt of 0 tokens
     create client   the first request,       account and book                        both are absent
@@ -72,13 +72,13 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
 
 Conditions are one number each, since emulators and DynamoDB differ on more. Their tests run on values; the first test
 below compares these with DynamoDB's expressions.
-    Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference,
-    test_without_a_condition_a_promise_breaks[expected_number],
-    test_without_a_condition_a_promise_breaks[expected_will], test_without_a_condition_a_promise_breaks[late],
-    test_without_a_condition_a_promise_breaks[needed], test_without_a_condition_a_promise_breaks[fence],
-    test_without_a_condition_a_promise_breaks[receipt], test_a_change_from_another_maximum_is_refused,
-    test_two_resets_that_read_the_same_book_give_back_once, test_a_book_that_many_open_at_once_is_opened_once,
-    test_a_book_is_not_created_from_a_quota_that_was_changed, test_credits_with_one_id_that_race_are_applied_once
+    Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference, test_credits_with_one_id_that_race_are_applied_once,
+    test_without_a_condition_a_promise_breaks[expected_number], test_a_reset_that_was_decided_before_another_is_refused,
+    test_without_a_condition_a_promise_breaks[expected_will], test_a_book_is_not_created_from_a_quota_that_was_changed,
+    test_without_a_condition_a_promise_breaks[receipt], test_without_a_condition_a_promise_breaks[needed],
+    test_without_a_condition_a_promise_breaks[resets], test_a_book_that_many_open_at_once_is_opened_once,
+    test_without_a_condition_a_promise_breaks[fence], test_without_a_condition_a_promise_breaks[late],
+    test_a_change_from_another_maximum_is_refused
 
 4. The rules of a process
 =========================

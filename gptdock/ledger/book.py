@@ -66,7 +66,8 @@ class Lease(NamedTuple):
 class Book:
     """One client's numbers for one product and period; no lease is created that expires at or before `fence`.
 
-    It was seen like this at `seen_at`, in Unix seconds of DynamoDB: by that its leases are judged.
+    It was seen like this at `seen_at`, in Unix seconds of DynamoDB: by that its leases are judged. It has had
+    `resets` resets.
     """
 
     max: int
@@ -75,6 +76,7 @@ class Book:
     fence: int = -1
     leases: Mapping[str, Lease] = field(default_factory=dict)
     seen_at: int = field(default=0, compare=False)
+    resets: int = 0
 
     @property
     def held(self) -> int:
@@ -108,6 +110,7 @@ class Write(NamedTuple):
 class Change(NamedTuple):
     """What an operator does to a book, with a receipt that must be new; `max` must be `old_max`, if that is given.
 
+    A reset is only for a book that had `resets` of them, so that it never gives back what came after another one.
     `late` are receipts that take back wills of swept leases: each lease must still have this will, and the `commit` of
     its receipt as its number. `once` is an id: of all changes of an account with the same, one is applied. With an
     `old_max`, `follows_default` says whether the standing quota follows DEFAULT_TOKEN_QUOTA from then on.
@@ -121,6 +124,7 @@ class Change(NamedTuple):
     late: tuple[Receipt, ...] = ()
     once: str = ""
     follows_default: bool = False
+    resets: int | None = None
 
 
 class Demand(NamedTuple):

@@ -73,7 +73,8 @@ def to_book(item: Mapping[str, Any], seen_at: int, applied: Write | None = None)
     names = [name.removeprefix(_LEASE) for name in item if name.startswith(_LEASE)]
     leases = {name: known.get(name) or _to_lease(item[_LEASE + name]["M"]) for name in names}
     fence = int(item["f"]["N"]) if "f" in item else -1
-    return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases, seen_at)
+    resets = int(item["resets"]["N"]) if "resets" in item else 0
+    return Book(int(item["max"]["N"]), int(item["left"]["N"]), int(item["used"]["N"]), fence, leases, seen_at, resets)
 
 
 def update(write: Write) -> dict[str, Any]:
@@ -126,10 +127,11 @@ def change_updates(account: Account, period: str, change: Change) -> tuple[dict[
         values[":old"] = number(change.old_max)
         condition = "#max = :old"
     taken, as_read = _wills(change, names, values)
+    counted, as_counted = _counted(change, names, values)
     book = {
         "Key": book_key(account, period),
-        "UpdateExpression": f"SET #left = #left + :left, #used = #used + :used, #max = #max + :max{taken}",
-        "ConditionExpression": condition + as_read,
+        "UpdateExpression": f"SET #left = #left + :left, #used = #used + :used, #max = #max + :max{taken}{counted}",
+        "ConditionExpression": condition + as_read + as_counted,
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
@@ -157,6 +159,17 @@ def _wills(change: Change, names: Item, values: Item) -> tuple[str, str]:
         taken += f", #l{i}.#c = :none"
         as_read += f" AND #l{i}.#n = :n{i} AND #l{i}.#c = :c{i}"
     return taken, as_read
+
+
+def _counted(change: Change, names: Item, values: Item) -> tuple[str, str]:
+    """The same for the number of resets, if this is one."""
+    if change.resets is None:
+        return "", ""
+    names["#resets"], values[":resets"] = "resets", number(change.resets + 1)
+    if not change.resets:
+        return ", #resets = :resets", " AND attribute_not_exists(#resets)"
+    values[":before"] = number(change.resets)
+    return ", #resets = :resets", " AND #resets = :before"
 
 
 def receipt_bytes(receipt: Receipt) -> int:

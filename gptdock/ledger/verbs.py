@@ -104,7 +104,8 @@ def reset(book: Book, receipt: Receipt, now: int) -> Change:
     late = tuple(own_receipt("late", name, lease.number, now, -lease.will) for name, lease in swept[:MOST_WILLS])
     back = book.used - sum(lease.will for _, lease in swept[MOST_WILLS:])
     taken = sum(receipt.tokens for receipt in late)
-    return Change(receipt._replace(tokens=-back - taken), left_by=back, used_by=-back, late=late)
+    rest = receipt._replace(tokens=-back - taken)
+    return Change(rest, left_by=back, used_by=-back, late=late, resets=book.resets)
 
 
 def expired(book: Book, grace_seconds: int) -> Iterator[tuple[str, Lease]]:

@@ -127,11 +127,16 @@ async def test_a_reset_gives_the_used_tokens_back_once(store: Store, times: int)
     assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
 
 
-async def test_two_resets_that_read_the_same_book_give_back_once(store: Store):
-    await charge(store, Lease(0, 0, 1, NOW, (RECEIPT,)), used=12, left=12)
-    changes = [verbs.reset(Book(100, 88, 12), RECEIPT._replace(key=f"reset{number}"), NOW) for number in range(2)]
+async def test_a_reset_that_was_decided_before_another_is_refused(store: Store):
+    """It would give back what was charged since then; if that is a will, its process may yet take it back, too."""
+    await store.open_book(ACCOUNT, "all", 100, "now")
+    applied = []
+    for process, resets in (("a", 0), ("b", 0), ("c", 1), ("d", 1)):
+        lease = Lease(0, 0, 1, NOW, (RECEIPT._replace(key=process),))
+        assert (await store.send(ACCOUNT, "all", Write(process, None, lease, left_by=-12, used_by=12))).applied
+        change = verbs.reset(Book(100, 88, 12, resets=resets), RECEIPT._replace(key=f"reset {process}"), NOW)
+        applied.append(await store.change(ACCOUNT, "all", change))
 
-    assert [await store.change(ACCOUNT, "all", change) for change in changes] == [True, False]
-
+    assert applied == [True, False, True, False]
     [finding] = await look(store)
-    assert (finding.book.left, finding.book.used, finding.receipts, finding.drift) == (100, 0, 0, 0)
+    assert (finding.book.left, finding.book.used, finding.book.resets, finding.drift) == (76, 24, 2, 0)

@@ -153,11 +153,11 @@ class Machine(RuleBasedStateMachine):
 
     def set_max(self, key: Key, by: int) -> None:
         most = self.tables.books[key].max
-        self.change_twice(key, verbs.set_max(most, max(0, most + by), self.new_receipt()))
+        self.change(key, verbs.set_max(most, max(0, most + by), self.new_receipt()))
 
-    def change_twice(self, key: Key, change: Change) -> None:
-        """Sent twice: the first time it is applied at once."""
-        for fate in ("lost", None):
+    def change(self, key: Key, change: Change, *fates: str) -> None:
+        """Sent once for each of these fates; without any, twice: the first time it is applied at once."""
+        for fate in fates or ("lost", None):
             self.do(lambda: self.changes.append(asyncio.create_task(self.operator.change(*key, change))))
             if fate:
                 self.do(self.tables.decide, self.tables.calls[-1], fate)

@@ -17,7 +17,7 @@ ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
 NOTHING: Mapping[Any, Any] = {}
 # Conditions of the store, which a test can take out.
-GUARDS = frozenset({"expected_number", "expected_will", "needed", "fence", "receipt", "late"})
+GUARDS = frozenset({"expected_number", "expected_will", "needed", "fence", "receipt", "late", "resets"})
 
 
 class Sent(NamedTuple):
@@ -109,7 +109,8 @@ def apply(book: Book, write: Write) -> Book:
     if write.lease is None:
         leases.pop(write.process)
     fence = book.fence if write.fence is None else write.fence
-    return Book(book.max, book.left + write.left_by, book.used + write.used_by, fence, leases)
+    left, used = book.left + write.left_by, book.used + write.used_by
+    return Book(book.max, left, used, fence, leases, resets=book.resets)
 
 
 def is_too_big(before: Book, write: Write, most_receipts: int) -> bool:
@@ -150,6 +151,8 @@ def fits(book: Book, change: Change, guards: frozenset[str] = GUARDS) -> bool:
     leases = [(book.leases.get(receipt.process), receipt) for receipt in change.late]
     if not all(lease and lease[1:3] == (-late.tokens, late.commit) for lease, late in leases) and "late" in guards:
         return False
+    if change.resets not in (None, book.resets) and "resets" in guards:
+        return False
     return book.used >= -change.used_by
 
 
@@ -158,7 +161,8 @@ def change_of(book: Book, change: Change) -> Book:
     swept = {late.process: book.leases.get(late.process) for late in change.late}
     emptied = {name: lease._replace(will=0) for name, lease in swept.items() if lease}
     top, left, used = book.max + change.max_by, book.left + change.left_by, book.used + change.used_by
-    return Book(top, left, used, book.fence, {**book.leases, **emptied})
+    resets = book.resets + (change.resets is not None)
+    return Book(top, left, used, book.fence, {**book.leases, **emptied}, resets=resets)
 
 
 def changed(world: World, change: Change) -> World:
@@ -166,7 +170,7 @@ def changed(world: World, change: Change) -> World:
     again = change.receipt.key in world.usage
     if (again and "receipt" in world.guards) or not fits(world.book, change, world.guards):
         return world
-    if not fits(world.book, change):
+    if not fits(world.book, change, world.guards | {"late"}):
         world = world._replace(bad="a will was taken back that was not charged")
     usage = {**world.usage, **{receipt.key: receipt for receipt in (change.receipt, *change.late)}}
     for receipt in change.late:

@@ -15,10 +15,11 @@ from hypothesis.stateful import initialize
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from gptdock.ledger import backoff, lease_state, verbs
+from gptdock.ledger.book import Change
 from tests.harness import branches
 from tests.harness.ledger_process import ACCOUNT
 from tests.harness.machine import DAY, EXPIRY, FATES, GATHERED, RENEWAL, RETENTION, Machine, happens, pick
-from tests.harness.memory_store import Key, Tables
+from tests.harness.memory_store import Call, Key, Tables
 
 MOST_PROCESSES, MOST_REQUESTS = 3, 6
 FAULTS = {
@@ -184,16 +185,27 @@ class Schedules(Machine):
         self.set_max(key, 60)
         self.do(self.tables.arrive, call)
 
-    @happens("operator", when=lambda self: self.tables.books, key=ANY)
-    def operator_resets_twice(self, key):
-        self._reset_twice(pick(list(self.tables.books), key))
+    @happens("operator", when=lambda self: self.tables.books, key=ANY, is_rivalled=st.booleans())
+    def operator_resets_twice(self, key, is_rivalled):
+        key = pick(list(self.tables.books), key)
+        if is_rivalled:  # by another one, who read the same book, and is late
+            self.change(key, self._reset(key), "late")
+        self._reset_twice(key)
 
     @happens("operator", when=lambda self: _swept(self.tables))
     def operator_resets_over_a_swept_lease(self):
         self._reset_twice(_swept(self.tables)[0])
 
+    @happens(when=lambda self: _late_changes(self) and _swept(self.tables))
+    def late_changes_arrive_over_a_swept_lease(self):
+        for call in _late_changes(self):
+            self.do(self.tables.arrive, call)
+
     def _reset_twice(self, key: Key) -> None:
-        self.change_twice(key, verbs.reset(self.tables.books[key], self.new_receipt(), int(self.loop.now)))
+        self.change(key, self._reset(key))
+
+    def _reset(self, key: Key) -> Change:
+        return verbs.reset(self.tables.books[key], self.new_receipt(), int(self.loop.now))
 
 
 def _swept(tables: Tables) -> list[Key]:
@@ -202,6 +214,10 @@ def _swept(tables: Tables) -> list[Key]:
         (key, lease.will) for key, book in tables.books.items() for lease in book.leases.values() if lease.number < 0
     ]
     return [key for key, will in wills if will > 0]
+
+
+def _late_changes(machine: Machine) -> list[Call]:
+    return [call for call in machine.tables.late if call.store is machine.operator]
 
 
 @pytest.fixture(autouse=True)

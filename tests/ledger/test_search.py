@@ -18,6 +18,12 @@ STEPS_TO_A_FAULT = 2_000  # of each that must find something
 SEEDS = range(24)
 RARE = {branches.FENCE, branches.RESET}  # in walks; small worlds reach them
 RESET = start([[(1, 1)]], 2, tick=1, change=1)  # a reset over a swept lease is too rare for a short walk
+USED = Receipt("before", 1, 0, 0, "u", "m", "upstream", "complete", "-")
+LATE = start([[(1, 1)]], 2, tick=1)._replace(  # with two resets under way, of which one may come much later
+    book=Book(2, 1, 1),
+    usage={USED.key: USED},
+    ghosts=tuple(verbs.reset(Book(2, 1, 1), USED._replace(key=key, source="reset"), 4) for key in ("one", "another")),
+)
 FULL = [  # whose second receipt fits only once the first has left
     start([[(1, 1), (1, 1)]], 2, timeout=1)._replace(most_receipts=1),
     start([[(1, 1), (1, 1), (3, 1)]], 3)._replace(most_receipts=1),
@@ -48,6 +54,7 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
         (start([[(1, 1)]], 1, tick=2, stray=1), branches.SWEPT),
         (start([[(1, 1)]], 2, change=1), None),
         (RESET, branches.RESET),
+        (LATE, branches.REVIVED),
         (start([[(1, 1)], [(1, 1)]], 1, timeout=1), branches.SHUT_OUT),
         (start([[(1, 1)]], 1, timeout=1, tick=1), branches.REVIVED),
         (start([[(1, 1)]], 0, timeout=1, change=1, tick=1)._replace(wide=1), branches.SHUT_OUT),
@@ -59,6 +66,7 @@ def test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put(seed: int, mo
         "a lease swept late",
         "an operator",
         "a living lease swept, a reset",
+        "two resets, one late",
         "lost answer",
         "lost, expired",
         "lost, and arrives when the lease is gone",
@@ -219,5 +227,6 @@ def test_without_a_condition_a_promise_breaks(guard: str):
 
 def _is_found(guards: frozenset[str], first: int) -> bool:
     """Whether a promise breaks in a walk, or in a small world of what is rare in walks."""
-    small = search(RESET._replace(guards=guards), 20_000)[0]
-    return bool(small) or any(walk(seed, STEPS_TO_A_FAULT, guards)[0] for seed in (first, *SEEDS))
+    if any(search(first._replace(guards=guards), 20_000)[0] for first in (RESET, LATE)):
+        return True
+    return any(walk(seed, STEPS_TO_A_FAULT, guards)[0] for seed in (first, *SEEDS))
