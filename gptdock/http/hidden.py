@@ -18,14 +18,17 @@ def answer(raw: bytes, secret: str) -> bytes:
     """A whole answer. Raises UpstreamError if its error cannot be hidden."""
     if not _ERROR.search(raw):
         return raw
-    content = as_object(parse(raw))
+    try:
+        content = as_object(parse(raw))
+    except ValueError:  # no JSON, so text
+        return raw
     return raw if content is None else _hidden(raw, content, secret)
 
 
-def event(raw: bytes, content: dict[str, Any], secret: str) -> bytes:
-    """An event of this content. Raises UpstreamError if its error cannot be hidden."""
+def event(raw: bytes, secret: str) -> bytes:
+    """An event. Raises UpstreamError if its error cannot be hidden."""
     head, mark, data = raw.partition(b"data: ")
-    return head + mark + _hidden(data.rstrip(b"\n"), content, secret) + b"\n\n"
+    return head + mark + answer(data.rstrip(b"\n"), secret) + b"\n\n"
 
 
 def _hidden(raw: bytes, content: dict[str, Any], secret: str) -> bytes:

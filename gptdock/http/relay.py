@@ -121,8 +121,8 @@ class Bill:
         meter = self.meter
         thought = meter.thinks
         pieces = [event.raw for event in events if meter.read(event)]
-        if pieces and meter.done and self.form.names_events:
-            pieces[-1] = hidden.event(pieces[-1], meter.last, self._secret)
+        if self.form.names_events:  # these may tell errors elsewhere than in events of their own
+            pieces = [hidden.event(raw, self._secret) if b'"error"' in raw else raw for raw in pieces]
         if meter.thinks is not thought:
             self.cost.turns(thinks=meter.thinks)
         return b"".join(pieces)

@@ -69,7 +69,7 @@ class ResponsesFormat:
 
     def is_unfinished(self, answer: dict[str, Any]) -> bool:
         status = answer.get("status")
-        return status is not None and f"response.{status}" not in _ENDS
+        return f"response.{status}" not in _ENDS if "status" in answer else "output" in answer
 
     def of_text(self, text: str) -> dict[str, Any]:
         return {"object": "response", "output": [{"type": "message", "content": [{"text": text}]}]}

@@ -72,6 +72,7 @@ our credit: their words are told to nobody. No words are logged. Where asking ag
     test_an_error_with_a_usage_is_charged_and_not_to_be_asked_again,
     test_a_usage_that_comes_behind_an_error_is_charged,
     test_what_was_generated_in_spite_of_the_status_is_charged_and_not_asked_again,
+    test_a_large_answer_in_spite_of_the_status_is_charged, test_our_key_is_masked_in_whatever_event_an_error_stands,
     test_an_answer_with_another_good_status_is_passed_on_and_charged,
     test_an_error_of_the_caller_as_the_first_event_has_its_status,
     test_a_reason_in_the_middle_of_a_stream_is_told_in_its_last_event,

@@ -98,9 +98,9 @@ def read(raw: bytes, form: Format) -> Answer | None:
     """
     raw = raw.removeprefix(BOM)
     if len(raw) > LARGE_BYTES and (known := _known(raw, form)):
-        return Answer(raw, known)
+        return _finished(Answer(raw, known), _before_lists(raw), form)
     if len(raw) > MOST_PARSED_BYTES:
-        return _unparsed(raw, form)
+        return _finished(_unparsed(raw, form), _before_lists(raw), form)
     value = parse(raw or b"null")  # an empty body: nothing was generated
     content = as_object(value)
     if content is None and isinstance(value, list):  # so others answer
@@ -111,8 +111,7 @@ def read(raw: bytes, form: Format) -> Answer | None:
 def _judged(answer: Answer, form: Format) -> Answer | None:
     content = answer.content
     if form.is_answer(content):
-        unfinished = UpstreamError("The upstream's answer is not finished.") if form.is_unfinished(content) else None
-        return answer._replace(fault=unfinished)
+        return _finished(answer, content, form)
     usage = sane_usage(form.usage_of(content))
     if complaints.find(content) is not None:
         return answer._replace(is_answer=usage is not None and usage.total_tokens > 0, is_error=True)
@@ -125,11 +124,21 @@ def _judged(answer: Answer, form: Format) -> Answer | None:
     return answer._replace(fault=UpstreamError("The upstream's answer is of an unknown kind."))
 
 
+def _finished(answer: Answer, told: dict[str, Any], form: Format) -> Answer:
+    fault = UpstreamError("The upstream's answer is not finished.") if form.is_unfinished(told) else None
+    return answer._replace(fault=fault)
+
+
 def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:
     """What is known of an answer of which only the start and the end were kept. All that is not text counts as text."""
-    content = _believed(_end(end), form) or _believed(_start(start), form)
+    content = usage_in(start, end, form)
     text = start[:TEXT_BYTES].decode("utf-8", "replace")
     return Answer(b"", content or form.of_text(text), UpstreamError("The upstream's answer is too large."))
+
+
+def usage_in(start: bytes, end: bytes, form: Format) -> dict[str, Any] | None:
+    """The part of a JSON object that has its usage, of which the start and the end were kept; None without one."""
+    return _believed(_end(end), form) or _believed(_start(start), form)
 
 
 def in_spite(content: object, form: Format) -> Answer | None:
@@ -198,6 +207,19 @@ def _start(raw: bytes) -> object:
         return parse(raw[: found.end() + length] + b"}")
     except (ValueError, RecursionError):
         return None
+
+
+def _before_lists(raw: bytes) -> dict[str, Any]:
+    """The fields of a JSON object before the first list in it, if they can be read."""
+    head = raw[: max(0, raw.find(b"[", 0, END_BYTES))].rpartition(b",")[0]
+    return _object_or_empty(head + b"}")
+
+
+def _object_or_empty(data: bytes) -> dict[str, Any]:
+    try:
+        return as_object(parse(data)) or {}
+    except ValueError:
+        return {}
 
 
 def _believed(content: object, form: Format) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ class Format(Protocol):
         """Whether a whole body without a usage is an answer, as opposed to an error in spite of the status."""
 
     def is_unfinished(self, answer: dict[str, Any]) -> bool:
-        """Whether a whole answer says that its generation has not ended by itself, so that it is not whole."""
+        """Whether a whole answer, of which the end may be missing, says that its generation has not ended by itself."""
 
     def of_text(self, text: str) -> dict[str, Any]:
         """A whole answer of this text, for an answer that came in another form."""

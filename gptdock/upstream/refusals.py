@@ -15,7 +15,7 @@ from gptdock.upstream.format import Format
 
 log = logging.getLogger(__name__)
 
-MOST_ERROR_BYTES = 64 * 2**10
+MOST_ERROR_BYTES = answers.MOST_PARSED_BYTES
 ERROR_SECONDS = 5.0  # for the body of a refusal
 
 
@@ -42,7 +42,7 @@ async def refusal(response: aiohttp.ClientResponse, secret: str, form: Format) -
     """What a response with an error's status says; it is logged, and the response closed. `secret` is our key."""
     try:
         async with asyncio.timeout(ERROR_SECONDS):
-            content = json.loads(await bodies.read(response, MOST_ERROR_BYTES))
+            content = await _content(response, form)
     except (aiohttp.ClientError, OSError, ValueError, RecursionError):
         content = None
     finally:
@@ -59,3 +59,11 @@ async def refusal(response: aiohttp.ClientResponse, secret: str, form: Format) -
         return Refusal(ours, after=after, generated=(response, answer._replace(fault=ours)))
     again = not isinstance(ours, UpstreamQuota) and retry.is_wanted(response.status, response.headers)
     return Refusal(ours, again, after)
+
+
+async def _content(response: aiohttp.ClientResponse, form: Format) -> object:
+    """The JSON in a body; of one that is too large only what is around a usage, None without one."""
+    try:
+        return json.loads(await bodies.read(response, MOST_ERROR_BYTES))
+    except bodies.TooLarge as exc:
+        return answers.usage_in(exc.start, await bodies.read_end(response, exc.start, answers.END_BYTES), form)

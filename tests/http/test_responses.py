@@ -152,6 +152,23 @@ async def test_a_response_that_failed_tells_nothing_of_our_key_our_credit_or_our
     assert {receipt["source"] for receipt in await service.receipts()} == {"upstream"}
 
 
+async def test_our_key_is_masked_in_whatever_event_an_error_stands(service: Service):
+    error = {"code": "server_error", "message": "Not with sk-upstream-secret."}
+    told: dict[str, Any] = {"in_progress": {"error": error}, "completed": {"status": "completed", "error": None}}
+    events = [(f"response.{name}", {"response": response}) for name, response in told.items()]
+    raw = b"".join(
+        b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind} | fields).encode())
+        for kind, fields in events
+    )
+    service.openai.script = Script(raw=raw)
+    async with respond(service, stream=True) as response:
+        body = await response.read()
+
+    assert b"Not with ***." in body
+    assert b"event: response.completed" in body
+    assert b"sk-upstream" not in body
+
+
 async def test_an_error_of_the_upstream_ends_the_stream_in_its_words(service: Service):
     error = {"message": "You wrote: a bad word", "code": "content_filter"}
     service.openai.script = Script(error_at=5, error=error)

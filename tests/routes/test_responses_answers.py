@@ -171,10 +171,12 @@ def test_a_whole_answer_becomes_the_events_of_a_stream(status: str):
     assert events[1].raw.startswith(b"event: response.%b\ndata: {" % status.encode())
 
 
-@pytest.mark.parametrize("status", ["in_progress", "queued", "cancelled", "paused", 7])
+@pytest.mark.parametrize("status", ["in_progress", "queued", "cancelled", "paused", 7, None, "absent"])
 @pytest.mark.parametrize("usage", [USAGE, None])
 def test_an_unfinished_answer_is_a_fault_with_a_charge(status: Any, usage: Any):
-    answer = answers.read(json.dumps(WHOLE | {"status": status, "usage": usage}).encode(), FORMAT)
+    told = {} if status == "absent" else {"status": status}
+    whole = {name: value for name, value in WHOLE.items() if name != "status"} | told | {"usage": usage}
+    answer = answers.read(json.dumps(whole).encode(), FORMAT)
 
     assert answer
     assert answer.fault
@@ -198,6 +200,21 @@ def test_of_a_large_answer_only_the_usage_is_read_and_a_failed_one_is_an_answer(
     assert refused
     assert answer.content.keys() == {"usage", "user"}
     assert (failed.is_answer, refused.is_answer) == (True, False)
+
+
+@pytest.mark.parametrize("usage", [USAGE, None])
+@pytest.mark.parametrize("size", [answers.LARGE_BYTES, answers.MOST_PARSED_BYTES])
+def test_a_large_answer_that_says_that_it_is_unfinished_is_a_fault(size: int, usage: Any):
+    rest = {"output": [{"content": "x" * size}], "usage": usage}
+    for head, is_fault in (({"status": "in_progress"}, True), ({"status": "completed"}, False), ({"a": "[,"}, False)):
+        raw = json.dumps({"object": "response", **head, "error": None} | rest).encode()
+        if head.keys() == {"a"} and size < answers.MOST_PARSED_BYTES and usage is None:
+            continue  # it is parsed, and has no status
+
+        answer = answers.read(raw, FORMAT)
+
+        assert answer
+        assert bool(answer.fault) is is_fault
 
 
 def test_a_stream_in_place_of_a_whole_answer_is_read_for_its_usage_or_its_text():

@@ -217,6 +217,17 @@ async def test_what_was_generated_in_spite_of_the_status_is_charged_and_not_aske
     await check_nothing_is_left(service, used=910 * 4)
 
 
+@pytest.mark.parametrize("size", [100_000, 2 * 2**20])
+async def test_a_large_answer_in_spite_of_the_status_is_charged(service: Service, size: int):
+    whole = json.dumps(json.loads(WHOLE) | {"choices": [{"message": {"content": "x" * size}}], "usage": USAGE})
+    service.openai.script = Script(status=500, raw=whole.encode(), content_type="application/json")
+
+    assert await ask_for_fault(service, stream=False) == BROKEN
+
+    assert service.openai.requests == 1
+    await check_nothing_is_left(service, used=910)
+
+
 async def test_text_in_spite_of_the_status_is_counted_and_a_usage_of_zero_is_free(service: Service, quick):
     raw = json.dumps({"choices": [{"message": {"content": "one two three"}}]}).encode()
     service.openai.script = Script(status=500, raw=raw, content_type="application/json")

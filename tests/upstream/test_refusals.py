@@ -30,7 +30,8 @@ CONTEXT = {"error": {"code": "context_length_exceeded"}}
     ("body", "fault"),
     [
         (json.dumps(CONTEXT), Fault(400, "context_length_exceeded")),
-        (json.dumps(CONTEXT | {"more": "x" * 100_000}), Fault(502, "upstream_error")),
+        (json.dumps(CONTEXT | {"more": "x" * 100_000}), Fault(400, "context_length_exceeded")),
+        (json.dumps(CONTEXT | {"more": "x" * 2**20}), Fault(502, "upstream_error")),
         ("[" * 60_000, Fault(502, "upstream_error")),
         ("", Fault(502, "upstream_error")),
         ('{"error": "context_length_exceeded"}', Fault(502, "upstream_error")),
@@ -38,7 +39,7 @@ CONTEXT = {"error": {"code": "context_length_exceeded"}}
         ("{}", Fault(502, "upstream_error")),
         ("\udcff", Fault(502, "upstream_error")),
     ],
-    ids=["good", "too large", "deep", "empty", "text", "array", "object", "no utf-8"],
+    ids=["good", "large", "too large", "deep", "empty", "text", "array", "object", "no utf-8"],
 )
 async def test_the_body_of_a_refusal_is_read_with_care(serve, body, fault):
     data = body.encode("utf-8", "surrogateescape")
