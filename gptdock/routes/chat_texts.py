@@ -13,7 +13,8 @@ Generated text is known in these fields of a choice:
         tool_calls[].custom                 `name` and `input`
         audio                               `transcript`
 
-A value of an unexpected type in one of these fields is read for what is text in it.
+Calls come in other forms, too: an object for a list, arguments that are parsed, `name` and `arguments` in the call
+itself. Of parsed arguments the JSON counts. Of any other value of an unexpected type the strings may be text.
 
 Other upstreams write text elsewhere. Any other string may be such text: in a choice always, unless it repeats known
 text, and in the rest of the answer if no text is known in it. The fields that `_NEVER_TEXT` names have none.
@@ -37,6 +38,9 @@ _NEVER_TEXT = re.compile(
 _ENCRYPTED = re.compile(r"encrypted|redacted")  # the type of thoughts that nobody can read or count
 _LONG_NAME = 64  # characters
 _SHORT = 1024  # characters of known text in which a repetition is looked for
+_CALLS = ("function", "custom")
+_WRITTEN = ("arguments", "input", "parameters", "args")  # of a call: some upstreams send them parsed
+_OF_CALL = frozenset({*_CALLS, *_WRITTEN, "name", "index", "id", "type"})
 _SIGNS_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "keepalive", "keep-alive", "processing"})
 
 
@@ -70,18 +74,53 @@ def _is_usual(choice: object) -> bool:
     if not isinstance(choice, dict) or not choice.keys() <= _USUAL:
         return False
     delta = choice.get("delta")
-    return isinstance(delta, dict) and delta.keys() <= _KNOWN
+    return isinstance(delta, dict) and delta.keys() <= _KNOWN and all(map(_is_usual_field, delta, delta.values()))
+
+
+def _is_usual_field(name: str, value: object) -> bool:
+    if name == "tool_calls" and isinstance(value, list):
+        return None not in map(_usual_call, value)
+    return not value or (isinstance(value, str) and name not in ("tool_calls", "function_call"))
+
+
+def _usual_call(call: object) -> str | None:
+    """The text of a call of OpenAI's form; None of any other."""
+    if not isinstance(call, dict) or not call.keys() <= _USUAL_CALL:
+        return None
+    function = call.get("function")
+    if not isinstance(function, dict) or not function.keys() <= _USUAL_FUNCTION:
+        return None
+    name, arguments = function.get("name") or "", function.get("arguments") or ""
+    return name + arguments if isinstance(name, str) and isinstance(arguments, str) else None
 
 
 def _besides(choice: object) -> object:
-    """A choice without the fields in which text is known, and without a message beside a delta with text."""
+    """A choice without its known text, and without a message beside a delta with text."""
     if not isinstance(choice, dict):
         return choice
     delta, message = choice.get("delta"), choice.get("message")
     told = delta if _of_message(delta) else message if _of_message(message) else delta or message
     rest = {name: value for name, value in choice.items() if name not in ("delta", "message", "text")}
-    more = {name: each for name, each in told.items() if name not in _KNOWN} if isinstance(told, dict) else told
-    return [rest, more]
+    if not isinstance(told, dict):
+        return [rest, told]
+    return [rest, {name: each for name, each in told.items() if name not in _KNOWN}, _odd_in(told)]
+
+
+def _odd_in(message: dict[str, Any]) -> list[Any]:
+    """What stands in the known fields of a message, and is not read as text there."""
+    parts = [part for name in ("content", "refusal") for part in _as_list(message.get(name)) if not _flat(part)]
+    calls = [*_calls(message.get("tool_calls")), message.get("function_call")]
+    thoughts = [] if _first(message, _THOUGHTS) else [message.get(name) for name in _THOUGHTS]
+    return [*parts, *[_odd_of_call(call) for call in calls], *thoughts]
+
+
+def _odd_of_call(call: object) -> object:
+    if isinstance(call, list):
+        return [_odd_of_call(each) for each in call]
+    if not isinstance(call, dict):
+        return call
+    odd = [value for name, value in call.items() if name not in _OF_CALL]
+    return odd + [_odd_of_call(call[name]) for name in _CALLS if name in call]
 
 
 def _strings(values: list[Any], known: str) -> str:
@@ -110,7 +149,7 @@ def _is_encrypted(kind: object) -> bool:
 
 def _of_choice(choice: dict[str, Any]) -> str:
     text = _of_message(choice.get("delta")) or _of_message(choice.get("message"))
-    return _flat(choice["text"]) + text if "text" in choice else text
+    return _of_text(choice["text"]) + text if "text" in choice else text
 
 
 def _of_message(message: object) -> str:
@@ -128,20 +167,36 @@ def _of_message(message: object) -> str:
 
 
 def _of_calls(calls: object) -> str:
-    return "".join([_of_function(_get(call, "function")) + _of_custom(_get(call, "custom")) for call in _items(calls)])
+    if isinstance(calls, list) and len(calls) == 1 and (text := _usual_call(calls[0])) is not None:
+        return text
+    return "".join([_of_call(call) for call in _calls(calls)])
 
 
-def _of_function(function: object) -> str:
-    if not isinstance(function, dict):
+def _calls(calls: object) -> list[Any]:
+    if isinstance(calls, dict) and calls and not calls.keys() & _OF_CALL:  # by their index
+        return list(calls.values())
+    return _as_list(calls)
+
+
+def _of_call(call: object) -> str:
+    """The text of a call, or of the `function` in it."""
+    if isinstance(call, list):
+        return "".join([_of_call(each) for each in call])
+    if not isinstance(call, dict):
         return ""
-    arguments = function.get("arguments")
-    if arguments and isinstance(arguments, dict | list):  # some upstreams send them parsed
-        arguments = json.dumps(arguments)
-    return _flat(function.get("name")) + _flat(arguments)
+    within = "".join([_of_call(call[name]) for name in _CALLS if name in call])
+    return _of_text(call.get("name")) + "".join([written(call[name]) for name in _WRITTEN if name in call]) + within
 
 
-def _of_custom(custom: object) -> str:
-    return _flat(custom.get("name")) + _flat(custom.get("input")) if isinstance(custom, dict) else ""
+def _of_text(value: object) -> str:
+    return value if isinstance(value, str) else _flat(value) or _strings([value], "")
+
+
+def written(arguments: object) -> str:
+    """The arguments of a call as the model wrote them, also if they come parsed."""
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(arguments, ensure_ascii=False) if arguments else ""
 
 
 def _flat(value: object, depth: int = _MOST_DEPTH) -> str:
@@ -162,6 +217,10 @@ def _get(value: object, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _items(value: object) -> list[Any]:
     """A list as it is; some upstreams send an object where a list of one belongs."""
     if isinstance(value, list):
@@ -172,9 +231,11 @@ def _items(value: object) -> list[Any]:
 _READERS: dict[str, Callable[[Any], str]] = {
     "content": _flat,
     "refusal": _flat,
-    "function_call": _of_function,
+    "function_call": _of_call,
     "tool_calls": _of_calls,
     "audio": lambda audio: _flat(_get(audio, "transcript")),
 }
 _KNOWN = frozenset({*_READERS, *_THOUGHTS, "role"})
+_USUAL_CALL = frozenset({"index", "id", "type", "function"})
+_USUAL_FUNCTION = frozenset({"name", "arguments"})
 _USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from gptdock.routes.chat_answers import error_of
-from gptdock.routes.chat_texts import unknown_text_of
+from gptdock.routes.chat_texts import unknown_text_of, written
 from gptdock.upstream.format import Again, Shape, Told
 from gptdock.upstream.usage import sane_usage
 
@@ -20,6 +20,8 @@ _TEXTS = ("text", "refusal", "name", "arguments", "input", "content", "summary")
 _REPEATED = ("text", "refusal", "arguments", "input")  # in an event `*.done`: one of them
 _BESIDE_DELTA = frozenset({"type", "delta", "item_id", "output_index", "content_index", "summary_index"})
 _BESIDE_DELTA |= {"sequence_number", "logprobs", "obfuscation"}
+_WRITTEN = ("arguments", "input")
+_OF_ARGUMENTS = ("arguments.delta", "input.delta")  # the end of an event's type
 _MOST_DEPTH = 4
 
 
@@ -37,7 +39,8 @@ class ResponsesFormat:
         if not isinstance(kind, str):
             return _text(content.get("output"))
         if kind.endswith(".delta"):
-            return _text(content.get("delta")) or unknown_text_of(content, "")
+            name = "arguments" if kind.endswith(_OF_ARGUMENTS) else "delta"
+            return _of_field(content.get("delta"), name, _MOST_DEPTH) or unknown_text_of(content, "")
         item = content.get("item")
         return _text(item.get("name")) if kind == "response.output_item.added" and isinstance(item, dict) else ""
 
@@ -115,7 +118,8 @@ def _again(kind: str, event: dict[str, Any]) -> Again | None:
         return None
     if isinstance(whole := event.get("item", event.get("part")), dict):
         return Again(stem, _any_text(whole), of_all=True)
-    return Again(stem, next((text for name in _REPEATED if (text := _text(event.get(name)))), "") or _more(event))
+    told = (_of_field(event.get(name), name, _MOST_DEPTH) for name in _REPEATED)
+    return Again(stem, next(filter(None, told), "") or _more(event))
 
 
 def _thinks(kind: str, event: dict[str, Any]) -> bool:
@@ -161,9 +165,7 @@ def _text(value: object, depth: int = _MOST_DEPTH) -> str:
 
 
 def _of_field(value: object, name: str, depth: int) -> str:
-    if name in ("arguments", "input") and isinstance(value, dict):  # some upstreams send them parsed
-        return json.dumps(value)
-    return _text(value, depth)
+    return written(value) if name in _WRITTEN else _text(value, depth)
 
 
 FORMAT = ResponsesFormat()

@@ -90,7 +90,7 @@ may think, except for those known to write at once; after the head, no text of t
     Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
     test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
     test_a_connection_closed_at_once_before_the_head_is_attempted_thrice_and_free,
-    test_an_attempt_lost_after_a_second_is_charged_besides,
+    test_an_attempt_lost_after_a_second_is_charged_besides, test_a_lost_attempt_is_charged_on_every_route,
     test_thoughts_that_are_only_summed_up_cost_the_time_that_they_may_take,
     test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
 
@@ -144,13 +144,13 @@ under its various names, names and arguments of calls, the transcript of audio, 
 says nothing about text: `{}`, pings, content filters, `choices: null`, null fields, names, ids. It is passed on, does
 not make usage stale, and costs nothing when the answer is cut. Strings in fields that nobody knows may be text: they
 are counted in an answer that is cut or has no usage, but an answer that ends with [DONE] may have told its usage
-before. Events of `/v1/responses` tell the same text up to four times; the longest telling counts, so text that comes in
+before. So are those in known fields in a form that nobody knows; arguments of a call that come parsed count as JSON. Events of `/v1/responses` tell the same text up to four times; the longest telling counts, so text that comes in
 the last event alone counts, too (`retold`).
 What is not JSON counts as text, all its bytes: a charge that is too high is better than an answer for free.
 Both count against the limit that the upstream was given, and the bytes of all events are bounded (`http.overrun`).
     Test: test_text_is_known_in_these_fields, test_all_other_json_says_nothing_about_text,
     test_text_that_is_told_four_times_counts_once_wherever_the_stream_is_cut,
-    test_text_counts_in_whatever_event_it_comes,
+    test_text_counts_in_whatever_event_it_comes, test_arguments_that_come_parsed_count_as_they_were_written,
     test_what_may_be_text_elsewhere_counts_but_leaves_the_usage,
     test_beside_text_only_other_strings_of_its_choice_may_be_text,
     test_a_stream_of_text_in_fields_nobody_knows_is_counted_and_bounded,

@@ -29,6 +29,11 @@ MESSAGES: list[tuple[Any, str]] = [
     ({"tool_calls": [{"function": None, "custom": {"name": "f"}}]}, "f"),
     ({"tool_calls": {"function": {"name": "f"}}}, "f"),
     ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "b"}}}]}, 'f{"a": "b"}'),
+    ({"tool_calls": {"0": {"function": FUNCTION}, "1": {"function": {"name": "g"}}}}, 'f{"a":1}g'),
+    ({"tool_calls": [FUNCTION, {"function": [FUNCTION]}]}, 'f{"a":1}f{"a":1}'),
+    ({"tool_calls": [{"function": {"name": "f", "parameters": {"a": "Köln"}}}]}, 'f{"a": "Köln"}'),
+    ({"tool_calls": [{"custom": {"name": {"is": "f"}, "input": ["a", 2]}}]}, 'f["a", 2]'),
+    ({"function_call": {"name": "f", "arguments": 1234567}}, "f1234567"),
     ({"content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "!"}, "?"]}, "Hi!?"),
     ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]}, "Hm"),
     ({"content": {"type": "text", "text": "Hi"}}, "Hi"),
@@ -45,7 +50,7 @@ SILENT_MESSAGES: list[Any] = [
     *each("content", "", None, 7, 0.5, True, [], {}, [7, None, []], [{"type": "text"}], {"a": 7}),
     *each("tool_calls", None, [], {}, 7, [None], [7], [{}], [{"type": "x"}]),
     *each("tool_calls", *([call] for call in each("function", None, [], {}, 7, {"name": None, "arguments": None}))),
-    *each("function_call", None, 7, [], *each("name", 7, [], {}, False), *each("arguments", 7, [], {}, False)),
+    *each("function_call", None, 7, [], *each("name", 7, [], {}, False), *each("arguments", [], {}, False)),
     *each("reasoning", None, "", 7, {}, [{"type": "reasoning.encrypted", "data": "eNqrVg"}]),
     *each("audio", None, 7, "a", {"id": "a", "expires_at": 7}, {"transcript": None}),
     {"role": "assistant", "name": "x", "annotations": ["x"], "unknown": {"content": None}},
@@ -79,6 +84,10 @@ UNKNOWN: list[Any] = [
     {"candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": None}]},
     *["Hi", ["Hi"], [[{"a": "Hi"}]]],
 ]
+
+
+ODD_CALLS: list[Any] = [[{"id": "c", "type": "function", "function": "look"}], "look", ["look"], {"0": "look"}]
+ODD_CALLS += [[{"custom": "look"}], [{"function": {"name": None, "other": "look"}}], [{"other": {"more": ["look"]}}]]
 
 
 @pytest.mark.parametrize("part", ["delta", "message"])
@@ -126,6 +135,11 @@ def test_what_may_be_text_elsewhere_counts_but_leaves_the_usage(answer):
         ({"delta": {"content": "Hi"}, "message": {"content": "Hi you"}}, ""),
         ({"delta": {"content": "Hi", "extra_content": {"google": {"thought_signature": "x"}}}}, ""),
         ({"delta": {"reasoning": "Hi", "reasoning_content": "Hi"}}, ""),
+        *[({"delta": {"content": "Hi", "tool_calls": each}}, "look") for each in ODD_CALLS],
+        ({"delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}, *ODD_CALLS[0]]}}, "look"),
+        ({"delta": {"content": "Hi", "function_call": "look"}}, "look"),
+        ({"delta": {"content": [{"text": "Hi"}, {"type": "odd", "value": "look"}]}}, "look"),
+        ({"delta": {"content": "Hi", "refusal": {"words": "look"}, "reasoning": {"steps": ["look"]}}}, "looklook"),
     ],
 )
 def test_beside_text_only_other_strings_of_its_choice_may_be_text(choice, text):

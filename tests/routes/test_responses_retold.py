@@ -188,3 +188,15 @@ def test_a_whole_answer_of_an_unknown_shape_is_charged_by_its_text(whole: dict[s
     meter = Meter(FORMAT)
     meter.read_answer(answer.content, answer.raw)
     assert meter.text() == WORDS
+
+
+@pytest.mark.parametrize("arguments", [{"city": "Köln"}, ["Köln", 2], 1234567, True])
+@pytest.mark.parametrize("kind", ["function_call_arguments", "mcp_call_arguments", "custom_tool_call_input"])
+def test_arguments_that_come_parsed_count_as_they_were_written(kind: str, arguments: Any):
+    name = kind.rpartition("_")[2]
+    written = json.dumps(arguments, ensure_ascii=False)
+    delta, done = told(f"response.{kind}.delta", delta=arguments), told(f"response.{kind}.done", **{name: arguments})
+    item = told("response.output_item.done", item=CALL | {name: arguments})
+
+    assert read(delta).text() == read(done).text() == read(delta, done).text() == written
+    assert read(item).text() == "look" + written

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,29 @@ from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.rates import UNKNOWN, UNKNOWN_AHEAD
 from tests.harness.answers import read_answer
 from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left
-from tests.harness.service import Service
+from tests.harness.service import QUESTION, Service
 from tests.harness.upstream_faults import both_ways
 
 pytestmark = pytest.mark.usefixtures("quick")
 LOST = Script(hold_at=BEFORE_HEAD, cut="before_head")
 MORE_THAN_PROMPT = 8 + 1000  # of a hold
+MODEL = "text-embedding-3-small"
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]}
+BODIES: list[tuple[str, dict[str, Any]]] = [
+    ("ask", QUESTION),
+    ("chat/completions", CHAT),
+    ("responses", {"model": "gpt-4o-mini", "input": "Hi"}),
+]
+BODIES += [(path, body | {"stream": True}) for path, body in BODIES]
+EMBEDDINGS = ("embeddings", {"model": MODEL, "input": "Hi " * 50})
+WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1", "X-User-Id": "u7"}
+
+
+async def _post(service: Service, path: str, body: dict[str, Any]) -> int:
+    headers = {} if path == "ask" else WHO
+    async with service.session.post(f"{service.url}/v1/{path}", json=body, headers=headers) as response:
+        await response.read()
+        return response.status
 
 
 async def _break_off(service: Service, clock: SimpleNamespace, seconds: float, number: int = 1) -> None:
@@ -43,6 +61,27 @@ async def test_an_attempt_lost_after_a_second_is_charged_besides(
     assert receipt["prompt_tokens"] == answered.prompt_tokens * (1 + is_charged)
     assert receipt["prompt_tokens"] + receipt["completion_tokens"] == receipt["tokens"]
     await check_nothing_is_left(service, receipt["tokens"])
+
+
+async def test_a_lost_attempt_is_charged_on_every_route(serve, upstream_clock: SimpleNamespace):
+    """Also where the next attempt is refused. Of embeddings the hold has room for a part of it only."""
+    async with serve(openai_embedding_models=MODEL) as service:
+        journal = service.openai.journal
+        for path, body in [*BODIES, EMBEDDINGS]:
+            for refusal in (None, Script(status=400)):
+                before = len(journal), len(await service.receipts())
+                service.openai.next(LOST, *filter(None, [refusal]))
+                asking = asyncio.create_task(_post(service, path, body))
+                await _break_off(service, upstream_clock, 1.5, before[0] + 1)
+                assert await asking == 200 if refusal is None else await asking in (400, 502)
+
+                answered = 0 if refusal else journal[-1].spent
+                lost_tokens = min(journal[-1].prompt_tokens + int(1.5 * UNKNOWN), MORE_THAN_PROMPT)
+                if path == "embeddings":
+                    lost_tokens = 8 if answered else journal[-1].prompt_tokens + 8
+                [receipt] = (await service.receipts())[before[1] :]
+                assert receipt["source"] == "counted", path
+                assert 0 <= receipt["tokens"] - answered - lost_tokens <= 4, path  # the most that a prompt may cost
 
 
 @both_ways
