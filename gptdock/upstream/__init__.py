@@ -144,8 +144,9 @@ under its various names, names and arguments of calls, the transcript of audio, 
 says nothing about text: `{}`, pings, content filters, `choices: null`, null fields, names, ids. It is passed on, does
 not make usage stale, and costs nothing when the answer is cut. Strings in fields that nobody knows may be text: they
 are counted in an answer that is cut or has no usage, but an answer that ends with [DONE] may have told its usage
-before. So are those in known fields in a form that nobody knows; arguments of a call that come parsed count as JSON. Events of `/v1/responses` tell the same text up to four times; the longest telling counts, so text that comes in
-the last event alone counts, too (`retold`).
+before. So are those in known fields in a form that nobody knows; arguments of a call that come parsed count as JSON.
+Events of `/v1/responses` tell the same text up to four times; the longest telling counts, so text that comes in the
+last event alone counts, too (`retold`).
 What is not JSON counts as text, all its bytes: a charge that is too high is better than an answer for free.
 Both count against the limit that the upstream was given, and the bytes of all events are bounded (`http.overrun`).
     Test: test_text_is_known_in_these_fields, test_all_other_json_says_nothing_about_text,
