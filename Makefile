@@ -47,8 +47,8 @@ contract: .venv/test.installed ## Compare the service with its OpenAPI document,
 fuzz: .venv/test.installed .venv/fuzz.installed ## Fuzz the parsers for SECONDS=60 seconds
 	.venv/bin/python -m tests.long.fuzz $(or $(SECONDS),60)
 
-examples: .venv/test.installed ## Run the JavaScript programs of the documents; needs node and npm
-	.venv/bin/python -m tests.long.examples
+examples: .venv/test.installed ## Try the programs and packages in JavaScript; needs node and npm
+	.venv/bin/python -m tests.long.javascript
 
 release: .venv/bin/pip ## Build the wheel into dist/, and check it in an environment of its own
 	rm -rf build dist .venv/release

@@ -1,6 +1,6 @@
-"""Runs the documents' programs unchanged: `make examples` those in JavaScript, the test suite those in Python.
+"""Runs the documents' programs unchanged: `javascript` those in JavaScript, the test suite those in Python.
 
-JavaScript needs node, npm and a network, which the suite must not need. Both go through the same CLAIMS.
+Both go through the same CLAIMS.
 """
 
 import asyncio
@@ -11,12 +11,10 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from gptdock.dev.openai import SimulatedOpenAI, serve_openai
+from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
 from gptdock.http.caller import PING
-from tests.harness.documents import programs
 from tests.harness.hostile import raw_upstream, read_request
 from tests.harness.processes import PATIENCE_SECONDS, Finished, end
 from tests.harness.service import Service, make_settings, running, serve_tables
@@ -42,20 +40,22 @@ class Place:
         self._folder, self._suffix, self._command = folder, suffix, command
 
     @asynccontextmanager
-    async def running(self, program: str, url: str) -> AsyncIterator[Process]:
+    async def running(self, program: str, url: str, *arguments: str) -> AsyncIterator[Process]:
         """Run the program with GPTDOCK_URL set to `url`; yields its process, and kills it at the end."""
         file = self._folder / f"program{self._suffix}"
         file.write_text(program)
         env = {"PATH": os.environ["PATH"], "GPTDOCK_URL": url}
-        process = await asyncio.create_subprocess_exec(*self._command, str(file), env=env, stdout=PIPE, stderr=PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *self._command, str(file), *arguments, env=env, stdout=PIPE, stderr=PIPE
+        )
         try:
             yield process
         finally:
             await end(process)
 
-    async def run(self, program: str, url: str) -> Finished:
+    async def run(self, program: str, url: str, *arguments: str) -> Finished:
         """Run the program until it ends."""
-        async with self.running(program, url) as process:
+        async with self.running(program, url, *arguments) as process:
             return await finished(process)
 
 
@@ -174,23 +174,3 @@ CLAIMS: tuple[Callable[[Place, str, SimulatedOpenAI], Awaitable[None]], ...] = (
     stops_openai_when_its_user_leaves,
     ignores_pings,
 )
-
-
-async def _main() -> None:
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        npm = await asyncio.create_subprocess_exec("npm", "install", "--silent", "openai", cwd=folder)
-        assert await npm.wait() == 0
-        node = Place(folder, ".mjs", "node")
-        by_openai, by_hand = programs("js")
-        for name, program in {"fetch": by_hand, "openai": by_openai}.items():
-            for claim in CLAIMS:
-                async with serve_openai() as openai:
-                    await claim(node, program, openai)
-                print(f"{name} {claim.__name__}")
-        await does_not_take_a_clean_end_for_a_whole_answer(node, by_hand)
-        print(f"fetch {does_not_take_a_clean_end_for_a_whole_answer.__name__}")
-
-
-if __name__ == "__main__":
-    asyncio.run(_main())
