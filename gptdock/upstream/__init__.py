@@ -104,11 +104,13 @@ nor does an event of the name `ping`: the next is waited for, and such events ar
     Test: test_a_stream_may_begin_with_events_that_say_nothing
 
 **When an answer is whole.** A stream is whole if [DONE] came, and no error before it. The end of its body proves
-nothing: where its length is not given, a connection that is cut looks the same. A whole answer is whole if all of it
+nothing: where its length is not given, a connection that is cut looks the same. The last event counts without the blank
+line behind it, if its data is whole. A whole answer is whole if all of it
 came and it is JSON; of one over 64 KB only the end or the start is parsed, where the usage is; without one there, one
 over 1 MB is passed on unparsed, and counted by its bytes. After malformed chunks aiohttp closes the connection without
 telling the reader of the body, so the connection is watched.
-    Test: test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
+    Test: test_a_stream_without_its_last_blank_line_is_whole, test_an_only_event_without_its_blank_line_is_charged,
+    test_a_cut_stream_ends_with_an_error_and_without_done, test_an_answer_with_malformed_chunks_has_broken_off,
     test_a_whole_answer_that_is_not_json_is_counted, test_the_usage_at_the_end_of_a_large_answer_is_enough,
     test_the_usage_at_the_start_of_a_large_answer_is_enough,
     test_a_large_answer_is_not_parsed_but_for_its_usage,
@@ -130,7 +132,7 @@ another API, are charged by their usage or by count, and a 502 for the caller. W
     test_a_good_stream_of_another_content_type_is_passed_on_and_charged,
     test_what_is_no_answer_is_free_whatever_its_content_type,
     test_a_broken_or_foreign_answer_is_counted_and_not_to_be_asked_for_again,
-    test_vectors_in_another_shape_are_charged_and_a_fault,
+    test_vectors_in_another_shape_are_charged_and_a_fault, test_a_list_of_answers_is_charged_by_the_usage_in_it,
     test_a_large_answer_to_who_asked_for_a_stream_is_charged_and_not_parsed,
     test_a_packed_stream_is_unpacked_and_charged_exactly, test_an_unknown_coding_is_charged_by_count_and_logged,
     test_few_bytes_that_become_many_are_taken_in_parts

@@ -104,8 +104,19 @@ def read(raw: bytes, form: Format) -> Answer | None:
     value = parse(raw or b"null")  # an empty body: nothing was generated
     content = as_object(value)
     if content is None and isinstance(value, list):  # so others answer
+        if (used := _used_in(value, form)) is not None:
+            return Answer(raw, used, UpstreamError("The upstream's answer is of an unknown kind."))
         content = {"": value}
     return _judged(Answer(raw, content), form) if content is not None else None
+
+
+def _used_in(values: list[Any], form: Format) -> dict[str, Any] | None:
+    """What a list of answers, or of the events of one, cost, as one answer; None if no usage is in it."""
+    parts = [each for each in values if isinstance(each, dict)]
+    usages = [usage for each in parts if (usage := sane_usage(form.usage_of(each)))]
+    if not usages:
+        return None
+    return form.of_text("".join(map(form.text_of, parts))) | {"usage": as_reported(max(usages))}
 
 
 def _judged(answer: Answer, form: Format) -> Answer | None:

@@ -56,6 +56,8 @@ class Stream:
         await self._pinging(first, start)
         if not self._has_begun and answers.is_whole(self.start):
             return False
+        if not self.first:
+            self._take_first(self._unended())
         if not self.first and (fault := self._content.exception()):
             raise UpstreamLost from fault
         if not self.first or not meter.is_chunk(self.first[0]):
@@ -85,7 +87,7 @@ class Stream:
             raise UpstreamLost from exc
         except TimeoutError as exc:
             raise UpstreamTimeout from exc
-        if not self._is_stopped:
+        if not self._is_stopped and (not (last := self._unended()) or take(last)):
             raise self._fault or UpstreamLost from self._content.exception()
 
     def failure(self, error: dict[str, Any]) -> APIError:
@@ -95,7 +97,7 @@ class Stream:
     def received(self) -> list[Event]:
         """The whole events that arrived and were not taken, such as those before a cut."""
         try:
-            return self._splitter.feed(unread(self._content))
+            return self._splitter.feed(unread(self._content)) + self._unended()
         except EventTooLarge:
             return []
 
@@ -148,6 +150,10 @@ class Stream:
                     raise UpstreamLost from exc
                 return
             await first.ping()
+
+    def _unended(self) -> list[Event]:
+        """The last event, if its data is whole and only the blank line behind it is missing."""
+        return [event for event in self._splitter.feed(b"\n\n") if event.data and meter.is_chunk(event)]
 
     def _take_bytes(self, data: bytes, take: Callable[[list[Event]], bool]) -> bool | None:
         """As Take: has `take` called with whole events, and notes if it stops."""

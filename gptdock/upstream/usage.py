@@ -33,11 +33,15 @@ class Usage(NamedTuple):
 def sane_usage(value: object) -> Usage | None:
     """The usage in `value`: its total or the sum of its parts, whichever is more; a part that is odd counts as 0.
 
+    The parts may have the names of either API.
+
     None if neither the total nor both parts are numbers from 0 to MOST_ANSWER_TOKENS.
     """
     if not isinstance(value, dict):
         return None
     total, prompt, completion = map(_sane, map(value.get, _COUNTS))
+    if prompt is None and completion is None:
+        prompt, completion = _sane(value.get("input_tokens")), _sane(value.get("output_tokens"))
     if total is None and (prompt is None or completion is None):
         return None
     parts = (prompt or 0) + (completion or 0)

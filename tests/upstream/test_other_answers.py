@@ -44,6 +44,18 @@ async def test_a_good_stream_of_another_content_type_is_passed_on_and_charged(se
     await check_nothing_is_left(service, used=910 * 2 * len(OTHER_TYPES))
 
 
+@both_ways
+async def test_a_list_of_answers_is_charged_by_the_usage_in_it(service: Service, stream: bool):
+    chunks = b'{"choices":[{"delta":{"content":"hello"}}]},{"usage":%b}' % json.dumps(USAGE).encode()
+    for parts in (WHOLE, chunks):
+        service.openai.script = Script(raw=b"[" + parts + b"]", content_type="application/json")
+        async with service.ask(stream=stream) as response:
+            assert (await fault_of(response), response.headers["x-should-retry"]) == (BROKEN, "false")
+
+    assert service.openai.requests == 2
+    await check_nothing_is_left(service, used=910 * 2)
+
+
 async def test_what_is_no_answer_is_free_whatever_its_content_type(service: Service):
     for raw in (b"upstream busy", b"<html>{}</html>", b"", b"\n\n", b"x" * 100_000):
         for content_type in ("text/plain", ""):
@@ -184,15 +196,6 @@ async def test_a_stream_in_place_of_a_whole_answer_is_read_up_to_a_limit(service
 
     [receipt] = await service.receipts()
     assert (receipt["source"], receipt["tokens"]) == ("counted", receipt["prompt_tokens"] + 1008)  # all of the hold
-
-
-async def test_a_stream_that_is_said_to_be_json_is_passed_on_as_it_comes(service: Service, monkeypatch):
-    monkeypatch.setattr(bodies, "MOST_STREAMED_BYTES", 10)
-    for piece in (7, None):
-        service.openai.script = Script(raw=STREAM, piece=piece, content_type="application/json")
-        assert await read_answer(service, stream=True) == HELLO + DONE
-
-    await check_nothing_is_left(service, used=910 * 2)
 
 
 @both_ways

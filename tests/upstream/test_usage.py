@@ -43,6 +43,11 @@ def detailed(cached: object, reasoning: object) -> dict[str, object]:
         # parts without a total that can be believed
         *((reported(10, 20, odd), Usage(30, 10, 20)) for odd in ODD_TOTALS),
         ({"prompt_tokens": 5, "completion_tokens": 2}, Usage(7, 5, 2)),
+        # by the names of the other API
+        ({"input_tokens": 5, "output_tokens": 2}, Usage(7, 5, 2)),
+        ({"input_tokens": 5, "output_tokens": 2, "total_tokens": 9}, Usage(9, 5, 2)),
+        ({"input_tokens": 5, "prompt_tokens": 5, "total_tokens": 9}, Usage(9, 5, 0)),
+        ({"input_tokens": 5}, None),
         # parts that cannot be believed
         (reported("10", -2, 7), Usage(7, 0, 0)),
         (reported(True, 10**10, 7), Usage(7, 0, 0)),
