@@ -50,6 +50,11 @@ The relay of an answer
   comment, since a caller whose connection is cut gets no status at all
   [an_answer_begins_with_a_comment_while_its_model_thinks,
   an_error_after_the_answer_began_with_a_comment_is_an_event_and_free].
+- A whole answer is kept until its caller has taken it, once, and sent by pieces
+  [a_large_answer_waits_for_its_caller_piece_by_piece]. Callers can have two kinds be large for few tokens, vectors and
+  likely tokens (`top_logprobs`): of these a process keeps 256 MB, as their requests bound them; what has no room gets
+  503 before OpenAI is asked [what_has_no_room_is_refused_before_the_upstream_is_asked]. One that
+  could not be passed on is refused [likely_tokens_that_make_an_answer_too_large_are_refused].
 - aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
   [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].

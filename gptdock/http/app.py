@@ -17,6 +17,7 @@ from gptdock.http.app_keys import (
     LEDGER,
     OPEN_PATHS,
     PARAMS_TOKENS,
+    ROOM,
     SETTINGS,
     STORE,
     TOKENS,
@@ -24,6 +25,7 @@ from gptdock.http.app_keys import (
 )
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
+from gptdock.http.room import Room
 from gptdock.http.status import status
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
@@ -87,6 +89,7 @@ def create(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[CONNECTIONS] = Connections(settings.head_timeout, settings.write_timeout)
     app[GATE] = Gate(settings.max_streams, settings.request_timeout)
+    app[ROOM] = Room()
     app[OPEN_PATHS] = frozenset()
     if settings.dashboard == "on":
         page.add_to(app)

@@ -7,6 +7,7 @@ from aiohttp import web
 from gptdock.admin.clients import Clients
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
+from gptdock.http.room import Room
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
@@ -16,6 +17,7 @@ from gptdock.upstream.client import Upstream
 SETTINGS = web.AppKey("settings", Settings)
 CONNECTIONS = web.AppKey("connections", Connections)
 GATE = web.AppKey("gate", Gate)
+ROOM = web.AppKey("room", Room)
 TOKENS = web.AppKey("tokens", Tokens)
 PARAMS_TOKENS = web.AppKey("params_tokens", int)  # tokens that OPENAI_PARAMS adds to each prompt of /v1/ask
 CLIENTS = web.AppKey("clients", Clients)

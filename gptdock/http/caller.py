@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -12,8 +13,24 @@ from gptdock.errors import CallerGone
 from gptdock.http.app_keys import SETTINGS
 from gptdock.http.connections import cut
 
+PIECE_BYTES = 2**16  # of a whole answer: a larger one is sent by pieces, so that none waits besides what is kept of it
 PING = b": ping\n\n"  # a comment, which readers of events ignore
 SURELY_TAKEN = 2**15  # bytes: no write waits before 64 KiB wait to be sent, so the deadline, 10 us, can be saved
+
+
+async def send_whole(request: web.Request, raw: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Answer with this JSON. A caller who leaves meanwhile is dropped."""
+    response: web.StreamResponse
+    if len(raw) <= PIECE_BYTES:
+        response = web.Response(body=raw, content_type="application/json", headers=headers)
+        sending = Caller(request, response).end(size=len(raw))
+    else:
+        response = web.StreamResponse(headers=headers | {"Content-Type": "application/json"})
+        response.content_length = len(raw)
+        sending = Caller(request, response).end_by_pieces(raw)
+    with suppress(CallerGone):
+        await sending
+    return response
 
 
 class Caller:
@@ -86,6 +103,10 @@ class Caller:
         await self._sent(self._end(data), size + len(data))
         self.ended = True
 
+    async def end_by_pieces(self, body: bytes) -> None:
+        """Send the head and this body, each piece once the one before is taken. Raises CallerGone."""
+        await self._sent(self._pieces(body), len(body))
+
     def cut_unless_ended(self) -> None:
         """Reset the connection, unless the end of the answer is already being sent."""
         if self._response.prepared and not self._ends:
@@ -110,6 +131,12 @@ class Caller:
     async def _end(self, data: bytes) -> None:
         await self._response.prepare(self._request)  # does nothing but the first time
         await self._response.write_eof(data)
+
+    async def _pieces(self, body: bytes) -> None:
+        await self._response.prepare(self._request)
+        for at in range(0, len(body), PIECE_BYTES):
+            await self._response.write(body[at : at + PIECE_BYTES])
+        await self._response.write_eof()
 
     async def _begin(self) -> None:
         self._writer = await self._response.prepare(self._request)

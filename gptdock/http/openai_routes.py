@@ -6,7 +6,8 @@ from functools import partial
 from aiohttp import web
 
 from gptdock.accounts import Account
-from gptdock.http.app_keys import GATE, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.errors import InvalidRequest
+from gptdock.http.app_keys import GATE, REQUEST_ID, ROOM, SETTINGS, TOKENS
 from gptdock.http.bodies import read_body
 from gptdock.http.payer import names_payer, of_header, payer
 from gptdock.http.relay import Completion, relay
@@ -18,6 +19,7 @@ from gptdock.routes.requests import Request
 from gptdock.routes.responses import ResponseRequest
 from gptdock.telemetry import request_line
 from gptdock.upstream.format import Format
+from gptdock.upstream.sse import MOST_EVENT_BYTES
 
 Read = Callable[[bytes, Collection[str], Collection[str]], Request]
 NOBODY = "-"  # the user on a receipt if the request names none
@@ -76,7 +78,22 @@ async def _relay(request: web.Request, read: Read, form: Format, served: Collect
         asked = await request.app[TOKENS].run(len(body), read, body, served, passed)
         claim = await _claim(request, account, asked, len(body))
         completion = Completion(form, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
-        return await relay(request, completion)
+        if not (size := _size(asked, claim, form)):
+            return await relay(request, completion)
+        with request.app[ROOM].of(size):
+            return await relay(request, completion)
+
+
+def _size(asked: Request, claim: Claim, form: Format) -> int:
+    """The bytes that must be kept of the answer, where they may be many. Raises InvalidRequest if they are too many."""
+    size, tokens = asked.answer_bytes(claim.completion_tokens), claim.completion_tokens
+    most = MOST_EVENT_BYTES if asked.stream else form.most_bytes
+    if size > most:
+        fits = (
+            f"with so many top_logprobs an answer may have {tokens * most // size} tokens at most; it may have {tokens}"
+        )
+        raise InvalidRequest(f"The answer would be too large: {fits}.", param="top_logprobs")
+    return size
 
 
 def _model(name: str) -> dict[str, object]:

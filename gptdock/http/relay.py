@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -23,7 +22,7 @@ from aiohttp import web
 from gptdock.errors import APIError, CallerGone
 from gptdock.http import hidden
 from gptdock.http.app_keys import GATE, LEDGER, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
-from gptdock.http.caller import Caller
+from gptdock.http.caller import Caller, send_whole
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
 from gptdock.http.patience import Patience
@@ -173,11 +172,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     if answer.fault:
         raise answer.fault
     raw = hidden.answer(answer.raw, request.app[SETTINGS].open_ai_key) if bill.form.has_text else answer.raw
-    response = web.Response(body=raw, content_type="application/json", headers=_quota_headers(request, bill))
-    caller = Caller(request, response)
-    with suppress(CallerGone):
-        await caller.end(size=len(raw))
-    return response
+    return await send_whole(request, raw, _quota_headers(request, bill))
 
 
 async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:

@@ -6,6 +6,9 @@ it tells what an answer says, as the `Format` that `gptdock.upstream` asks for: 
 `upstream` and `ledger` know no room. All rooms are pure.
     Test: test_what_relays_an_answer_knows_no_route
 
+What a caller can have be large for few tokens has a bound in bytes, too: `answer_bytes`.
+    Test: test_an_answer_may_be_large_by_its_vectors_or_likely_tokens_alone
+
 Nothing costs less for the form in which it comes: a string inside JSON counts as written or as the text that it is,
 whichever has more tokens, tools as OpenAI counts them, and reasoning that the upstream has stored as a longest answer.
     Test: test_any_text_costs_its_tokens_wherever_it_stands,

@@ -49,6 +49,7 @@ class CompletionRequest:
     others: tuple[str, ...]  # what they have besides, as JSON
     besides: str  # what else the model reads, as JSON
     tools_tokens: int  # besides their JSON
+    likely: int  # tokens that a whole answer tells for each of its own
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
@@ -77,6 +78,7 @@ class CompletionRequest:
             others=tuple(written for message in messages for written in _others(message)),
             besides=_read_besides(fields, written, passed),
             tools_tokens=requests.count_tools(fields),
+            likely=requests.count_likely(fields) if fields.get("logprobs") else 0,
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -85,6 +87,10 @@ class CompletionRequest:
         text += sum(requests.count_strings(written, count) for written in self.others)
         pictures = sum(images.most_tokens(self.model, detail) for detail in self.images)
         return Cost(text + requests.count_json(self.besides, count) + self.tools_tokens, pictures)
+
+    def answer_bytes(self, completion_tokens: int) -> int:
+        """The most bytes of a whole answer with likely tokens. Events of a stream have those of a few tokens."""
+        return 0 if self.stream else completion_tokens * self.likely * requests.LIKELY_BYTES
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""

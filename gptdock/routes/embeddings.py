@@ -40,6 +40,7 @@ class EmbeddingRequest:
     texts: tuple[str, ...]
     ids: tuple[int, ...]  # how many, of each list of token ids
     besides: str  # what an operator lets pass, as JSON
+    vector_bytes: int  # of all vectors
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
@@ -50,7 +51,7 @@ class EmbeddingRequest:
         fields = parse_object(body)
         metered.check(fields, FIELDS, passed)
         inputs = _inputs(fields.get("input"))
-        _check_size(fields, len(inputs))
+        vector_bytes = _vector_bytes(fields, len(inputs))
         written = {name: to_json(value) for name, value in fields.items()}
         others = [name for name in fields if name in passed]
         return cls(
@@ -60,6 +61,7 @@ class EmbeddingRequest:
             texts=tuple(each for each in inputs if isinstance(each, str)),
             ids=tuple(len(each) for each in inputs if isinstance(each, list)),
             besides=write_object(written, others) if others else "",
+            vector_bytes=vector_bytes,
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -67,6 +69,10 @@ class EmbeddingRequest:
         counts = [*map(count, self.texts), *self.ids]
         longest = max(counts)
         return Cost(longest, sum(counts) - longest + requests.count_json(self.besides, count))
+
+    def answer_bytes(self, completion_tokens: int) -> int:
+        """The most bytes of the answer, which is kept whole."""
+        return self.vector_bytes
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream: there is no limit to send."""
@@ -89,7 +95,7 @@ def _are_ids(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
 
 
-def _check_size(fields: Mapping[str, Any], count: int) -> None:
+def _vector_bytes(fields: Mapping[str, Any], count: int) -> int:
     """An answer that is too large would be paid for, and not passed on."""
     dimensions = fields.get("dimensions")
     if dimensions is not None and (type(dimensions) is not int or not 1 <= dimensions <= MOST_DIMENSIONS):
@@ -98,9 +104,11 @@ def _check_size(fields: Mapping[str, Any], count: int) -> None:
     if form not in ("float", "base64"):
         raise InvalidRequest("encoding_format must be float or base64.", param="encoding_format")
     usual = 1536 if _SMALL.search(str(fields.get("model"))) else 3072
-    most = MOST_BYTES // ((dimensions or usual) * NUMBER_BYTES[form])
+    each = (dimensions or usual) * NUMBER_BYTES[form]
+    most = MOST_BYTES // each
     if count > most:
         raise InvalidRequest(f"input may have {most} texts of these dimensions, and has {count}.", param="input")
+    return count * each
 
 
 class EmbeddingsFormat:

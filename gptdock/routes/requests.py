@@ -12,6 +12,7 @@ from gptdock.settings import MOST_ANSWER_TOKENS
 # value costs 3 tokens more than its text, one of them its comma (the cookbook that `gptdock.prompt.ask` cites).
 LISTED_TOKENS = 2
 TOOLS_TOKENS, TOOL_TOKENS = 12, 7  # once, and for each; the JSON of the smallest tools is less
+LIKELY_BYTES = 300  # for each likely token that an answer tells, as OpenAI indents it: its text, number and bytes
 _ESCAPED = re.compile(r'("(?:[^"\\]*\\.)+[^"\\]*")')  # a string with escapes; there are none between strings
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
 
@@ -48,6 +49,9 @@ class Request(Protocol):
     def cost(self, count: Callable[[str], int]) -> Cost:
         """What the prompt costs at most; `count` counts the tokens of a text."""
 
+    def answer_bytes(self, completion_tokens: int) -> int:
+        """The most bytes of an answer of so many tokens, or of one event, where they may be many; otherwise 0."""
+
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""
 
@@ -79,6 +83,12 @@ def count_tools(fields: Mapping[str, Any]) -> int:
     lists = (fields.get(name) for name in ("tools", "functions"))
     number = sum(len(each) for each in lists if isinstance(each, list))
     return TOOLS_TOKENS + number * TOOL_TOKENS if number else 0
+
+
+def count_likely(fields: Mapping[str, Any]) -> int:
+    """How many tokens an answer is to tell for each of its own, the likely ones in its place included."""
+    top = fields.get("top_logprobs")
+    return 1 + (max(0, int(top)) if isinstance(top, int | float) else 0)
 
 
 def model(value: object, models: Collection[str]) -> str:

@@ -21,6 +21,8 @@ from gptdock.routes.responses_fields import FIELDS
 from gptdock.routes.responses_input import Read
 
 OURS = ("model", "stream", "max_output_tokens")
+STREAMED_BYTES = 110  # for each likely token in an event, as requests.LIKELY_BYTES
+LIKELY = "message.output_text.logprobs"
 READ_BY_THE_MODEL = metered.counted(FIELDS, "input", "instructions")
 
 
@@ -39,6 +41,7 @@ class ResponseRequest:
     read: Read
     besides: str  # what else the model reads, as JSON
     tools_tokens: int  # besides their JSON
+    likely: int  # tokens that an answer tells for each of its own
 
     @classmethod
     def from_json(cls, body: bytes, models: Collection[str], passed: Collection[str] = ()) -> Self:
@@ -61,6 +64,7 @@ class ResponseRequest:
             read=_read(fields),
             besides=write_object(written, counted) if counted else "",
             tools_tokens=requests.count_tools(fields),
+            likely=_likely(fields),
         )
 
     def cost(self, count: Callable[[str], int]) -> Cost:
@@ -71,6 +75,10 @@ class ResponseRequest:
         others = pictures + self.read.encrypted_bytes
         text += requests.count_json(self.besides, count) + self.tools_tokens
         return Cost(text, others, self.read.recalled)
+
+    def answer_bytes(self, completion_tokens: int) -> int:
+        """The most bytes of an answer with likely tokens. The last events of a stream have all of them."""
+        return completion_tokens * self.likely * (STREAMED_BYTES if self.stream else requests.LIKELY_BYTES)
 
     def upstream_body(self, completion_tokens: int) -> bytes:
         """The request to the upstream, for an answer of at most `completion_tokens`."""
@@ -85,6 +93,11 @@ def _read(fields: Mapping[str, Any]) -> Read:
         read.items += 1
         read.texts.append(instructions)
     return read
+
+
+def _likely(fields: Mapping[str, Any]) -> int:
+    include = fields.get("include")
+    return requests.count_likely(fields) if isinstance(include, list) and LIKELY in include else 0
 
 
 def _check_objects(fields: Mapping[str, Any], passed: Collection[str]) -> None:

@@ -19,6 +19,7 @@ from gptdock.upstream.sse import Event, name_of
 from gptdock.upstream.usage import Usage, sane_usage
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')  # what stands in a JSON string as it is
+_LARGE_BYTES = 2**16
 _NOISE = b'"obfuscation":"'
 
 
@@ -168,7 +169,10 @@ class Meter:
         if text := self._text(chunk, data):
             self._note_text(text)
             self._shape = self._format.shape(data, chunk, text) or self._shape
-        return self._note(chunk, text, is_error=is_error)
+        is_shown = self._note(chunk, text, is_error=is_error)
+        if len(data) > _LARGE_BYTES:  # what was parsed of it is ten times as large, and the caller may not read on
+            self.last = {name: value for name, value in chunk.items() if not isinstance(value, dict | list)}
+        return is_shown
 
     def _text(self, content: dict[str, Any], data: bytes) -> str:
         try:
@@ -225,10 +229,8 @@ class Meter:
 
     def _note_usage(self, value: object, *, beside_answer: bool) -> None:
         usage = sane_usage(value)
-        if usage is not None and beside_answer and usage.denies_answer(has_text=self._format.has_text):
-            usage = None
-        self.odd_usage = self.odd_usage or usage is None
-        if usage is None:
+        if usage is None or (beside_answer and usage.denies_answer(has_text=self._format.has_text)):
+            self.odd_usage = True
             return
         self._usage_at = len(self._utf8)
         if self.usage is None or usage.total_tokens >= self.usage.total_tokens:

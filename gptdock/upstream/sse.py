@@ -13,6 +13,7 @@ routes whose events have names, the line `event: name` stays. One of the name `e
 import re
 from typing import NamedTuple
 
+MOST_EVENT_BYTES = 4 * 2**20
 BOM = b"\xef\xbb\xbf"
 _NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]+)")
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
@@ -39,7 +40,7 @@ class EventTooLarge(ValueError):
 class EventSplitter:
     """Splits one stream. `keeps_names`: callers get the name of an event, too, as `event: name` before its data."""
 
-    def __init__(self, limit: int = 4 * 2**20, *, keeps_names: bool = False) -> None:
+    def __init__(self, limit: int = MOST_EVENT_BYTES, *, keeps_names: bool = False) -> None:
         self._limit, self._keeps_names = limit, keeps_names
         self._pending = bytearray()
         self._at_start = True

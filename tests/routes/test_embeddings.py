@@ -87,6 +87,11 @@ def test_as_many_texts_are_embedded_as_their_answer_has_room_for():
     assert len(read(input=["a"] * 80, dimensions=8192).texts) == 80
 
 
+def test_an_answer_has_so_many_bytes_as_its_vectors():
+    assert read(input=["a"] * 3).answer_bytes(0) == 3 * 1536 * 32
+    assert read(input=["a"] * 3, encoding_format="base64", dimensions=10).answer_bytes(0) == 3 * 10 * 6
+
+
 def test_a_model_that_is_not_for_embeddings_is_not_found():
     with pytest.raises(ModelNotFound):
         read(model="gpt-4o-mini")

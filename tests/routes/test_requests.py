@@ -94,3 +94,19 @@ def test_the_smallest_tools_cost_what_openai_counts_for_them(tokens, number: int
 
     # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, for gpt-4o
     assert min(costs) >= 12 + sum(7 + tokens.count(f"{each['name']}:") for each in functions)
+
+
+def test_an_answer_may_be_large_by_its_vectors_or_likely_tokens_alone():
+    logprobs: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
+    chat: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}]}
+    likely: dict[str, Any] = {"include": ["message.output_text.logprobs"]}
+
+    def size(request: Any, **fields: Any) -> int:
+        asked: Request = request.from_json(json.dumps({"model": "m"} | fields).encode(), ["m"])
+        return asked.answer_bytes(10)
+
+    chats = [{}, logprobs, logprobs | {"stream": True}, {"logprobs": True}, {"top_logprobs": 2}]
+    assert [size(CompletionRequest, **chat, **each) for each in chats] == [0, 9000, 0, 3000, 0]
+    responses = [{}, likely, likely | {"top_logprobs": 2}, likely | {"top_logprobs": 2, "stream": True}]
+    assert [size(ResponseRequest, input="Why?", **each) for each in responses] == [0, 3000, 9000, 3300]
+    assert size(EmbeddingRequest, input="Why?", dimensions=10) == 10 * 32

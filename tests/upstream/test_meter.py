@@ -194,3 +194,10 @@ def test_no_shape_makes_the_meter_fail(first, choices, delta, usage):
     stream = b"".join(event(shape).raw for shape in [*shapes, {"error": first}])
 
     properties.meters_without_fail(stream, [], show_usage=False)
+
+
+def test_of_a_large_event_only_what_is_small_is_kept():
+    reader, _ = read({**chunk("Hi"), "more": [7] * 2**16}, {**chunk("Hi"), "sequence_number": 7, "more": [7] * 2**16})
+
+    assert reader.last == {"id": "c-1", "sequence_number": 7}
+    assert reader.text() == "HiHi"
