@@ -115,6 +115,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[LEDGER] = await stack.enter_async_context(Ledger(store, settings).running())
         app[CLIENTS] = Clients(store, settings, app[LEDGER].process)
         metrics.CLOCK_SKEW.set_function(lambda: store.clock.skew)
+        metrics.STREAMS_OPEN.set_function(lambda: app[GATE].open)
+        metrics.HOLDS_OPEN.set_function(lambda: app[LEDGER].open)
         metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
         metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
         app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))

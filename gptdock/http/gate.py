@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Any
 
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
-from gptdock.telemetry import metrics
 
 
 class Gate:
@@ -38,13 +37,11 @@ class Gate:
         if len(self._open) >= self._most:
             raise Overloaded(f"{self._most} completions are open, the most for this process. Try again in a moment.")
         self._open.add(task)
-        metrics.STREAMS_OPEN.inc()
         return task
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """The completion of this task is over."""
         self._open.discard(task)
-        metrics.STREAMS_OPEN.dec()
 
     def begin(self, scope: asyncio.Timeout) -> None:
         """Let this scope expire after REQUEST_TIMEOUT, unless it ends first."""

@@ -76,13 +76,13 @@ class Hold:
         admission = await self._book_loop.admit(self._id, demand, outlook, patience)
         book, ends_at = admission.book, periods.end(self._book_loop.period)
         self.tokens, self.quota = admission.tokens, Quota(book.max, book.left, book.held, ends_at)
-        metrics.HOLDS_OPEN.inc()
+        self._ledger.open += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        metrics.HOLDS_OPEN.dec()
+        self._ledger.open -= 1
         self.release()
 
     @property
@@ -142,9 +142,10 @@ class Hold:
 
 
 class Ledger:
-    """All holds of this process."""
+    """All holds of this process; `open` is how many were entered and not left."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
+        self.open = 0
         self.process = secrets.token_hex(6)
         self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
         self.clock = store.clock
