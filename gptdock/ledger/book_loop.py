@@ -20,7 +20,7 @@ from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.renewals import Renewals
-from gptdock.ledger.requests import Phase
+from gptdock.ledger.requests import Phase, Requests
 from gptdock.ledger.rules import Admission, Outlook, Rules
 from gptdock.ledger.store import Result, Store
 from gptdock.ledger.sweeper import Sweeper
@@ -41,7 +41,7 @@ class BookLoop:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
-        self._state = LeaseState(rules.process)
+        self._state = LeaseState(rules.process, Requests())
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
         self._put: set[str] = set()
         self._woken = asyncio.Event()

@@ -5,17 +5,15 @@ whole one ended. How many a second, `rates` learns.
 """
 
 import re
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Models whose first word is the first token that they generate. The name of a tuned model begins with `ft:`; others may
 # begin with their maker's name.
 _WRITES_AT_ONCE = re.compile(r"(?:ft:|.*/)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What a completion costs, in tokens, and where the number comes from."""
 
     tokens: int
@@ -24,6 +22,16 @@ class Charge:
     source: Literal["upstream", "counted"]  # two of `book.Source`
     cached_tokens: int = 0  # of the prompt's
     reasoning_tokens: int = 0
+
+    @property
+    def parts(self) -> tuple[int, int, int]:
+        """The tokens of all, of the prompt and of the answer."""
+        return self[:3]
+
+    @property
+    def details(self) -> tuple[int, int]:
+        """What was cached of the prompt, and thought of the answer."""
+        return self[4:]
 
 
 def exact(tokens: int, prompt_tokens: int, completion_tokens: int, cached: int = 0, reasoning: int = 0) -> Charge:
@@ -36,8 +44,7 @@ def with_lost(charge: Charge, prompt_tokens: int, unseen_tokens: int, hold_token
     more = counted(prompt_tokens, unseen_tokens, max(0, hold_tokens - charge.tokens))
     if not more.tokens:
         return charge
-    return replace(
-        charge,
+    return charge._replace(
         tokens=charge.tokens + more.tokens,
         prompt_tokens=charge.prompt_tokens + more.prompt_tokens,
         completion_tokens=charge.completion_tokens + more.completion_tokens,

@@ -73,9 +73,8 @@ class Hold:
         self._book_loop, self._key = ledger.book(claim.account), ledger.key(claim, self._id)
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
         outlook = Outlook(self._will, self.pace, claim.request_id)
-        admission = await self._book_loop.admit(self._id, demand, outlook, patience)
-        book, ends_at = admission.book, periods.end(self._book_loop.period)
-        self.tokens, self.quota = admission.tokens, Quota(book.max, book.left, book.held, ends_at)
+        self.tokens, book = await self._book_loop.admit(self._id, demand, outlook, patience)
+        self.quota = Quota(book.max, book.left, book.held, periods.end(self._book_loop.period))
         self._ledger.open += 1
         return self
 
@@ -129,24 +128,23 @@ class Hold:
             self._log.finished()
 
     def _settle(self, charge: Charge, outcome: Outcome) -> None:
-        claim, parts = self.claim, (charge.tokens, charge.prompt_tokens, charge.completion_tokens)
-        receipt = Receipt(self._key, *parts, claim.user, claim.model, charge.source, outcome, self._ledger.process)
-        receipt = receipt._replace(cached_tokens=charge.cached_tokens, reasoning_tokens=charge.reasoning_tokens)
+        claim, process = self.claim, self._ledger.process
+        whose, parts = (claim.user, claim.model), charge.parts
+        receipt = Receipt(self._key, *parts, *whose, charge.source, outcome, process, 0, *charge.details)
         self._book_loop.end(self._id, receipt)
         self._log.note(tokens=charge.tokens, source=charge.source)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
         metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
-        counts = (charge.prompt_tokens, charge.tokens - charge.prompt_tokens)
-        metrics.count_tokens(claim.operation, claim.model, *counts, charge.cached_tokens, charge.reasoning_tokens)
+        answer_tokens = charge.tokens - charge.prompt_tokens
+        metrics.count_tokens(claim.operation, claim.model, charge.prompt_tokens, answer_tokens, *charge.details)
 
 
 class Ledger:
-    """All holds of this process; `open` is how many were entered and not left."""
+    """All holds of this process, of which so many are `open`."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        self.open = 0
-        self.process = secrets.token_hex(6)
+        self.open, self.process = 0, secrets.token_hex(6)
         self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
         self.clock = store.clock
         self._store, self._settings = store, settings

@@ -20,6 +20,7 @@ ACCOUNT = "account#"  # how the range key of a standing quota starts
 FOLLOWS = "follows_default"  # an attribute of a standing quota that follows DEFAULT_TOKEN_QUOTA
 _LEASE = "l#"
 _IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others are in its `d`
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps makes one for each call
 
 Item = dict[str, Any]
 
@@ -172,6 +173,7 @@ def _counted(change: Change, names: Item, values: Item) -> tuple[str, str]:
     return ", #resets = :resets", " AND #resets = :before"
 
 
+@functools.lru_cache(maxsize=4096)  # it is asked for each commit that has, or gets, the receipt
 def receipt_bytes(receipt: Receipt) -> int:
     """What a receipt takes of the item of its book, while it is in a lease."""
     return len(_receipt_text(receipt).encode()) + 1 + len(_details_text((receipt,)))
@@ -229,7 +231,7 @@ def _from_lease(lease: Lease) -> Item:
 
 @functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
 def _receipt_text(receipt: Receipt) -> str:
-    return json.dumps(receipt[:_IN_TEXT], separators=(",", ":"), ensure_ascii=False)
+    return _encode(receipt[:_IN_TEXT])
 
 
 def _details_text(receipts: Iterable[Receipt]) -> str:

@@ -13,8 +13,8 @@ receipts follows; or, after an attempt was lost, one without any takes its place
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
@@ -28,8 +28,7 @@ MOST_BYTES = 5_000
 SHARED_BYTES = 27_000
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseState:
+class LeaseState(NamedTuple):
     """`lease` is as last confirmed. `may_still_arrive`: an attempt at `in_flight` was lost and may yet be applied.
 
     `room` is what a refusal showed to be left for requests that wait, in tokens; None: unknown. No lease is made that
@@ -41,8 +40,8 @@ class LeaseState:
     """
 
     process: str
+    requests: Requests
     lease: Lease | None = None
-    requests: Requests = field(default_factory=Requests)
     in_flight: Write | None = None
     replaced: tuple[Write, ...] = ()
     may_still_arrive: bool = False
@@ -63,7 +62,7 @@ def give_up(state: LeaseState, request_id: int) -> LeaseState:
     if request is None or request.phase is Phase.OPEN:
         return end(state, request_id, None)
     is_asked_for = any(write and request_id in write.new_holds for write in (state.in_flight, *state.replaced))
-    return _change(state, {request_id: replace(request, phase=Phase.GAVE_UP) if is_asked_for else None})
+    return _change(state, {request_id: request._replace(phase=Phase.GAVE_UP) if is_asked_for else None})
 
 
 def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseState:
@@ -71,13 +70,13 @@ def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseSta
     request = state.requests.get(request_id)
     if request is None or request.phase is not Phase.OPEN:
         return state
-    return _change(state, {request_id: replace(request, phase=Phase.ENDED, receipt=receipt)})
+    return _change(state, {request_id: request._replace(phase=Phase.ENDED, receipt=receipt)})
 
 
 def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
     """Note how many tokens may be used by the next renewal, by request id; the next will is made of it."""
     return _change(
-        state, {i: replace(state.requests[i], used=tokens) for i, tokens in used.items() if i in state.requests}
+        state, {i: state.requests[i]._replace(used=tokens) for i, tokens in used.items() if i in state.requests}
     )
 
 
@@ -108,12 +107,12 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
 
 def send(state: LeaseState, write: Write) -> LeaseState:
     """The state with this commit in flight."""
-    return replace(state, in_flight=write)
+    return state._replace(in_flight=write)
 
 
 def timed_out(state: LeaseState) -> LeaseState:
     """An attempt at the commit in flight was not answered: it may be applied at any later time, or never."""
-    return replace(state, may_still_arrive=True)
+    return state._replace(may_still_arrive=True)
 
 
 def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
@@ -122,14 +121,14 @@ def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseS
     for request_id, tokens in won.new_holds.items():
         request = state.requests[request_id]
         phase = Phase.OPEN if request.phase is Phase.WAITS else Phase.ENDED
-        changes[request_id] = replace(request, phase=phase, held=tokens)
+        changes[request_id] = request._replace(phase=phase, held=tokens)
     return _landed(_without_given_up(_change(state, changes)), found or won.lease)
 
 
 def saw(state: LeaseState, book: Book) -> LeaseState:
     """The book was shown, with so many leases."""
     leases = max(1, len(book.leases))
-    return state if leases == state.leases else replace(state, leases=leases)
+    return state if leases == state.leases else state._replace(leases=leases)
 
 
 def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str], *, is_too_big: bool = False) -> LeaseState:
@@ -152,8 +151,8 @@ def refused(state: LeaseState, book: Book, terms: Terms, put: Set[str], *, is_to
     if lease is not None and write.expected_number not in (None, lease.number):
         raise ValueError(f"process {state.process} lost track of its lease")
     if is_too_big:
-        return _too_big(replace(state, lease=lease), write, terms, put)
-    return _out_of_room(replace(state, lease=lease), write, book, terms, put)
+        return _too_big(state._replace(lease=lease), write, terms, put)
+    return _out_of_room(state._replace(lease=lease), write, book, terms, put)
 
 
 def _won(state: LeaseState, lease: Lease) -> Write | None:
@@ -163,7 +162,7 @@ def _won(state: LeaseState, lease: Lease) -> Write | None:
 def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put: Set[str]) -> LeaseState:
     if state.may_still_arrive:  # a lost attempt may still arrive and win: shut it out before its requests wait again
         without = commit(_lasting(state, write), terms, put, deny=True)
-        return replace(state, in_flight=without, replaced=(*state.replaced, write))
+        return state._replace(in_flight=without, replaced=(*state.replaced, write))
     if write.expected_number is None and state.lease is not None:  # its own, from before it forgot the book
         return _landed(_without_given_up(state), state.lease)
     return _denied(state, write, book)
@@ -172,20 +171,20 @@ def _out_of_room(state: LeaseState, write: Write, book: Book, terms: Terms, put:
 def _too_big(state: LeaseState, write: Write, terms: Terms, put: Set[str]) -> LeaseState:
     if not state.may_still_arrive:
         charged = sum(request_id in state.requests.charged for request_id in write.ends)
-        return replace(_landed(_without_given_up(state), state.lease), most_new=charged // 2, room=state.room)
-    smaller = commit(_lasting(replace(state, most_new=0), write), terms, put, deny=True)
+        return _landed(_without_given_up(state), state.lease)._replace(most_new=charged // 2, room=state.room)
+    smaller = commit(_lasting(state._replace(most_new=0), write), terms, put, deny=True)
     assert smaller is not None
     assert smaller.lease is not None
     assert write.lease is not None
     if write.new_holds or len(smaller.lease.receipts) < len(write.lease.receipts):
-        return replace(state, in_flight=smaller, replaced=(*state.replaced, write))
+        return state._replace(in_flight=smaller, replaced=(*state.replaced, write))
     return state  # the same again, until the others leave room for it
 
 
 def _lasting(state: LeaseState, write: Write) -> LeaseState:
     """A commit that takes the place of this one ends no sooner: the fence of its lease must keep out what is late."""
     assert write.lease is not None
-    return replace(state, fence=max(state.fence, write.lease.expires_at - 1))
+    return state._replace(fence=max(state.fence, write.lease.expires_at - 1))
 
 
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
@@ -194,7 +193,7 @@ def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
     asked = [(i, state.requests[i].demand) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
     state = _change(state, {i: None for i, _ in asked if i not in fits})
-    return replace(state, room=room if fits else None, most_new=most_new)
+    return state._replace(room=room if fits else None, most_new=most_new)
 
 
 def _new_holds(state: LeaseState) -> dict[int, int]:
@@ -231,8 +230,8 @@ def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]
 def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseState:
     """Nothing is in flight any more. A later lease ends no sooner than any that this process ever wrote."""
     wrote = state.in_flight.lease.expires_at - 1 if state.in_flight and state.in_flight.lease else -1
-    state = replace(state, in_flight=None, replaced=(), may_still_arrive=False, room=None, most_new=None)
-    return replace(state, lease=lease, fence=max(state.fence, fence, wrote))
+    fence = max(state.fence, fence, wrote)
+    return LeaseState(state.process, state.requests, lease, fence=fence, leases=state.leases)
 
 
 def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:

@@ -4,9 +4,8 @@ A commit holds, charges and promises for all requests at once, and there may be 
 them that wait, gave up or ended, are kept up to date with each change instead of being found anew for each commit.
 """
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Self
+from typing import NamedTuple, Self
 
 from gptdock.ledger.book import Demand, Receipt
 
@@ -20,8 +19,7 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request: what it asks to hold, what it holds, and the tokens that may be `used` by its next renewal."""
 
     demand: Demand

@@ -110,7 +110,7 @@ def _learned(world: World, p: int, answer: str) -> World:
         return world._replace(bad=str(exc))
     gone = any(i not in new.requests for i, r in process.state.requests.items() if r.phase is Phase.OPEN)
     away = process.away or (gone and new.lease is None)
-    world = swap(_denied(world, process.state, new), p, state=replace(new, in_flight=None), away=away)
+    world = swap(_denied(world, process.state, new), p, state=new._replace(in_flight=None), away=away)
     if new.in_flight is process.state.in_flight:  # the same again
         return swap(world, p, state=new)
     return _launched(world, p, new.in_flight) if new.in_flight else world

@@ -7,11 +7,11 @@ by kind.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gptdock.ledger.book import Book, Change, Demand, Receipt, Write
 from gptdock.ledger.lease_state import LeaseState
+from gptdock.ledger.requests import Requests
 
 ALLOWANCE = 1  # tokens that a will adds
 SECONDS = 1  # that a lease lasts, and that a swept one is kept: both end at the next tick
@@ -71,12 +71,12 @@ def start(wants: list[list[tuple[int, int]]], limit: int, **faults: int) -> Worl
 
 def fresh(p: int) -> LeaseState:
     """What a process knows that has not met the book."""
-    return LeaseState(f"P{p}")
+    return LeaseState(f"P{p}", Requests())
 
 
 def fork(state: LeaseState) -> LeaseState:
     """The same state, which may be used up while the first is kept."""
-    return replace(state, requests=state.requests.fork())
+    return state._replace(requests=state.requests.fork())
 
 
 def verb(write: Write) -> str:

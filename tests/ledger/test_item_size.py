@@ -2,12 +2,12 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 from gptdock.ledger import items, lease_state, verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
+from gptdock.ledger.requests import Requests
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers
 from tests.harness.proxy import Proxy
@@ -36,7 +36,7 @@ def _item_size(book: Book) -> int:
 
 def _joined(book: Book, process: str) -> Book:
     """The book after this process took as many holds as it has receipts, then charged all that fit."""
-    state = LeaseState(process)
+    state = LeaseState(process, Requests())
     for request_id in range(MOST_RECEIPTS):
         state = lease_state.ask(state, request_id, Demand(100, 50), 1)
     for _ in range(3):
@@ -75,7 +75,7 @@ def test_a_receipt_is_as_large_as_it_makes_its_lease():
 
 def test_a_lost_revival_that_does_not_fit_is_shut_out():
     """A lost attempt at it may still arrive, like one at any commit: its number is the one that the sweep left."""
-    state = LeaseState("p")
+    state = LeaseState("p", Requests())
     write = lease_state.commit(lease_state.ask(state, 1, Demand(100, 50), 10), TERMS, set())
     assert write
     state = lease_state.applied(lease_state.send(state, write), write)
@@ -84,7 +84,7 @@ def test_a_lost_revival_that_does_not_fit_is_shut_out():
     swept = verbs.sweep("p", state.lease, TERMS.now + 100, 3600)
     assert swept.lease
     book = Book(1000, 890, 10, -1, {"p": swept.lease})
-    state = replace(state, lease=swept.lease)
+    state = state._replace(lease=swept.lease)
     revival = lease_state.commit(state, TERMS._replace(number=2_000_000), set())
     assert revival
 

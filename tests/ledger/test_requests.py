@@ -8,6 +8,7 @@ from typing import Any
 from gptdock.ledger import lease_state
 from gptdock.ledger.book import Demand, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
+from gptdock.ledger.requests import Requests
 
 TERMS = Terms(number=1, now=0, lease_seconds=60)
 
@@ -31,7 +32,7 @@ def _steps_of_one_more(pending: int) -> int:
         steps[event] += 1
         return trace
 
-    steps, state = Counter[str](), LeaseState("p")
+    steps, state = Counter[str](), LeaseState("p", Requests())
     for request_id in range(MOST_RECEIPTS + pending):
         state = _settled(state, request_id)
     assert len(state.requests.charged) == pending
