@@ -6,8 +6,9 @@ The line belongs to the context that serves the request, so any function can not
 import logging
 import time
 from contextvars import ContextVar
+from typing import Any
 
-from gptdock.telemetry import metrics
+from gptdock.telemetry import logs, metrics
 from gptdock.telemetry.terminal import SUMMARY
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ class RequestLog:
     """The fields of one request's line, collected until the line is written."""
 
     def __init__(self, method: str, route: str, level: int = logging.INFO) -> None:
-        self._fields: dict[str, object] = {"method": method, "route": route}
+        self._fields: dict[str, Any] = {"method": method, "route": route}
         self._level = level
         self._began = time.monotonic()
         self._unfinished = 1
@@ -44,7 +45,7 @@ class RequestLog:
         """Write the line if this is the last call expected: one is for the answer, and one more for each `expect`."""
         self._unfinished -= 1
         if not self._unfinished:
-            log.log(self._level, SUMMARY, extra=self._fields)
+            logs.write(log, self._level, SUMMARY, self._fields)
             metrics.of(metrics.REQUESTS, str(self._fields["route"]), str(self._fields["outcome"])).inc()
 
 
