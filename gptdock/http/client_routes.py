@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -54,9 +54,7 @@ async def ask_question(request: web.Request) -> web.StreamResponse:
 async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prompt:
     settings, tokens = app[SETTINGS], app[TOKENS]
     system = _system_prompt(settings.system_prompt, settings.openai_model, int(time.time()) // 60)
-    count = partial(_count, tokens, system)
-    counting = partial(ask.assemble, asked, system=system, max_prompt_tokens=settings.max_prompt_tokens, count=count)
-    return await tokens.run(size + len(system), counting)
+    return await tokens.run(size + len(system), _prompt, tokens, asked, system, settings.max_prompt_tokens)
 
 
 @lru_cache(maxsize=2)
@@ -65,13 +63,13 @@ def _system_prompt(template: str, model: str, minute: int) -> str:
     return ask.fill_system_prompt(template, model=model, today=f"{time:%Y-%m-%d}", now=f"{time:%Y-%m-%d %H:%M UTC}")
 
 
-def _count(tokens: Tokens, system: str, text: str) -> int:
-    return _count_system(tokens, system) if text is system else tokens.count(text)
+def _prompt(tokens: Tokens, asked: ChatRequest, system: str, most: int) -> Prompt:
+    return ask.assemble(asked, head=_head(tokens, system), max_prompt_tokens=most, count=tokens.count)
 
 
 @lru_cache(maxsize=2)
-def _count_system(tokens: Tokens, system: str) -> int:
-    return tokens.count(system)
+def _head(tokens: Tokens, system: str) -> Prompt:
+    return ask.head(system, tokens.count)
 
 
 def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Completion:

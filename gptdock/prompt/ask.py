@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
+
 from gptdock.accounts import Account, identity, utf8_size
 from gptdock.errors import InvalidRequest, PromptTooLong
 from gptdock.prompt.strict_json import parse_object
@@ -80,19 +82,24 @@ def trim_history(
     return tuple(history[start:]), tokens
 
 
-def assemble(request: ChatRequest, *, system: str, max_prompt_tokens: int, count: Callable[[str], int]) -> Prompt:
-    """System prompt, as much of the newest history as fits, and question.
+def head(system: str, count: Callable[[str], int]) -> Prompt:
+    """What every prompt begins with: the system prompt, if there is one."""
+    messages = (Message("system", system),) if system else ()
+    return Prompt(messages, PROMPT_TOKENS + sum(count_message(message, count) for message in messages))
+
+
+def assemble(request: ChatRequest, *, head: Prompt, max_prompt_tokens: int, count: Callable[[str], int]) -> Prompt:
+    """The head, as much of the newest history as fits, and the question.
 
     Raises PromptTooLong if they do not fit without any history.
     """
-    head = (Message("system", system),) if system else ()
     question = Message("user", request.question)
-    tokens = PROMPT_TOKENS + sum(count_message(message, count) for message in (*head, question))
+    tokens = head.tokens + count_message(question, count)
     if tokens > max_prompt_tokens:
         message = f"The question has {tokens} tokens with what goes with it; {max_prompt_tokens} are allowed."
         raise PromptTooLong(message, param="question")
     history, history_tokens = trim_history(request.history, max_prompt_tokens - tokens, count)
-    return Prompt((*head, *history, question), tokens + history_tokens)
+    return Prompt((*head.messages, *history, question), tokens + history_tokens)
 
 
 def fill_system_prompt(template: str, *, model: str, today: str, now: str) -> str:
@@ -113,7 +120,10 @@ def upstream_body(
     }
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return _encode(body).encode("ascii")
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # half a surrogate pair, or an integer of more than 64 bits, in `params`
+        return _encode(body).encode("ascii")
 
 
 def _question(value: object) -> str:

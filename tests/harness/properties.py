@@ -92,7 +92,7 @@ def _admitted(body: bytes) -> ChatRequest | InvalidRequest:
 
 def _becomes_a_prompt(request: ChatRequest, budget: int) -> None:
     try:
-        prompt = ask.assemble(request, system="Be kind.", max_prompt_tokens=budget, count=len)
+        prompt = ask.assemble(request, head=ask.head("Be kind.", len), max_prompt_tokens=budget, count=len)
     except PromptTooLong:
         return
     body = ask.upstream_body(prompt, model="m", params={}, stream=request.stream, max_completion_tokens=1)

@@ -52,14 +52,14 @@ def test_a_turn_is_counted_only_if_it_may_be_kept(budget, needed):
 def test_a_prompt_is_system_then_history_then_question():
     history = [Message("user", "Hi"), Message("assistant", "Hello")]
 
-    prompt = ask.assemble(request("Why?", history), system="Be kind.", max_prompt_tokens=1000, count=len)
+    prompt = ask.assemble(request("Why?", history), head=ask.head("Be kind.", len), max_prompt_tokens=1000, count=len)
 
     assert prompt.messages == (Message("system", "Be kind."), *history, Message("user", "Why?"))
     assert prompt.tokens == (3 + 6 + 8) + (3 + 4 + 2) + (3 + 9 + 5) + (3 + 4 + 4) + 3
 
 
 def test_an_empty_system_prompt_is_left_out():
-    prompt = ask.assemble(request("Why?"), system="", max_prompt_tokens=100, count=len)
+    prompt = ask.assemble(request("Why?"), head=ask.head("", len), max_prompt_tokens=100, count=len)
 
     assert prompt == Prompt((Message("user", "Why?"),), 3 + 4 + 4 + 3)
 
@@ -67,7 +67,7 @@ def test_an_empty_system_prompt_is_left_out():
 def test_the_oldest_turns_are_left_out_first():
     history = [Message("user", "old"), Message("user", "new")]
 
-    prompt = ask.assemble(request("Why?", history), system="", max_prompt_tokens=14 + 10, count=len)
+    prompt = ask.assemble(request("Why?", history), head=ask.head("", len), max_prompt_tokens=14 + 10, count=len)
 
     assert prompt == Prompt((Message("user", "new"), Message("user", "Why?")), 24)
 
@@ -76,9 +76,9 @@ def test_the_oldest_turns_are_left_out_first():
 def test_a_question_may_fill_the_prompt_but_not_more(system):
     fits = 14 + (17 if system else 0)
 
-    prompt = ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits, count=len)
+    prompt = ask.assemble(request("Why?"), head=ask.head(system, len), max_prompt_tokens=fits, count=len)
     with pytest.raises(PromptTooLong) as caught:
-        ask.assemble(request("Why?"), system=system, max_prompt_tokens=fits - 1, count=len)
+        ask.assemble(request("Why?"), head=ask.head(system, len), max_prompt_tokens=fits - 1, count=len)
 
     assert prompt.tokens == fits
     assert caught.value.param == "question"
@@ -86,7 +86,7 @@ def test_a_question_may_fill_the_prompt_but_not_more(system):
 
 @given(HISTORIES, st.text(max_size=20), st.integers(60, 400))
 def test_a_prompt_costs_what_its_messages_cost_and_never_more_than_allowed(history, system, budget):
-    prompt = ask.assemble(request("Why?", history), system=system, max_prompt_tokens=budget, count=len)
+    prompt = ask.assemble(request("Why?", history), head=ask.head(system, len), max_prompt_tokens=budget, count=len)
 
     assert prompt.tokens == 3 + sum(ask.count_message(message, len) for message in prompt.messages)
     assert prompt.tokens <= budget
@@ -99,7 +99,9 @@ def test_no_text_is_counted_twice():
         seen.append(text)
         return len(text)
 
-    ask.assemble(request("Why?", [Message("user", "Hi")]), system="Be kind.", max_prompt_tokens=100, count=count)
+    ask.assemble(
+        request("Why?", [Message("user", "Hi")]), head=ask.head("Be kind.", count), max_prompt_tokens=100, count=count
+    )
 
     assert sorted(text for text in seen if text not in ask.ROLES) == ["Be kind.", "Hi", "Why?"]
 
@@ -134,6 +136,13 @@ def test_a_stream_is_asked_for_with_its_usage():
 
     added = {"stream": True, "stream_options": {"include_usage": True}}
     assert json.loads(stream) == json.loads(whole) | added
+
+
+@pytest.mark.parametrize("odd", ["\ud800", 2**70])
+def test_a_parameter_that_is_json_is_sent_however_odd_it_is(odd):
+    data = ask.upstream_body(PROMPT, model="m", params={"odd": odd}, stream=False, max_completion_tokens=1)
+
+    assert json.loads(data)["odd"] == odd
 
 
 def test_parameters_do_not_change_the_cost():
