@@ -25,6 +25,7 @@ class Wire(ResponseHandler):
     is_reused = False
     is_in_step = False  # its last request got the right answer, and nothing came behind that
     _last_parser: Any = None
+    _unasked: "select.poll | None" = None
 
     def data_received(self, data: bytes) -> None:
         """As aiohttp does, which knows `gzip`, but not its old name `x-gzip` (RFC 9110, 8.4.1.3)."""
@@ -42,9 +43,10 @@ class Wire(ResponseHandler):
         is_in_step, self.is_in_step, self.is_reused = self.is_in_step, False, True
         if not is_in_step or self.should_close or self.transport is None or self._has_half_a_head():
             return False
-        unasked = select.poll()
-        unasked.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not unasked.poll(0)
+        if self._unasked is None:
+            self._unasked = select.poll()
+            self._unasked.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._unasked.poll(0)
 
     def _has_half_a_head(self) -> bool:
         try:

@@ -124,6 +124,8 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
 
 
 def _is_open(request: web.Request) -> bool:
+    if request.method not in ("GET", "HEAD"):
+        return False
     path = request.rel_url.path_safe  # like aiohttp's router: in `path`, %2F would be a slash
     return (request.method, path) in OPEN or (request.method == "GET" and path in request.app[OPEN_PATHS])
 

@@ -135,11 +135,13 @@ async def call(client: Client, operation: str, **parameters: Any) -> Mapping[str
     """What one operation answers. Raises Refused, LedgerUnavailable."""
     with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
-            async with _translated(CALL_SECONDS):
+            async with asyncio.timeout(CALL_SECONDS):
                 return await _dated(client, operation, parameters)
-        except Refused:
-            timer.outcome = "refused"
-            raise
+        except Exception as exc:
+            if _is_refusal(exc):
+                timer.outcome = "refused"
+                raise
+            raise _unavailable(exc) from exc
 
 
 async def _dated(client: Client, operation: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
@@ -192,22 +194,17 @@ async def create_table(client: Client, name: str, hash_key: str, range_key: str)
             KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
         )
-        async with _translated(seconds=300):
-            await client.aiobotocore.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+        waiter = client.aiobotocore.get_waiter("table_exists")
+        try:
+            async with asyncio.timeout(300):
+                await waiter.wait(TableName=name, WaiterConfig={"Delay": 1})
+        except Exception as exc:
+            raise _unavailable(exc) from exc
 
 
-@asynccontextmanager
-async def _translated(seconds: float) -> AsyncIterator[None]:
-    """Let refusals pass as botocore's ClientError; whatever else fails becomes LedgerUnavailable."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except ClientError as exc:
-        if _is_refusal(exc):
-            raise
-        raise LedgerUnavailable(fault=_code(exc)) from exc
-    except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
-        raise LedgerUnavailable(fault=type(exc).__name__) from exc
+def _unavailable(exc: Exception) -> LedgerUnavailable:
+    """Whatever fails but a refusal: botocore's parsers, credential providers and HTTP raise what they like."""
+    return LedgerUnavailable(fault=_code(exc) if isinstance(exc, ClientError) else type(exc).__name__)
 
 
 def _code(exc: ClientError) -> str:
@@ -219,8 +216,8 @@ def is_too_big(exc: ClientError) -> bool:
     return _code(exc) == "ValidationException" and "Item size" in str(exc.response["Error"].get("Message"))
 
 
-def _is_refusal(exc: ClientError) -> bool:
-    if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400:
+def _is_refusal(exc: Exception) -> bool:
+    if not isinstance(exc, ClientError) or exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400:
         return False
     code = _code(exc)
     if code == "TransactionCanceledException":

@@ -7,7 +7,6 @@ holds and settles. The loop runs while the book has requests, and is started aga
 
 import asyncio
 import logging
-from contextlib import suppress
 from contextvars import Context
 from itertools import islice
 
@@ -141,9 +140,11 @@ class BookLoop:
                 await self._backoff.pause()
 
     async def _wait(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._renewals.next_at):
-                await self._woken.wait()
+        renewal = asyncio.get_running_loop().call_at(self._renewals.next_at, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            renewal.cancel()
 
     def _holds_wait(self) -> bool:
         return any(not admission.done() for _, admission in self._waiting.values())

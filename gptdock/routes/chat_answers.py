@@ -74,12 +74,11 @@ def reported(answer: dict[str, Any]) -> object:
 
     OpenAI reports it for the whole, Moonshot for a choice, Groq within `x_groq`.
     """
-    usage = answer.get("usage")
-    if sane_usage(usage) is not None:
-        return usage
-    choices, groq = answer.get("choices"), answer.get("x_groq")
+    usage, choices, groq = answer.get("usage"), answer.get("choices"), answer.get("x_groq")
     parts = [*(choices if isinstance(choices, list) else ()), groq]
     elsewhere = [part["usage"] for part in parts if isinstance(part, dict) and part.get("usage") is not None]
+    if not elsewhere or sane_usage(usage) is not None:
+        return usage
     return next((each for each in elsewhere if sane_usage(each) is not None), usage)
 
 

@@ -63,8 +63,10 @@ def as_reported(usage: Usage) -> dict[str, Any]:
 
 def _detail(usage: dict[str, Any], keys: tuple[str, str], name: str, most: int) -> int:
     """What is said of a part, by the name of either API, and no more than the part; if it is odd or absent, 0."""
-    found = [details.get(name) for details in map(usage.get, keys) if isinstance(details, dict)]
-    return min(_sane(found[0]) or 0, most) if found else 0
+    for key in keys:
+        if isinstance(details := usage.get(key), dict):
+            return min(_sane(details.get(name)) or 0, most)
+    return 0
 
 
 def _sane(tokens: object) -> int | None:
