@@ -12,10 +12,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiohttp import web
 
@@ -47,8 +46,7 @@ STREAM_HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """What a route asks for. `body` returns the upstream's request for an answer of at most so many tokens."""
 
     form: Format

@@ -12,9 +12,8 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from gptdock import moments
 from gptdock.accounts import Account
@@ -37,8 +36,7 @@ from gptdock.telemetry import metrics, request_line
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one request asks of its client's quota, in tokens, and what its receipt will say about it."""
 
     account: Account

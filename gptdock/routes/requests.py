@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import orjson
+
 from gptdock.errors import InvalidRequest, ModelNotFound, PromptTooLong
 from gptdock.settings import MOST_ANSWER_TOKENS
 
@@ -125,6 +127,10 @@ def write_object(written: Mapping[str, str], names: Iterable[str]) -> str:
 
 def to_json(value: object) -> str:
     """The value as JSON. Raises InvalidRequest if it is nested too deeply."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half a surrogate pair, an integer of more than 64 bits, or deeper than orjson writes
+        pass
     try:
         return _encode(value)
     except RecursionError as exc:  # writing needs more stack than reading
