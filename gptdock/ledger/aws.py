@@ -16,10 +16,10 @@ import functools
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
@@ -40,6 +40,7 @@ CALL_SECONDS = 4.0  # CONNECT_SECONDS + READ_SECONDS, and what waiting for a poo
 SEEN_AT = "SeenAt"  # of an answer, or of a refusal's `response`: DynamoDB's time, in whole seconds, not later
 _NOT_APPLIED = {"ConditionalCheckFailed", "TransactionConflict", "None"}
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Refused = ClientError  # as `call` lets it pass: only where DynamoDB surely did nothing
@@ -135,13 +136,10 @@ async def call(client: Client, operation: str, **parameters: Any) -> Mapping[str
     """What one operation answers. Raises Refused, LedgerUnavailable."""
     with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await _dated(client, operation, parameters)
-        except Exception as exc:
-            if _is_refusal(exc):
-                timer.outcome = "refused"
-                raise
-            raise _unavailable(exc) from exc
+            return await _within(CALL_SECONDS, _dated(client, operation, parameters))
+        except Refused:
+            timer.outcome = "refused"
+            raise
 
 
 async def _dated(client: Client, operation: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
@@ -195,16 +193,18 @@ async def create_table(client: Client, name: str, hash_key: str, range_key: str)
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
         )
         waiter = client.aiobotocore.get_waiter("table_exists")
-        try:
-            async with asyncio.timeout(300):
-                await waiter.wait(TableName=name, WaiterConfig={"Delay": 1})
-        except Exception as exc:
-            raise _unavailable(exc) from exc
+        await _within(300, waiter.wait(TableName=name, WaiterConfig={"Delay": 1}))
 
 
-def _unavailable(exc: Exception) -> LedgerUnavailable:
-    """Whatever fails but a refusal: botocore's parsers, credential providers and HTTP raise what they like."""
-    return LedgerUnavailable(fault=_code(exc) if isinstance(exc, ClientError) else type(exc).__name__)
+async def _within(seconds: float, work: Awaitable[T]) -> T:
+    """What the work gives. Raises Refused; whatever else fails becomes LedgerUnavailable."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
+        if _is_refusal(exc):
+            raise
+        raise LedgerUnavailable(fault=_code(exc) if isinstance(exc, ClientError) else type(exc).__name__) from exc
 
 
 def _code(exc: ClientError) -> str:

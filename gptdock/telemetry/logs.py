@@ -99,7 +99,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         try:
             self.stream.write(f"{line}\n")
             self.stream.flush()
-        except Exception:  # noqa: S110  # as `handleError`
+        except (OSError, ValueError):  # as `handleError`; a ValueError says that it is closed
             pass
         finally:
             self.release()
