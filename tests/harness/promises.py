@@ -165,4 +165,4 @@ def _random_start(rng: random.Random) -> World:
     world = start(wants, rng.randint(4, 30), **{kind: rng.randint(0, most) for kind, most in faults.items()})
     for p in range(len(wants)):
         world = swap(world, p, skew=rng.choice([-2 * SECONDS, 0, 2 * SECONDS]))
-    return world._replace(most_receipts=rng.choice([1, 3, 99]))
+    return world._replace(most_receipts=rng.choice([1, 3, 99]), wide=rng.choice([0, 1]))
