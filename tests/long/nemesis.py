@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 
@@ -22,14 +23,14 @@ from gptdock.admin.audit import Finding, audit
 from gptdock.admin.clients import Clients
 from gptdock.dev.journal import Record
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger.book import Book
+from gptdock.ledger.book import Book, Receipt
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from tests.harness.proxy import proxied
 from tests.harness.service import ADMIN_KEY, KEY, make_settings, serve_tables
 from tests.long.nemesis_caller import CALLERS, MOST_COMPLETION_TOKENS, Client, call
-from tests.long.nemesis_mishaps import MISHAPS, Mishaps
-from tests.long.nemesis_report import Report, judge
+from tests.long.nemesis_mishaps import MISHAPS, Mishaps, insisted
+from tests.long.nemesis_report import Report, judge, see
 from tests.long.nemesis_upstreams import MODELS, Models, WatchedProxy, serve_models
 from tests.long.nemesis_worker import Worker
 
@@ -52,8 +53,6 @@ SETTINGS = {
     "HOST": "127.0.0.1",
 }
 QUIET_SECONDS = 60.0  # within which all leases must end
-# A process that was paused takes its holds again, and a smaller quota may be used up already.
-MAY_OVERDRAW = ("stop", "sweep", "reset", "quota")
 
 
 @dataclass
@@ -79,13 +78,11 @@ class Nemesis:
         clients = [Client(f"seed-{seed}-{i}", mishap, [rng.choice(QUOTAS)], rng.random() < 0.5) for i in range(CLIENTS)]
         for client in clients:
             self.clients[client.account.client_id] = client
-            await self.store.open_book(client.account, "all", client.quotas[0], "now")
+            await insisted(partial(self.store.open_book, client.account, "all", client.quotas[0], "now"))
         lucks = [(client, random.Random(rng.random())) for client in clients for _ in range(CALLERS)]
         callers = [call(client, self.workers, self.session, luck, self._read) for client, luck in lucks]
-        observer = asyncio.create_task(self._observe(clients))
-        await asyncio.gather(*callers, self._befall(mishap, clients, rng))
-        observer.cancel()
-        await asyncio.gather(observer, return_exceptions=True)
+        async with self._observed(clients):
+            await asyncio.gather(*callers, self._befall(mishap, clients, rng))
 
     async def _befall(self, mishap: str, clients: list[Client], rng: random.Random) -> None:
         await self._mishaps.befall(mishap, clients, rng)
@@ -99,12 +96,9 @@ class Nemesis:
                 continue
 
     async def _read(self, client: Client) -> Book:
-        """Read the book, again after a timeout: the machine may be too busy for the store's deadlines."""
-        while True:
-            with suppress(LedgerUnavailable):
-                book = await self.store.read(client.account, "all")
-                assert book
-                return book
+        book = await insisted(partial(self.store.read, client.account, "all"))
+        assert book
+        return book
 
     async def _look(self, client: Client) -> int:
         book = await self._read(client)
@@ -112,14 +106,21 @@ class Nemesis:
             book = await _sweeper(self.store).sweep(client.account, "all", book)
         return book.held
 
+    @asynccontextmanager
+    async def _observed(self, clients: list[Client]) -> AsyncIterator[None]:
+        """See the books every 50 ms inside. Raises what ended that, if it did not last."""
+        observer = asyncio.create_task(self._observe(clients))
+        try:
+            yield
+        finally:
+            observer.cancel()
+            with suppress(asyncio.CancelledError):
+                await observer
+
     async def _observe(self, clients: list[Client]) -> None:
-        """Read the books every 50 ms: their numbers add up, and no hold takes `left` below 0."""
         while True:
             for client in clients:
-                book = await self._read(client)
-                overdrawn = book.left < 0 and client.mishap not in MAY_OVERDRAW
-                if book.left + book.held + book.used != book.max or overdrawn:
-                    self.report.failures.append(f"{client}: {book}")
+                see(self.report, client, await self._read(client))
             await asyncio.sleep(0.05)
 
     async def settle(self) -> None:
@@ -134,15 +135,18 @@ class Nemesis:
         for finding in findings:
             client = self.clients[finding.account.client_id]
             records = [record for record in self.openai.journal if _asked(record) == f"I am {client.tag}"]
-            receipts = [receipt async for receipt in self.store.receipts(finding.account, "all")]
+            receipts = await insisted(partial(self._receipts, finding))
             judge(self.report, finding, client, records, receipts)
         self.report.reached.update(self.proxy.reached)
-        self.report.end()
+        self.report.end(len(self.clients))
 
     async def _is_unsettled(self, finding: Finding) -> bool:
-        put = {receipt.key async for receipt in self.store.receipts(finding.account, "all")}
+        put = {receipt.key for receipt in await insisted(partial(self._receipts, finding))}
         charged = {receipt.key for lease in finding.book.leases.values() for receipt in lease.receipts}
         return bool(finding.book.held) or finding.busy or not charged <= put
+
+    async def _receipts(self, finding: Finding) -> list[Receipt]:
+        return [receipt async for receipt in self.store.receipts(finding.account, "all")]
 
 
 def _lags(book: Book) -> bool:

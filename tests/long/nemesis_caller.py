@@ -37,6 +37,7 @@ class Client:
     has_long_ids: bool
     denials: list[Denial] = field(default_factory=list)
     requests: int = 0
+    errors: int = 0  # answers of status 500
 
     @property
     def account(self) -> Account:
@@ -66,6 +67,7 @@ async def call(
         await asyncio.sleep(rng.random() * 0.3)
         client.requests += 1
         status = await _ask(client, rng.choice(workers).url, session, rng)
+        client.errors += status == 500
         if status in (402, 429):
             client.denials.append(Denial(status, (await read(client)).used))
 

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import aiohttp
 
 from gptdock.admin.changes import Operator
 from gptdock.admin.clients import Clients
+from gptdock.errors import LedgerUnavailable
 from tests.harness.proxy import Fault
 from tests.harness.service import ADMIN_KEY
 from tests.long.nemesis_caller import Client
@@ -21,6 +24,15 @@ from tests.long.nemesis_worker import Worker
 NEMESIS = Operator("nemesis", "nemesis")
 ATTEMPTS = 20  # to find processes that hold something
 MISHAPS = ("faults", "hole", "kill", "stop", "leave", "usage", "quota", "sweep", "reset")
+
+Answer = TypeVar("Answer")
+
+
+async def insisted(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask again after each timeout: the machine may be too busy for the store's deadlines."""
+    while True:
+        with suppress(LedgerUnavailable):
+            return await ask()
 
 
 @dataclass
@@ -84,7 +96,8 @@ class Mishaps:
                 held = any([await self.look(client) for client in clients])
             if resets:
                 self.proxy.strike(rng.choice(["lose", "late", "throttle", "pass"]), operation="TransactWriteItems")
-                await asyncio.gather(*(self.operator.reset(client.account, NEMESIS) for client in clients))
+                resets_of = (partial(self.operator.reset, client.account, NEMESIS) for client in clients)
+                await asyncio.gather(*(insisted(reset) for reset in resets_of))
                 await self.proxy.release()
 
     @asynccontextmanager

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 from gptdock.admin.audit import Finding
 from gptdock.dev.journal import Record
-from gptdock.ledger.book import MARGIN_TOKENS, Receipt
+from gptdock.ledger.book import MARGIN_TOKENS, Book, Receipt
 from tests.long.nemesis_caller import MOST_HELD, MOST_PROMPT_TOKENS, Client
 from tests.long.nemesis_upstreams import MODELS
 
 IN_FLIGHT_SECONDS = 0.25  # for which a model goes on after a caller or a process has left, on a busy machine
+# Mishaps in which a process that was paused takes its holds again, or a smaller quota may be used up already.
+MAY_OVERDRAW = ("stop", "sweep", "reset", "quota")
 LIVING = ("stop", "hole", "sweep", "reset")  # mishaps in which leases of living processes are swept
 KINDS = (
-    *("killed", "paused", "swept", "revived", "lost answers", "402", "429"),
+    *("seen", "killed", "paused", "swept", "revived", "lost answers", "402", "429"),
     *("usage table down", "forgotten book", "long ids", "set quota", "reset", "reset over a swept lease"),
     *MODELS,
 )
@@ -26,6 +28,7 @@ class Report:
     `reached` counts faults of each kind, and what they led to. `behind` are tokens whose receipts are not in `usage`.
     """
 
+    judged: int = 0
     requests: int = 0
     generated: int = 0
     charged: int = 0
@@ -39,9 +42,19 @@ class Report:
     reached: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
-    def end(self) -> None:
-        """Fail if a kind of fault was never reached: the run would prove nothing about it."""
+    def end(self, clients: int) -> None:
+        """Fail if a client was not judged, or a kind of fault never reached: the run would prove nothing about it."""
+        if self.judged != clients:
+            self.failures.append(f"judged: {self.judged} of {clients} clients")
         self.failures += [f"never reached: {kind}" for kind in KINDS if not self.reached[kind]]
+
+
+def see(report: Report, client: Client, book: Book) -> None:
+    """A client's book at any moment: its numbers add up, and no hold has taken `left` below 0."""
+    report.reached["seen"] += 1
+    overdrawn = book.left < 0 and client.mishap not in MAY_OVERDRAW
+    if book.left + book.held + book.used != book.max or overdrawn:
+        report.failures.append(f"seen: {client}: {book}")
 
 
 def judge(report: Report, finding: Finding, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
@@ -52,7 +65,7 @@ def judge(report: Report, finding: Finding, client: Client, records: list[Record
     seen = generated - _in_flight(records)  # what a closed connection still carried was not seen, and its hold is free
     over, under = max(0, seen - max(client.quotas) - reset), max(0, seen - charged)
     swept = client.mishap in LIVING and lost > 0  # what that freed may be spent twice
-    report.requests += client.requests
+    report.judged, report.requests = report.judged + 1, report.requests + client.requests
     report.generated, report.charged = report.generated + generated, report.charged + charged
     report.by_wills += max(0, charged - generated) if client.mishap == "kill" else 0
     report.overspend, report.undercharge = max(report.overspend, 0 if swept else over), max(report.undercharge, under)
@@ -64,13 +77,15 @@ def judge(report: Report, finding: Finding, client: Client, records: list[Record
     wrong = finding.book.held or finding.drift or finding.fault or behind or under or charged > allowed
     if wrong or (over and not swept):
         report.failures.append(f"{client}: generated {generated}, charged {charged}, {finding}")
-    _judge_denials(report, client, records, receipts)
+    _judge_answers(report, client, records, receipts)
 
 
-def _judge_denials(report: Report, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
+def _judge_answers(report: Report, client: Client, records: list[Record], receipts: list[Receipt]) -> None:
     wrong = client.wrong_denials(taken_back=-sum(min(0, receipt.tokens) for receipt in receipts))
     report.wrongly_denied += len(wrong)
     report.failures += [f"{client.tag} ({client.mishap}): {denial} of {client.quotas}" for denial in wrong]
+    if client.errors:
+        report.failures.append(f"{client.tag} ({client.mishap}): {client.errors} answers of status 500")
     if any(record.prompt_tokens > MOST_PROMPT_TOKENS for record in records):
         report.failures.append(f"{client.tag}: a prompt of more than MOST_PROMPT_TOKENS")
 

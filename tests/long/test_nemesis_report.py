@@ -8,7 +8,7 @@ from gptdock.admin.audit import Finding
 from gptdock.dev.journal import Record
 from gptdock.ledger.book import Book, Lease, Receipt
 from tests.long.nemesis_caller import MOST_PROMPT_TOKENS, Client, Denial
-from tests.long.nemesis_report import KINDS, Report, judge
+from tests.long.nemesis_report import KINDS, Report, judge, see
 
 BOOK = Book(max=1000, left=856, used=144)
 RECORD = Record("1", "gpt-4o-mini", None, {"max_completion_tokens": 100}, 44, generated=100, completed=True)
@@ -54,6 +54,7 @@ WRONG = {
     "overspend": {"client": replace(CLIENT, quotas=[143])},
     "402 for who had enough": {"client": replace(CLIENT, denials=[Denial(402, 144)])},
     "a long prompt": {"record": LONG},
+    "an answer of status 500": {"client": replace(CLIENT, errors=1)},
 }
 
 
@@ -71,9 +72,35 @@ def test_what_a_sweep_of_a_living_process_freed_may_be_spent_twice():
     assert _failures(client=client) != []
 
 
+@pytest.mark.parametrize(
+    ("book", "mishap", "is_wrong"),
+    [
+        (BOOK, "faults", False),
+        (replace(BOOK, leases={"p": Lease(1, 1, 1, 0)}), "faults", True),
+        (replace(BOOK, left=857), "stop", True),
+        (Book(1000, -1, 1001), "faults", True),
+        (Book(1000, -1, 1001), "stop", False),
+    ],
+)
+def test_a_book_that_is_seen_wrong_is_a_failure(book: Book, mishap: str, is_wrong: bool):
+    report = Report()
+
+    see(report, replace(CLIENT, mishap=mishap), book)
+
+    assert (len(report.failures), report.reached["seen"]) == (is_wrong, 1)
+
+
+def test_a_client_that_was_not_judged_is_a_failure():
+    report = Report()
+    report.reached.update(KINDS)
+    report.end(clients=1)
+
+    assert report.failures == ["judged: 0 of 1 clients"]
+
+
 def test_a_kind_that_was_never_reached_is_a_failure():
     report = Report()
     report.reached.update(KINDS[1:])
-    report.end()
+    report.end(clients=0)
 
     assert report.failures == [f"never reached: {KINDS[0]}"]
