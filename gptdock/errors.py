@@ -71,7 +71,7 @@ class APIError(GPTDockError):
     should_retry = True  # False: tells OpenAI's clients not to repeat the request: it was charged, or repeating is vain
     rejection: "Rejected | None" = None  # what a caller is told instead who wrote the upstream's request
     upstream_code = cause = ""  # told in place of `code`; and what the upstream said, which `gptdock dev` tells
-    quota: Quota | None = None  # the client's, where it is the reason
+    quota: Quota | None = None  # the client's, where it is the reason, or looks alike
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.message)
@@ -179,7 +179,7 @@ class UnsupportedEncoding(APIError):
 class RateLimited(APIError):
     """The upstream still refused by its rate limit after our retries."""
 
-    status, type, code = 429, "rate_limit_error", "rate_limited"
+    status, type, code, quota = 429, "rate_limit_error", "rate_limited", Quota(0, 0, 0)
     message = "The upstream's rate limit is reached. Try again later."
 
 

@@ -13,6 +13,10 @@ class Quota(NamedTuple):
     held: int
     ends_at: datetime | None = None
 
+    def given_back(self, tokens: int) -> "Quota":
+        """The same without a hold of so many tokens."""
+        return self._replace(left=self.left + tokens, held=self.held - tokens)
+
     def headers(self, now: float) -> dict[str, str]:
         """The headers in which OpenAI's clients, and GPTDock's own, look for it."""
         most = str(self.max)

@@ -174,7 +174,7 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if error.quota:
+    if error.quota and not isinstance(error, errors.RateLimited):  # a client would wait for the end of the period
         headers |= error.quota.headers(request.app[STORE].clock())
     if not error.should_retry:
         headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read

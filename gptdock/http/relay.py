@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 
 from aiohttp import web
 
-from gptdock.errors import APIError, CallerGone
+from gptdock.errors import APIError, CallerGone, RateLimited
 from gptdock.http import hidden
 from gptdock.http.app_keys import GATE, LEDGER, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
 from gptdock.http.caller import Caller, send_whole
@@ -109,6 +109,11 @@ class Bill:
             exc.should_retry = False
 
     @property
+    def _is_free(self) -> bool:
+        usage = self.cost.reported()
+        return not (self.exchange.attempts or self.meter.has_text or (usage and usage.total_tokens))
+
+    @property
     def is_over(self) -> bool:
         """Whether the answer ended, by [DONE] or an error event."""
         return self.meter.done or self.meter.error is not None
@@ -144,6 +149,9 @@ class Bill:
 
     def told(self, error: APIError) -> APIError:
         """What the caller is told of this error: in the upstream's words, if the caller wrote the request."""
+        if isinstance(error, RateLimited):  # the books are known, and clients read both errors with this status alike
+            quota = self.hold.quota
+            error.quota = quota.given_back(self.hold.tokens) if self._is_free else quota
         return error.rejection if self._callers_words and error.rejection else error
 
     def error_event(self, error: APIError, request: web.Request) -> bytes:

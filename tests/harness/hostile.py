@@ -20,7 +20,7 @@ from gptdock.ledger.book import Book
 from tests.harness.service import KEY, QUESTION, Service
 
 PATIENCE_SECONDS = 5.0  # half of aiohttp's own timeout, so that a test cannot pass because of that
-OF_THE_QUOTA = ("insufficient_quota", "quota_on_hold")
+OF_THE_QUOTA = ("insufficient_quota", "quota_on_hold", "rate_limited")
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 

@@ -96,6 +96,30 @@ async def test_a_client_without_quota_never_reaches_the_upstream(serve, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
+async def test_a_rate_limit_of_the_upstream_tells_the_quota_without_this_hold(serve, stream):
+    """But not in headers: a client of OpenAI would wait until the period ends."""
+    async with serve(default_token_quota=10_000, quota_period="month", **PLAIN) as service:
+        service.openai.next(Script(tokens=20, hold_at=1))
+        async with service.ask(stream=True) as held:
+            service.openai.script = Script(status=429, headers={"Retry-After": "3600"})
+            async with service.ask(stream=stream) as response:
+                assert await fault_of(response) == Fault(429, "rate_limited")
+                error, left = (await response.json())["error"], int(held.headers["X-Quota-Left"])
+                assert (error["quota_left"], error["quota_held"]) == (left, 10_000 - left)
+                assert not any("quota" in name.lower() or "ratelimit" in name.lower() for name in response.headers)
+            raw = b'{"error": {"message": "No."}, "usage": {"prompt_tokens": 5, "total_tokens": 9}}'
+            service.openai.script = Script(status=429, raw=raw, content_type="application/json")
+            async with service.ask(stream=stream) as response:
+                charged = (await response.json())["error"]
+                assert charged["quota_left"] < left, "what was charged does not come back"
+            service.openai.release()
+            await held.read()
+
+        info = await service.info()
+        assert error["resets_at"] == charged["resets_at"] == info["resets_at"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_a_quota_that_is_only_held_is_told_apart_from_one_that_is_used_up(serve, stream):
     async with serve(default_token_quota=1_000, **PLAIN) as service:
         service.openai.next(Script(tokens=20, hold_at=1))
