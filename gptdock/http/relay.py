@@ -177,7 +177,7 @@ async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamRes
     bill.read_answer(answer)
     if answer.fault:
         raise answer.fault
-    raw = hidden.answer(answer.raw, request.app[SETTINGS].open_ai_key) if bill.form.has_text else answer.raw
+    raw = hidden.answer(answer.raw, request.app[SETTINGS].open_ai_key)
     return await send_whole(request, raw, _quota_headers(request, bill))
 
 

@@ -1,5 +1,6 @@
 """`/v1/embeddings` through the whole service: who may ask, what comes down, and what is charged."""
 
+import json
 from typing import Any
 
 import pytest
@@ -80,6 +81,18 @@ async def test_an_answer_that_is_lost_is_charged_its_texts_and_a_refusal_nothing
         used = await service.used()
         assert 4 <= used <= 4 + 8 if charged else used == 0
         await check_nothing_is_left(service, used=used)
+
+
+async def test_our_key_is_masked_in_an_answer_with_vectors_and_an_error(serve):
+    used = {"prompt_tokens": 4, "total_tokens": 4}
+    error = {"message": "Not with sk-upstream-secret."}
+    raw = json.dumps({"data": [], "error": error, "usage": used}).encode()
+    async with serve(openai_embedding_models=MODEL) as service:
+        service.openai.script = Script(raw=raw, content_type="application/json")
+        async with embed(service) as response:
+            assert (response.status, (await response.json())["error"]) == (200, {"message": "Not with ***."})
+
+        await check_nothing_is_left(service, used=4)
 
 
 async def test_a_client_without_quota_gets_no_embeddings(serve):
