@@ -27,6 +27,9 @@ class ChatFormat:
     def text_of(self, content: dict[str, Any]) -> str:
         return chat_texts.text_of(content)
 
+    def lean(self, data: bytes) -> bytes:
+        return data
+
     def told(self, event: dict[str, Any]) -> Told:
         error = error_of(event)
         more = chat_texts.unknown_text_of(event, self.text_of(event)) if error is None else ""

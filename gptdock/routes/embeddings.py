@@ -123,6 +123,9 @@ class EmbeddingsFormat:
     def text_of(self, content: dict[str, Any]) -> str:
         return ""
 
+    def lean(self, data: bytes) -> bytes:
+        return data
+
     def told(self, event: dict[str, Any]) -> Told:
         error = error_of(event)
         is_odd = error is None and not self.is_answer(event)

@@ -22,6 +22,7 @@ _BESIDE_DELTA = frozenset({"type", "delta", "item_id", "output_index", "content_
 _BESIDE_DELTA |= {"sequence_number", "logprobs", "obfuscation"}
 _WRITTEN = ("arguments", "input")
 _OF_ARGUMENTS = ("arguments.delta", "input.delta")  # the end of an event's type
+_LIKELY, _LIKELY_END = b'"logprobs":', b"}]}]"  # text does not have the first, as its quotes are escaped
 _MOST_DEPTH = 4
 
 
@@ -43,6 +44,16 @@ class ResponsesFormat:
             return _of_field(content.get("delta"), name, _MOST_DEPTH) or unknown_text_of(content, "")
         item = content.get("item")
         return _text(item.get("name")) if kind == "response.output_item.added" and isinstance(item, dict) else ""
+
+    def lean(self, data: bytes) -> bytes:
+        """Without likely tokens, which the last four events repeat: 4 MB of these take 70 ms to be parsed."""
+        kept, at = [], 0
+        while (start := data.find(_LIKELY, at)) >= 0 and (end := data.find(_LIKELY_END, start)) >= 0:
+            if data.find(b'"text":', start, end) >= 0:  # what ends there is not what begins here
+                break
+            kept.append(data[at : start + len(_LIKELY)] + b"[")
+            at = end + len(_LIKELY_END) - 1
+        return b"".join([*kept, data[at:]])
 
     def told(self, event: dict[str, Any]) -> Told:
         kind, error, usage = event.get("type"), error_of(event), self.usage_of(event)

@@ -139,7 +139,7 @@ another API, are charged by their usage or by count, and a 502 for the caller. W
 
 **What the meter keeps and counts.** It keeps the highest usage that can be believed, until text comes after it, and the
 text of all events, so that an answer that is cut can be counted. An event that differs from a parsed one by its text
-alone is not parsed.
+alone is not parsed; nor are the likely tokens (`top_logprobs`) that the last events of a response repeat.
 
 Text is what stands in the fields of a choice in which generated text is known: `content`, `refusal`, the reasoning
 under its various names, names and arguments of calls, the transcript of audio, `text`; the route lists them. Other JSON
@@ -160,7 +160,8 @@ Both count against the limit that the upstream was given, and the bytes of all e
     test_a_stream_of_too_many_bytes_is_cut_whatever_they_are,
     test_a_frame_without_text_leaves_the_usage_that_came, test_usage_is_stale_once_more_text_came,
     test_an_event_that_is_not_json_counts_as_text, test_only_the_text_of_events_is_kept,
-    test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not
+    test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not,
+    test_a_large_event_tells_the_same_whatever_is_left_out_of_it, test_likely_tokens_are_not_parsed
 
 A usage may also stand in a choice. It is its total or the sum of its parts, whichever is more, and the sum if there is
 no total. It is not believed if it has neither a total nor both parts, or if its total is the prompt's alone beside text

@@ -57,6 +57,9 @@ class Format(Protocol):
     def text_of(self, content: dict[str, Any]) -> str:
         """All text that was generated, in an event or in a whole answer."""
 
+    def lean(self, data: bytes) -> bytes:
+        """A large event without what tells nothing and makes it large, if that is soon found; it may be no JSON."""
+
     def told(self, event: dict[str, Any]) -> Told:
         """What else an event tells, or a whole answer."""
 

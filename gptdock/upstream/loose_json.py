@@ -19,6 +19,14 @@ def parse(data: bytes) -> object:
             raise ValueError("nested too deeply") from exc
 
 
+def parse_large(data: bytes, lean: bytes) -> object:
+    """The JSON value in `data`, by a part of it that may be enough, if that is JSON. Raises ValueError."""
+    try:
+        return orjson.loads(lean)
+    except ValueError:
+        return parse(data)
+
+
 def as_object(value: object) -> dict[str, Any] | None:
     """A JSON value, if it is an object or, as Google sends them, an error within a list; otherwise None."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and complaints.find(value[0]) is not None:

@@ -13,7 +13,7 @@ import orjson
 
 from gptdock.upstream import format as formats
 from gptdock.upstream.format import Format, Told
-from gptdock.upstream.loose_json import as_object, parse
+from gptdock.upstream.loose_json import as_object, parse, parse_large
 from gptdock.upstream.retold import Retold
 from gptdock.upstream.sse import Event, name_of
 from gptdock.upstream.usage import Usage, sane_usage
@@ -154,7 +154,7 @@ class Meter:
     def _look_into(self, data: bytes, event: Event) -> bool:
         is_error = event.is_error
         try:
-            value = parse(data)
+            value = parse(data) if len(data) <= _LARGE_BYTES else parse_large(data, self._format.lean(data))
         except ValueError:
             words = data.decode("utf-8", "replace")
             return self._fail({"message": words}) if is_error else not data.isspace() and self._note_text(words)
