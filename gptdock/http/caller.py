@@ -46,6 +46,7 @@ class Caller:
         self._kept = b""
         self._is_chunked = False
         self._ends = self.ended = False
+        self.has_waited = False  # for the caller to read on, perhaps
 
     @property
     def is_behind(self) -> bool:
@@ -122,6 +123,7 @@ class Caller:
             if transport is not None and not waits and transport.get_write_buffer_size() + size < SURELY_TAKEN:
                 await sending
                 return
+            self.has_waited = True
             async with asyncio.timeout(self._timeout):
                 await sending
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError

@@ -1,7 +1,8 @@
 """What an answer cost where the upstream has not said it: prompts, text that came, unseen time, lost attempts.
 
 The text is counted when the answer is cut, and every few seconds for the will. What it took to come is noted, so that a
-will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`), and each answer teaches the next.
+will and a charge of unseen time know how fast the answer is (`gptdock.ledger.rates`), and each answer teaches the next,
+if its caller did not hold it up.
 """
 
 from gptdock.ledger import charges
@@ -22,6 +23,7 @@ class Cost:
         self._counted_tokens = self._counted_length = 0
         self._thought_seconds = 0.0  # before the first text, and in later times of thought, as far as these are over
         self._thinks_since: float | None = 0.0
+        self.held_up = False  # by a caller who read slowly, so that its time says nothing of the model
         hold.count_used = self._used
 
     def turns(self, *, thinks: bool) -> None:
@@ -99,6 +101,8 @@ class Cost:
 
     def _learn_from_text(self, text_tokens: int) -> None:
         """An upstream may never report usage: by its text, its models become known all the same."""
+        if self.held_up:
+            return
         if self._comes_at_once:
             if charges.may_think(self._hold.claim.model):
                 return  # its text is the smaller part of what it generated
@@ -106,6 +110,8 @@ class Cost:
         self._hold.pace.teach()
 
     def _learn(self, completion_tokens: int) -> None:
+        if self.held_up:
+            return
         seconds = self._thought_seconds
         if not self._comes_at_once:
             seconds = self._exchange.seconds - (0 if charges.may_think(self._hold.claim.model) else seconds)

@@ -204,6 +204,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
         bill.outcome = bill.outcome or _outcome(exc, bill.meter.done)
     finally:
         caller.cut_unless_ended()
+        bill.cost.held_up = caller.has_waited
     return response
 
 

@@ -216,7 +216,8 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
     test_a_caller_who_leaves_after_the_first_words_pays_for_thought_before_them,
     test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_it,
     test_a_whole_answer_that_tells_neither_text_nor_usage_costs_its_time,
-    test_time_before_the_head_is_charged_whatever_the_model, test_an_attempt_lost_after_a_second_is_charged_besides
+    test_time_before_the_head_is_charged_whatever_the_model, test_an_attempt_lost_after_a_second_is_charged_besides,
+    test_a_caller_who_reads_slowly_teaches_nothing_of_a_model_s_rate
 
 7. What is not covered
 ======================
