@@ -5,6 +5,8 @@ will and a charge of unseen time know how fast the answer is (`gptdock.ledger.ra
 if its caller did not hold it up.
 """
 
+from collections.abc import Awaitable
+
 from gptdock.ledger import charges
 from gptdock.ledger.charges import Charge
 from gptdock.ledger.holds import Hold
@@ -24,6 +26,7 @@ class Cost:
         self._thought_seconds = 0.0  # before the first text, and in later times of thought, as far as these are over
         self._thinks_since: float | None = 0.0
         self.held_up = False  # by a caller who read slowly, so that its time says nothing of the model
+        self._waits_since: tuple[float, int] | None = None  # for the caller: from when on, at how much text
         hold.count_used = self._used
 
     def turns(self, *, thinks: bool) -> None:
@@ -31,6 +34,12 @@ class Cost:
         now = self._exchange.seconds
         self._thought_seconds = self._thought(now)
         self._thinks_since = now if thinks else None
+
+    async def waiting(self, for_caller: Awaitable[None]) -> None:
+        """Wait for the caller to read on. What is generated then is not seen: if the answer is cut, time is charged."""
+        self._waits_since = (self._exchange.seconds, self._meter.text_bytes)
+        await for_caller
+        self._waits_since = None
 
     def reported(self) -> Usage | None:
         """The usage that the answer may end with: not one before a cut of thoughts, as it cannot tell them."""
@@ -53,7 +62,7 @@ class Cost:
         if self._meter.text_bytes:
             text = self._meter.text()
             text_tokens = await self._tokens.run(len(text), self._tokens.count, text, self._hold.claim.model)
-        unseen_tokens = self._unseen(text_tokens, seconds)
+        unseen_tokens = self._unseen(text_tokens, seconds) + self._unread(text_tokens, seconds)
         self._learn_from_text(text_tokens)
         told_tokens = self._meter.usage.completion_tokens if self._meter.usage else 0
         return charges.counted(self._prompts(), max(told_tokens, unseen_tokens + text_tokens), self._hold.tokens)
@@ -80,6 +89,15 @@ class Cost:
         if (written_tokens := self._written(text_tokens)) and not self._comes_at_once:
             self._hold.pace.note(written_tokens, seconds - self._thought(seconds))
         return self._hold.pace.unseen(self._exchange.lost_seconds + self._unseen_seconds(seconds))
+
+    def _unread(self, text_tokens: int, seconds: float) -> int:
+        """Tokens that may have been generated since the caller does not read on, besides the text that came since."""
+        thinks = self._thinks_since is not None and charges.may_think(self._hold.claim.model)
+        if self._waits_since is None or thinks:  # that time is charged as such
+            return 0
+        since, text_bytes = self._waits_since
+        came_tokens = text_tokens * (1 - text_bytes / self._meter.text_bytes) if text_tokens else 0
+        return max(0, self._hold.pace.unseen(seconds - since) - round(came_tokens))
 
     def _unseen_seconds(self, seconds: float) -> float:
         if self._comes_at_once and not self._meter.text_bytes:

@@ -217,7 +217,7 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) 
             thinks = bill.meter.thinks if patience.may_think else None
             take = partial(_pass_on, bill, caller, thinks=thinks)
             await stream.flow(take, patience.silence(thinks=bool(thinks)))
-            await caller.catch_up()
+            await bill.cost.waiting(caller.catch_up())
         if bill.meter.error is not None:
             if not bill.form.ends_by_done:  # the end may follow, and tell what it cost
                 bill.read(await stream.behind_error())

@@ -85,13 +85,15 @@ counts like an answer that was cut, prompt and time, whether a retry then answer
 counts as nothing.
 
 `Exchange` has the seconds of attempts that may have generated. They are charged, as tokens per second, where tokens
-cannot be seen: before a whole answer, before a stream's head, and while a model may think unseen, as above. Every model
-may think, except for those known to write at once; after the head, no text of these is no text.
+cannot be seen: before a whole answer, before a stream's head, while a model may think unseen, as above, and while a
+caller does not read on who then leaves. Every model may think, except for those known to write at once; after the head,
+no text of these is no text.
     Test: test_books_balance_wherever_a_whole_answer_is_cancelled, test_anything_but_a_stream_is_refused_and_free,
     test_anything_but_a_whole_answer_is_refused_and_free, test_a_model_may_think_unless_it_is_known_not_to,
     test_a_connection_closed_at_once_before_the_head_is_attempted_thrice_and_free,
     test_an_attempt_lost_after_a_second_is_charged_besides, test_a_lost_attempt_is_charged_on_every_route,
     test_thoughts_that_are_only_summed_up_cost_the_time_that_they_may_take,
+    test_what_is_generated_while_a_caller_does_not_read_costs_its_time,
     test_a_whole_answer_without_a_usage_costs_what_was_thought_before_it_came
 
 **Events leave as the API says:** `data: `, one line of JSON, a blank line; `sse` has the rule. One that comes so is

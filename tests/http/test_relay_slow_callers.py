@@ -11,7 +11,7 @@ import pytest
 from gptdock.dev.script import Script
 from gptdock.http.caller import Caller
 from gptdock.upstream import stream
-from tests.harness.answers import RECORDED, TEXT, USAGE_OF_5, read_answer, reported
+from tests.harness.answers import RECORDED, TEXT, USAGE_OF_5, read_answer
 from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
@@ -173,40 +173,6 @@ async def test_a_slow_caller_is_told_of_a_cut_while_the_end_of_its_answer_is_unr
     assert b'"code":"upstream_timeout"' in body
     assert b"[DONE]" not in body
     assert receipt["outcome"] == "upstream_timeout"
-
-
-async def test_a_caller_who_reads_slowly_teaches_nothing_of_a_model_s_rate(serve, upstream_clock, monkeypatch):
-    """Otherwise it could make thoughts cheap that are cut."""
-    behind, catch_up = asyncio.Event(), Caller.catch_up
-
-    async def catching_up(caller: Caller) -> None:
-        if caller._writer is not None and caller.is_behind:
-            behind.set()
-        await catch_up(caller)
-
-    async def ends_once_the_caller_is_behind(reader, writer):
-        await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        while not behind.is_set():
-            writer.write(TEXT.replace(b"}]}", b'}],"obfuscation":"%b"}' % (b"y" * 3000)))
-            await asyncio.sleep(0)
-        writer.write(reported(5, 900, 905) + b"data: [DONE]\n\n")
-        await reader.read()
-
-    monkeypatch.setattr(Caller, "catch_up", catching_up)
-    async with raw_upstream(ends_once_the_caller_is_behind) as url, serve(openai_base_url=url) as service:
-        rate = service.ledger.rate("gpt-4o-mini", stream=True)
-        with await deaf_caller(service, stream=True) as slow:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await behind.wait()
-            upstream_clock.now += 100
-            await _read_until(slow, b"\r\n0\r\n\r\n")
-        [receipt] = await service.receipts()
-        assert (receipt["tokens"], len(rate._last)) == (905, 0)
-
-        assert len(await read_answer(service, stream=True)) > 0
-        await service.ledger.settled()
-        assert len(rate._last) == 1, "a caller who reads teaches"
 
 
 async def _read_until(sock: socket.socket, end: bytes) -> bytes:
