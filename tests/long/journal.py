@@ -1,6 +1,7 @@
 """Compares the journal of the simulated OpenAI with the books, over random requests on all routes, with faults.
 
-`python -m tests.long.journal 2000` asks 2,000 times and prints a Report. Each request is numbered in its text, so that
+`python -m tests.long.journal 2000` asks 2,000 times and prints a Report; it fails if a promise
+did not hold. Each request is numbered in its text, so that
 what its attempts generated stands beside its receipt.
 """
 
@@ -27,7 +28,7 @@ from tests.harness.service import Service, make_settings, running, serve_tables
 from tests.long.journal_report import Report, cases, judge
 from tests.long.journal_requests import EMBEDDING_MODEL, MODELS, MOST_COMPLETION_TOKENS, Asked, draw
 
-CALLERS = 24  # at a time
+CALLERS = 16  # at a time
 ASKS = 25  # by one client, one after the other
 QUOTAS = (1_000_000, 300, 1_000_000, 2_000, 1_000_000)  # of the clients in turn; some are used up
 SETTINGS = {
@@ -35,10 +36,10 @@ SETTINGS = {
     "openai_embedding_models": EMBEDDING_MODEL,
     "max_completion_tokens": MOST_COMPLETION_TOKENS,
     "connect_timeout": 5,
-    "first_event_timeout": 1,
-    "think_timeout": 1,
-    "event_timeout": 0.7,
-    "request_timeout": 1.5,
+    "first_event_timeout": 1.5,
+    "think_timeout": 1.5,
+    "event_timeout": 1,
+    "request_timeout": 2,
 }
 
 
@@ -140,4 +141,6 @@ async def _call(service: Service, openai: Scripted, waiting: Iterator[tuple[Acco
 
 
 if __name__ == "__main__":
-    print(asyncio.run(compare(int(sys.argv[1]), *map(int, sys.argv[2:]))))
+    result = asyncio.run(compare(int(sys.argv[1]), *map(int, sys.argv[2:])))
+    print(result)
+    sys.exit(bool(result.failures))

@@ -3,7 +3,8 @@
 Where the upstream's usage was seen, both are the same. Otherwise the charge is no less than what was generated, but for
 what the product says it does not charge (`gptdock.ledger`, section 6, and `gptdock.upstream`): what an upstream
 generates above the limit that it was told, since a charge by count is at most the hold; and text whose event had not
-arrived when the connection was closed, IN_FLIGHT_TOKENS at most.
+arrived when the connection was closed. That is IN_FLIGHT_TOKENS at most, but for an answer that is late, as all that is
+under way for longer than a deadline is: the machine was too busy to pass it on, and only its prompt is due.
 """
 
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from gptdock.ledger.charges import may_think
 from tests.long.journal_requests import IN_FLIGHT_TOKENS, KINDS, ROUTES, Asked
 
 MOST_ADDED = 40  # tokens by which a prompt with a tool or a format is counted from above
+MOST_LATE = 0.1  # of all requests
 LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -26,7 +28,7 @@ class Report:
 
     `seen` are the requests whose usage was seen, `unequal` those of them that were not charged exactly that; `above` is
     what was generated above limits, or under way when a connection was closed, and not charged. `reached` counts the
-    requests that came to the upstream, by kind and by route, and how they were charged.
+    requests that came to the upstream, by kind and by route, and how they were charged; `late` were too late.
     """
 
     requests: int = 0
@@ -35,6 +37,7 @@ class Report:
     seen: int = 0
     unequal: int = 0
     above: int = 0
+    late: int = 0
     undercharge: int = 0
     overspend: int = 0
     held: int = 0
@@ -45,6 +48,8 @@ class Report:
         """Fail if a kind of answer, a route or a way to charge was never reached: the run would prove nothing of it."""
         known = (*KINDS, *ROUTES, "upstream", "counted", "nothing", "denied")
         self.failures += [f"never reached: {name}" for name in known if not self.reached[name]]
+        if self.late > self.requests * MOST_LATE:
+            self.failures.append("the machine is too busy")
 
 
 class Case(NamedTuple):
@@ -79,7 +84,13 @@ class Case(NamedTuple):
     @property
     def due_text(self) -> int:
         """The part of that in answers."""
-        return sum(self._arrived(record) for record in self.records)
+        return 0 if self.is_late else sum(self._arrived(record) for record in self.records)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a deadline passed although the upstream did not stall."""
+        stalls = any(script.stall_at is not None for script in self.asked.plan.scripts)
+        return not stalls and self._was("upstream_timeout")
 
     def faults(self) -> Iterable[str]:
         """What is wrong with the charge."""
@@ -98,9 +109,13 @@ class Case(NamedTuple):
             yield "more than the hold"
 
     def _arrived(self, record: Record) -> int:
-        stalled_at = self.asked.plan.scripts[-1].stall_at
-        in_flight = IN_FLIGHT_TOKENS if record.aborted and record.events != stalled_at else 0
+        """Tokens of the answer that were neither above the limit nor under way."""
+        is_left_silent = self._was("caller_left") and record.events == self.asked.plan.scripts[-1].stall_at
+        in_flight = IN_FLIGHT_TOKENS if record.aborted and not is_left_silent else 0
         return max(0, min(record.generated, _limit(record)) - in_flight)
+
+    def _was(self, outcome: str) -> bool:
+        return any(receipt.outcome == outcome for receipt in self.receipts)
 
     @property
     def _hold(self) -> int:
@@ -142,7 +157,7 @@ def cases(asks: Iterable[Asked], records: Mapping[int, Sequence[Record]], receip
 def _count(report: Report, case: Case) -> None:
     report.requests += 1
     report.generated, report.charged = report.generated + case.generated, report.charged + case.charged
-    report.seen += case.is_seen
+    report.seen, report.late = report.seen + case.is_seen, report.late + case.is_late
     report.unequal += case.is_seen and case.charged != case.told
     report.above += 0 if case.is_seen else max(0, case.generated - max(case.due, case.charged))
     report.undercharge += 0 if case.is_seen else max(0, case.due - case.charged)

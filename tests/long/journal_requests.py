@@ -9,7 +9,7 @@ from tests.long.journal_answers import whole_answer
 
 MODELS = ("gpt-4o-mini", "o4-mini")  # the second one may think before it writes
 EMBEDDING_MODEL = "text-embedding-3-small"
-MOST_COMPLETION_TOKENS = 100
+MOST_COMPLETION_TOKENS = 50
 PACE = 0.01  # seconds for a token that is not seen, half as fast as time is charged: a real model takes time, too
 IN_FLIGHT_TOKENS = 3  # written but not yet received when a connection is closed while text comes
 ROUTES = ("ask", "chat/completions", "responses", "embeddings")
@@ -48,8 +48,8 @@ class Draw:
             self.body["stream"] = True
 
     def script(self, **fields: Any) -> Script:
-        """An answer of this length; of a stream in pieces of any size, with either kind of line ends."""
-        piece = self.chance.choice([None, None, 7, 64]) if self.streamed else None
+        """An answer of this length; of a stream in whole or broken events, with either kind of line ends."""
+        piece = self.chance.choice([None, 50, 300]) if self.streamed else None
         usual = {"tokens": self.tokens, "piece": piece, "line_ending": self.chance.choice(["\n", "\r\n"])}
         return Script(**usual | fields)
 
@@ -116,10 +116,12 @@ def _refused(drawn: Draw) -> Plan:
 
 def _over(drawn: Draw, tokens: int) -> Plan:
     """An upstream that knows no limit; it does not always say what that costs."""
-    return Plan((drawn.script(overrun=True, tokens=tokens, usage=not drawn.streamed or drawn.chance.random() < 0.5),))
+    usage = not drawn.streamed or drawn.chance.random() < 0.5
+    return Plan((drawn.script(overrun=True, tokens=tokens, usage=usage, piece=None),))
 
 
 KINDS: dict[str, Callable[[Draw], Plan]] = {
+    "stalled": lambda drawn: Plan((drawn.unseen(stall_at=drawn.at),)),
     "whole": lambda drawn: Plan((drawn.script(),)),
     "without usage": lambda drawn: Plan((drawn.unseen(usage=False),)),
     "odd usage": _odd_usage,
@@ -134,11 +136,10 @@ KINDS: dict[str, Callable[[Draw], Plan]] = {
     "error": lambda drawn: Plan((drawn.unseen(error_at=drawn.at),)),
     "error at once": lambda drawn: Plan((drawn.unseen(error_at=0),)),
     "failed": _failed,
-    "stalled": lambda drawn: Plan((drawn.unseen(stall_at=drawn.at),)),
     "left": lambda drawn: Plan((drawn.unseen(stall_at=drawn.at),), drawn.at),
     "left under way": lambda drawn: Plan((drawn.script(token_seconds=PACE),), drawn.at),
     "left before its head": lambda drawn: Plan((drawn.script(stall_at=BEFORE_HEAD),), 0),
     "over its limit": lambda drawn: _over(drawn, MOST_COMPLETION_TOKENS + drawn.tokens),
-    "far over its limit": lambda drawn: _over(drawn, 5 * MOST_COMPLETION_TOKENS + drawn.tokens),
+    "far over its limit": lambda drawn: _over(drawn, 8 * MOST_COMPLETION_TOKENS + drawn.tokens),
     "in another form": lambda drawn: Plan((whole_answer(drawn.route, drawn.tokens, streamed=not drawn.streamed),)),
 }

@@ -31,6 +31,7 @@ def _charged(tokens: int, **more: Any) -> Receipt:
 
 
 LEFT = replace(RECORD, aborted=True)
+LEAVES = _charged(143, outcome="caller_left")
 STALLED = ASKED._replace(plan=Plan((Script(stall_at=101),)))
 
 
@@ -43,6 +44,21 @@ def test_a_right_charge_is_no_failure():
 def test_what_was_under_way_and_what_is_above_the_limit_need_not_be_charged():
     assert _failures(_charged(141), record=LEFT) == []
     assert _failures(COUNTED, record=replace(RECORD, generated=900)) == []
+
+
+def test_of_an_answer_that_was_late_on_a_busy_machine_only_the_prompt_is_due():
+    late = _charged(44, outcome="upstream_timeout")
+
+    assert _failures(late) == []
+    assert _failures(late, asked=STALLED) != [], "what came before it stalled was not late"
+    assert _failures(late._replace(tokens=43)) != []
+
+
+def test_a_machine_that_is_too_busy_is_a_failure():
+    report = Report(requests=10, late=2)
+    report.end()
+
+    assert report.failures[-1] == "the machine is too busy"
 
 
 def test_time_may_be_charged_where_a_model_is_not_seen_to_write():
@@ -59,7 +75,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "receipts": [COUNTED._replace(prompt_tokens=45, completion_tokens=99)]
     },
     "more under way than closes at once": {"receipts": [_charged(140)], "record": LEFT},
-    "under way, although nothing came any more": {"receipts": [_charged(143)], "record": LEFT, "asked": STALLED},
+    "under way, although nothing came any more": {"receipts": [LEAVES], "record": LEFT, "asked": STALLED},
     "less than the limit, since it generated more": {
         "receipts": [_charged(143)],
         "record": replace(RECORD, generated=900),
