@@ -9,6 +9,7 @@ from typing import Any
 
 from gptdock.errors import UpstreamError
 from gptdock.upstream import complaints
+from gptdock.upstream.answers import MOST_PARSED_BYTES
 from gptdock.upstream.loose_json import as_object, parse
 
 _ERROR = re.compile(rb'"error"\s*:\s*[^n\s]')  # no text of a model has this: there the quotes are escaped
@@ -19,6 +20,8 @@ def answer(raw: bytes, secret: str) -> bytes:
     # Embeddings may have 20 MB, in which this looks for 7 ms.
     if not _ERROR.search(raw):
         return raw
+    if len(raw) > MOST_PARSED_BYTES:  # others would wait for it
+        return raw.replace(secret.encode(), b"***")
     try:
         content = as_object(parse(raw))
     except ValueError:  # no JSON, so text
