@@ -52,7 +52,7 @@ class Read:
             raise InvalidRequest(f"{where} must be an item of type {', '.join(KINDS)}.", param=where)
         others = dict(item)
         if kind == "message":
-            self._role(item.get("role"), where)
+            self._check_message(item, where)
             self._parts(others.pop("content", None), f"{where}.content")
         elif kind in _OUTPUTS:
             self._parts(others.pop("output", None), f"{where}.output")
@@ -61,9 +61,11 @@ class Read:
             self.recalled += bool(item.get("id") is not None and not item.get("encrypted_content"))
         self._write(others)
 
-    def _role(self, role: object, where: str) -> None:
-        if not isinstance(role, str):
+    def _check_message(self, item: Mapping[str, Any], where: str) -> None:
+        if not isinstance(item.get("role"), str):
             raise InvalidRequest(f"{where} must be an object with a role.", param=where)
+        if item.get("content") is None:  # an `id` without a type may be read as a reference to what is stored
+            raise InvalidRequest(f"{where}.content must be a string or an array.", param=f"{where}.content")
 
     def _encrypted(self, value: object, where: str) -> None:
         if not isinstance(value, str | None):

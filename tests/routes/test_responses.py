@@ -112,6 +112,8 @@ def test_the_limit_of_the_answer_is_what_the_hold_can_pay_for(asked: dict[str, A
         ),
         ({"input": [{"type": "reasoning", "encrypted_content": {}}]}, "input[0].encrypted_content"),
         ({"input": [{"role": "user", "content": 7}]}, "input[0].content"),
+        ({"input": [{"role": "user", "id": "msg_1"}]}, "input[0].content"),
+        ({"input": [{"role": "user", "id": "msg_1", "type": None, "content": None}]}, "input[0].content"),
         ({"input": [{"type": "custom_tool_call_output", "output": {}}]}, "input[0].output"),
         *(
             ({"input": [{"role": "user", "content": [part]}]}, "input[0].content[0]")
