@@ -1,7 +1,7 @@
 """Compares the journal of the simulated OpenAI with the books, over random requests on all routes, with faults.
 
-`python -m tests.long.journal 2000` asks 2,000 times and prints a Report; it fails if a promise did not hold. Each request
-is numbered in its text, so that what its attempts generated stands beside its receipt.
+`python -m tests.long.journal 2000` asks 2,000 times and prints a Report; it fails if a promise did not hold. Each
+request is numbered in its text, so that what its attempts generated stands beside its receipt.
 """
 
 import asyncio
