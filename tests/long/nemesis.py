@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ import aiohttp
 
 from gptdock.admin.audit import Finding, audit
 from gptdock.admin.clients import Clients
-from gptdock.dev.journal import Record
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger.book import Book, Receipt
 from gptdock.ledger.store import Store
@@ -53,6 +53,7 @@ SETTINGS = {
     "HOST": "127.0.0.1",
 }
 QUIET_SECONDS = 60.0  # within which all leases must end
+WAIT_SECONDS = 0.2  # from one look at what must end to the next
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Nemesis:
     clients: dict[str, Client] = field(default_factory=dict)  # by their ids
 
     def __post_init__(self) -> None:
+        self._waits = round(QUIET_SECONDS / WAIT_SECONDS)  # for all clients together
         reached = self.report.reached
         self._mishaps = Mishaps(self.workers, self.session, self.proxy, reached, self.operator, self._look)
 
@@ -124,37 +126,39 @@ class Nemesis:
             await asyncio.sleep(0.05)
 
     async def settle(self) -> None:
-        """Wait until nothing is held and all receipts are put, then compare every book with the journal."""
-        findings: list[Finding] = []
-        with suppress(TimeoutError):
-            async with asyncio.timeout(QUIET_SECONDS):
-                while not findings or any([await self._is_unsettled(finding) for finding in findings]):
-                    await asyncio.sleep(0.2)
-                    with suppress(LedgerUnavailable):
-                        findings = [finding async for finding in audit(self.store, _sweeper(self.store))]
-        for finding in findings:
-            client = self.clients[finding.account.client_id]
-            records = [record for record in self.openai.journal if _asked(record) == f"I am {client.tag}"]
-            receipts = await insisted(partial(self._receipts, finding))
-            judge(self.report, finding, client, records, receipts)
+        """Wait until nothing is held and all receipts are put, and compare every book with the journal."""
+        records = defaultdict(list)
+        for record in self.openai.journal:
+            records[str(record.request["messages"][-1]["content"])].append(record)
+        for client in self.clients.values():
+            for finding, receipts in await self._settled(client):
+                judge(self.report, finding, client, records[client.question], receipts)
         self.report.reached.update(self.proxy.reached)
         self.report.end(len(self.clients))
 
-    async def _is_unsettled(self, finding: Finding) -> bool:
-        put = {receipt.key for receipt in await insisted(partial(self._receipts, finding))}
-        charged = {receipt.key for lease in finding.book.leases.values() for receipt in lease.receipts}
-        return bool(finding.book.held) or finding.busy or not charged <= put
+    async def _settled(self, client: Client) -> list[tuple[Finding, list[Receipt]]]:
+        """The client's book with its receipts, once it is at rest, or all patience is used up."""
+        while True:
+            found = await insisted(partial(self._audit, client))
+            if self._waits <= 0 or not any(_is_unsettled(*each) for each in found):
+                return found
+            self._waits -= 1
+            await asyncio.sleep(WAIT_SECONDS)
 
-    async def _receipts(self, finding: Finding) -> list[Receipt]:
-        return [receipt async for receipt in self.store.receipts(finding.account, "all")]
+    async def _audit(self, client: Client) -> list[tuple[Finding, list[Receipt]]]:
+        """What the audit finds of its books, each with its receipts."""
+        findings = [finding async for finding in audit(self.store, _sweeper(self.store), client.account.client_id)]
+        return [(each, [receipt async for receipt in self.store.receipts(each.account, "all")]) for each in findings]
+
+
+def _is_unsettled(finding: Finding, receipts: list[Receipt]) -> bool:
+    put = {receipt.key for receipt in receipts}
+    charged = {receipt.key for lease in finding.book.leases.values() for receipt in lease.receipts}
+    return bool(finding.book.held) or finding.busy or not charged <= put
 
 
 def _lags(book: Book) -> bool:
     return bool(book.held) or any(lease.number < 0 and lease.will for lease in book.leases.values())
-
-
-def _asked(record: Record) -> str:
-    return str(record.request["messages"][-1]["content"])
 
 
 def _sweeper(store: Store) -> Sweeper:

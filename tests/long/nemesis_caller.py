@@ -43,6 +43,11 @@ class Client:
     def account(self) -> Account:
         return Account(self.tag.ljust(127, "ж") if self.has_long_ids else self.tag, "p")
 
+    @property
+    def question(self) -> str:
+        """What its callers ask, and nobody else."""
+        return f"I am {self.tag}"
+
     def wrong_denials(self, taken_back: int) -> list[Denial]:
         """The denials of who had enough, whatever happened before the book was read.
 
@@ -88,7 +93,7 @@ async def _ask(client: Client, url: str, session: aiohttp.ClientSession, rng: ra
 
 def _request(client: Client, rng: random.Random) -> tuple[str, dict[str, str], dict[str, Any]]:
     """Path, headers and body of a request for an answer of some speed."""
-    account, question = client.account, f"I am {client.tag}"
+    account, question = client.account, client.question
     headers = {"X-Request-Id": f"{client.tag}-".ljust(128, "r")} if client.has_long_ids else {}
     model, stream = rng.choice(list(MODELS)), rng.random() < 0.7
     if model == "gpt-4o-mini":
