@@ -30,9 +30,9 @@ class ChatFormat:
     def lean(self, data: bytes) -> bytes:
         return data
 
-    def told(self, event: dict[str, Any]) -> Told:
+    def told(self, event: dict[str, Any], text: str) -> Told:
         error = error_of(event)
-        more = chat_texts.unknown_text_of(event, self.text_of(event)) if error is None else ""
+        more = chat_texts.unknown_text_of(event, text) if error is None else ""
         return Told(reported(event), error, more=more, thinks=chat_texts.sums_up(event))
 
     def usage_of(self, answer: dict[str, Any]) -> object:

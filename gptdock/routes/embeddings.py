@@ -126,7 +126,7 @@ class EmbeddingsFormat:
     def lean(self, data: bytes) -> bytes:
         return data
 
-    def told(self, event: dict[str, Any]) -> Told:
+    def told(self, event: dict[str, Any], text: str) -> Told:
         error = error_of(event)
         is_odd = error is None and not self.is_answer(event)
         return Told(event.get("usage"), error, more=_vectors_in(event) if is_odd else "")

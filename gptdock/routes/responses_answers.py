@@ -55,7 +55,7 @@ class ResponsesFormat:
             at = end + len(_LIKELY_END) - 1
         return b"".join([*kept, data[at:]])
 
-    def told(self, event: dict[str, Any]) -> Told:
+    def told(self, event: dict[str, Any], text: str) -> Told:
         kind, error, usage = event.get("type"), error_of(event), self.usage_of(event)
         if error is not None:
             return Told(usage, error)

@@ -130,7 +130,7 @@ def _judged(answer: Answer, form: Format) -> Answer | None:
         return answer
     if complaints.read(content).message:
         return answer._replace(is_answer=False, is_error=True)
-    if not form.told(content).more:
+    if not form.told(content, form.text_of(content)).more:
         return None
     return answer._replace(fault=UpstreamError("The upstream's answer is of an unknown kind."))
 
@@ -181,7 +181,8 @@ def _cost(answer: Answer, form: Format) -> list[dict[str, Any]]:
     if sane_usage(usage := form.usage_of(content)) is not None:
         return form.to_events({}, usage, is_whole=False)
     try:
-        text = form.text_of(content) + form.told(content).more
+        text = form.text_of(content)
+        text += form.told(content, text).more
     except RecursionError:
         text = answer.raw.decode("utf-8", "replace")
     return [form.of_text(text)]

@@ -60,7 +60,7 @@ class Format(Protocol):
     def lean(self, data: bytes) -> bytes:
         """A large event without what tells nothing and makes it large, if that is soon found; it may be no JSON."""
 
-    def told(self, event: dict[str, Any]) -> Told:
+    def told(self, event: dict[str, Any], text: str) -> Told:
         """What else an event tells, or a whole answer."""
 
     def usage_of(self, answer: dict[str, Any]) -> object:

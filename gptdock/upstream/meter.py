@@ -125,9 +125,11 @@ class Meter:
         self.done, self.has_text, self.thinks = True, True, False
         text, usage = self._text(answer, raw), self._format.usage_of(answer)
         if usage is not None:
-            self._note_usage(usage, beside_answer=bool(text or not self._format.has_text or self._told(answer).more))
+            self._note_usage(
+                usage, beside_answer=bool(text or not self._format.has_text or self._told(answer, text).more)
+            )
         if self.usage is None:
-            self._add(text + self._told(answer).more)
+            self._add(text + self._told(answer, text).more)
 
     @property
     def final_usage(self) -> Usage | None:
@@ -162,7 +164,7 @@ class Meter:
         if chunk is None:
             if is_error:
                 return self._fail({"message": value})
-            self._add(self._told({"": value}).more)
+            self._add(self._told({"": value}, "").more)
             return True
         if self._format.names_events and "type" not in chunk and (name := name_of(event)):
             chunk["type"] = name
@@ -190,14 +192,14 @@ class Meter:
     def _add(self, text: str) -> None:
         self._utf8 += text.encode("utf-8", "surrogatepass")
 
-    def _told(self, content: dict[str, Any]) -> Told:
+    def _told(self, content: dict[str, Any], text: str) -> Told:
         try:
-            return self._format.told(content)
+            return self._format.told(content, text)
         except RecursionError:
             return Told()
 
     def _note(self, chunk: dict[str, Any], text: str, *, is_error: bool) -> bool:
-        self.last, told = chunk, self._told(chunk)
+        self.last, told = chunk, self._told(chunk, text)
         if told.again and (new := self._retold.new_in(told.again, text)):
             self._note_text(new)
             text += new
@@ -223,7 +225,7 @@ class Meter:
     def _read_behind(self, data: bytes) -> bool:
         """Note the usage that may follow an error, in the end of the answer."""
         content = _object_or_none(data)
-        if content is not None and (usage := self._told(content).usage) is not None:
+        if content is not None and (usage := self._told(content, "").usage) is not None:
             self._note_usage(usage, beside_answer=bool(self._utf8))
         return False
 
