@@ -36,8 +36,7 @@ _NEVER_TEXT = re.compile(
     r"|related_questions|x_groq|error|content_filter_.*|version|state|stage|phase"
 )
 _ENCRYPTED = re.compile(r"encrypted|redacted")  # the type of thoughts that nobody can read or count
-_LONG_NAME = 64  # characters
-_SHORT = 1024  # characters of known text in which a repetition is looked for
+_LONG_NAME, _SHORT = 64, 1024  # characters; of the latter is known text in which a repetition is looked for
 _CALLS = ("function", "custom")
 _WRITTEN = ("arguments", "input", "parameters", "args")  # of a call: some upstreams send them parsed
 _OF_CALL = frozenset({*_CALLS, *_WRITTEN, "name", "index", "id", "type"})
@@ -52,7 +51,7 @@ def text_of(answer: object) -> str:
 
 def unknown_text_of(answer: object, known: str) -> str:
     """What may be text in a chunk or an answer, of any type, besides the text that is `known` in it."""
-    if not isinstance(answer, dict) or not known:
+    if not isinstance(answer, dict) or not (known or _is_empty(answer)):
         return _strings([answer], known)
     others = [_besides(choice) for choice in _items(answer.get("choices")) if not _is_usual(choice)]
     return _strings(others, known) if others else ""
@@ -67,6 +66,14 @@ def sums_up(answer: dict[str, Any]) -> bool:
 def _is_summary(delta: dict[str, Any]) -> bool:
     kinds = [_get(each, "type") for each in _items(delta["reasoning_details"])]
     return "reasoning.summary" in kinds and not any(read(delta.get(name)) for name, read in _READERS.items())
+
+
+def _is_empty(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk without text has no fields but the usual ones, as the first and the last of each stream."""
+    choices = chunk.get("choices")
+    if not isinstance(choices, list) or not chunk.keys() <= _OF_A_CHUNK or not all(map(_is_usual, choices)):
+        return False
+    return all(name == "role" or not value for choice in choices for name, value in choice["delta"].items())
 
 
 def _is_usual(choice: object) -> bool:
@@ -239,3 +246,5 @@ _KNOWN = frozenset({*_READERS, *_THOUGHTS, "role"})
 _USUAL_CALL = frozenset({"index", "id", "type", "function"})
 _USUAL_FUNCTION = frozenset({"name", "arguments"})
 _USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_OF_A_CHUNK = frozenset({"choices", "created", "id", "model", "object", "obfuscation", "service_tier", "usage"})
+_OF_A_CHUNK |= {"system_fingerprint"}

@@ -61,7 +61,7 @@ class Format(Protocol):
         """A large event without what tells nothing and makes it large, if that is soon found; it may be no JSON."""
 
     def told(self, event: dict[str, Any], text: str) -> Told:
-        """What else an event tells, or a whole answer."""
+        """What an event or a whole answer tells besides `text`, which is what `text_of` found in it."""
 
     def usage_of(self, answer: dict[str, Any]) -> object:
         """The usage in a whole answer."""

@@ -125,9 +125,8 @@ class Meter:
         self.done, self.has_text, self.thinks = True, True, False
         text, usage = self._text(answer, raw), self._format.usage_of(answer)
         if usage is not None:
-            self._note_usage(
-                usage, beside_answer=bool(text or not self._format.has_text or self._told(answer, text).more)
-            )
+            is_answer = text or not self._format.has_text or self._told(answer, text).more
+            self._note_usage(usage, beside_answer=bool(is_answer))
         if self.usage is None:
             self._add(text + self._told(answer, text).more)
 

@@ -191,3 +191,9 @@ def test_a_message_beside_an_empty_delta_counts_whatever_came_before():
     reader, _ = read(*(json.dumps(each, separators=(",", ":")).encode() for each in events))
 
     assert reader.text() == "Hi!"
+
+
+def test_beside_choices_without_text_any_string_may_be_text():
+    chunk = {"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}], "output": "look"}
+
+    assert unknown_text_of(chunk, "") == "look"
