@@ -114,6 +114,7 @@ def _read_params(text: str) -> Mapping[str, Any]:
 
 TEXT = Kind("must be text", str)
 VISIBLE = matching("must be visible ASCII characters without spaces", "[!-~]+")
+LONG = matching("must be at least 32 visible ASCII characters without spaces", "[!-~]{32,}")
 LIST = Kind("must be one or more different words of visible ASCII characters, separated by commas", _read_list)
 NAMES = Kind(
     f"must be different names of fields, separated by commas, without {', '.join(sorted(NEVER_PASSED))}", _read_names
@@ -139,6 +140,7 @@ class Settings:
     open_ai_key: str = setting(VISIBLE, secret=True)
     pre_shared_key: tuple[str, ...] = setting(LIST, secret=True)
     admin_key: tuple[str, ...] = setting(LIST, (), secret=True)
+    forget_key: str = setting(LONG, "", secret=True)
 
     host: str = setting(VISIBLE, "0.0.0.0")  # noqa: S104  # the backend calls from another machine
     port: int = setting(PORT, 5001)
@@ -225,13 +227,14 @@ class Settings:
                 "ADMIN_KEY must not share a key with PRE_SHARED_KEY",
             ),
             (
+                self.forget_key in (*self.pre_shared_key, *self.admin_key, self.open_ai_key),  # which are never empty
+                "FORGET_KEY must differ from all other keys",
+            ),
+            (
                 bool(self.aws_access_key_id) != bool(self.aws_secret_access_key),
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together",
             ),
-            (
-                self.ops_port == self.port != 0,
-                "OPS_PORT must differ from PORT",
-            ),
+            (self.ops_port == self.port != 0, "OPS_PORT must differ from PORT"),
         ):
             if broken:
                 raise SettingsError(complaint)

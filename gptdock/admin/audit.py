@@ -49,13 +49,17 @@ async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) ->
     async for account, period, book in store.books(client_id):
         await sweeper.sweep(account, period, book)
         expires_at = receipts_expire_at(period)
-        yield await _look(store, account, period, expired=expires_at is not None and expires_at <= store.clock())
+        expired = expires_at is not None and expires_at <= store.clock()
+        if (finding := await _look(store, account, period, expired=expired)) is not None:
+            yield finding
 
 
-async def _look(store: Store, account: Account, period: str, *, expired: bool) -> Finding:
+async def _look(store: Store, account: Account, period: str, *, expired: bool) -> Finding | None:
+    """None if the book is gone: its client was forgotten meanwhile."""
     for _ in range(ATTEMPTS):
         book = await store.read(account, period)
-        assert book is not None
+        if book is None:
+            return None
         receipts = {receipt.key: receipt.tokens async for receipt in store.receipts(account, period)}
         for lease in book.leases.values():
             receipts |= {receipt.key: receipt.tokens for receipt in lease.receipts}

@@ -30,7 +30,7 @@ class Operator(NamedTuple):
     name: str
     request_id: str
 
-    def receipt(self, source: Literal["set_quota", "reset", "credit"], now: float) -> Receipt:
+    def receipt(self, source: Literal["set_quota", "reset", "credit", "forget"], now: float) -> Receipt:
         """A receipt with a unique key. The request id is not enough: callers choose it and may repeat it."""
         key = f"{moments.text(now)}#{self.request_id}#{secrets.token_hex(6)}"
         return Receipt(key, 0, 0, 0, self.name, "-", source, source, "-")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gptdock.accounts import Account
 from gptdock.admin import changes, report_rows
 from gptdock.admin.changes import Changes, Credit, Operator, Quota
+from gptdock.admin.forgetting import Forgetting
 from gptdock.admin.release import release
 from gptdock.errors import ClientNotFound
 from gptdock.ledger import periods, scans
@@ -134,6 +135,10 @@ class Clients:
     async def release(self, account: Account, process: str, operator: Operator) -> None:
         """End what a dead process holds, see `release`. Raises LeaseNotReleased, LedgerUnavailable."""
         await release(self._store, self._settings, account, process, operator.name)
+
+    def forgetting(self, operator: Operator) -> Forgetting:
+        """What forgets clients and users. Raises InvalidRequest without a FORGET_KEY."""
+        return Forgetting(self._store, self._settings, operator)
 
     async def _set(self, account: Account, new: Quota, operator: Operator, *, existing: bool) -> Overview:
         known = await self.knows(account)  # raises at once if DynamoDB is down; the steps below repeat

@@ -34,7 +34,7 @@ OF_ONE: tuple[By, ...] = ("day", "user", "model", "request")  # what the rows of
 OF_ALL: tuple[By, ...] = ("client", "model", "day", "user")  # on all clients
 RUN = 2000  # rows sorted without a pause: 2 ms
 _OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
-_OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset", "credit", "import"}
+_OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset", "credit", "import", "forget"}
 _OF_TIME = ("day", "time")
 # What a spreadsheet keeps as it is: no formula, and no number, date or truth value that it would write in another way.
 _STAYS = re.compile(

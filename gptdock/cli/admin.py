@@ -46,7 +46,19 @@ def add_to(subparsers: Any) -> None:
         actions, "release", clients.release, "end what a process that died still holds; takes a minute, to be sure"
     )
     ended.add_argument("--process", metavar="ID", required=True, help="as `show` names it")
+    _add_forget(actions)
     _add_usage(subparsers)
+
+
+def _add_forget(actions: Any) -> None:
+    parser = _add(
+        actions, "forget", clients.forget, "put a pseudonym in the place of a client or a user", one_client=False
+    )
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--client", metavar="C", type=identity, help="with all its products and its users")
+    whom.add_argument("--user", metavar="U", type=identity, help="of all clients; reads every receipt")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_usage(subparsers: Any) -> None:

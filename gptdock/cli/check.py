@@ -50,7 +50,9 @@ async def _others(settings: Settings) -> int:
     async with Store.connected(settings) as store:
         needs_tables: dict[str, Callable[[Store], Awaitable[str]]] = {
             "expiry": probes.expiry,
-            "permissions": partial(probes.permissions, admin=bool(settings.admin_key)),
+            "permissions": partial(
+                probes.permissions, admin=bool(settings.admin_key), forgets=bool(settings.forget_key)
+            ),
             "clock": probes.clock,
         }
         missing = await _outcome(probes.tables(store))

@@ -11,6 +11,7 @@ from gptdock.accounts import Account
 from gptdock.admin import report_rows
 from gptdock.admin.changes import Credit
 from gptdock.admin.clients import Clients, Overview, fullest, spent_to_json, to_json
+from gptdock.admin.forgetting import Forgotten
 from gptdock.cli.console import Table, agreed, counted, for_programs, tell
 from gptdock.ledger import periods
 
@@ -90,6 +91,34 @@ async def release(clients: Clients, parsed: argparse.Namespace) -> None:
     await clients.look(account)  # what has expired needs no patience
     await clients.release(account, parsed.process, parsed.operator)
     _print_client(await clients.look(account), parsed.form)
+
+
+async def forget(clients: Clients, parsed: argparse.Namespace) -> int:
+    """Say what it would change, and do it if that is agreed to; 1 if something is left under the id."""
+    forgetting = clients.forgetting(parsed.operator)
+    act, whom = (forgetting.client, parsed.client) if parsed.client else (forgetting.user, parsed.user)
+    if parsed.dry_run or not parsed.yes:
+        planned = await act(whom, dry_run=True)
+        if parsed.dry_run:
+            _print_forgotten(planned, parsed.form)
+            return 0
+        many = f"{planned.books:,} books and {planned.receipts:,} receipts of {whom}"
+        if not agreed(f"This puts {planned.pseudonym} in {many}, and cannot be undone."):
+            tell("nothing was forgotten; it needs an answer, or --yes")
+            return 1
+    done = await act(whom)
+    _print_forgotten(done, parsed.form)
+    if not done.done:
+        tell(f"not done yet: {done.leases} leases of running processes are in the way; repeat it in some minutes")
+    return 0 if done.done else 1
+
+
+def _print_forgotten(forgotten: Forgotten, form: str) -> None:
+    if form == "json":
+        print(json.dumps(forgotten.to_json()))
+        return
+    table = Table("pseudonym:<42 books:>8 receipts:>12 leases:>8 done:<5")
+    table.row(*forgotten[:-1], "yes" if forgotten.done else "no")
 
 
 def account_of(parsed: argparse.Namespace) -> Account:

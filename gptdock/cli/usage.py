@@ -10,6 +10,7 @@ from gptdock.admin.report_rows import OF_ALL, OF_ONE, Row
 from gptdock.admin.report_stream import Report, ReportOnAll, as_csv, as_json, chunks, stream_rows
 from gptdock.cli.clients import account_of
 from gptdock.cli.console import Table, counted, for_programs
+from gptdock.errors import SettingsError
 
 _NUMBERS = " prompt:>12 completion:>12 tokens:>12 cached:>12 reasoning:>12"
 _HEADS: dict[report_rows.By, str] = {
@@ -38,6 +39,8 @@ async def usage(clients: Clients, parsed: argparse.Namespace) -> None:
 def _on_all(clients: Clients, parsed: argparse.Namespace) -> tuple[ReportOnAll, AsyncIterator[Row]]:
     since, until = clients.this_month()
     report = ReportOnAll(parsed.since or since, parsed.until or until, parsed.by or "client")
+    if report.since > report.until:
+        raise SettingsError(f"the first day, {report.since}, is after the last, {report.until}")
     return report, stream_rows(counted(clients.receipts_of_all(report.since, report.until)), report.by)
 
 
@@ -49,6 +52,8 @@ def refuse_contradictions(parsed: argparse.Namespace) -> None:
         parsed.refuse(f"--by {parsed.by} is for {'one client' if parsed.all else 'all'} only")
     if parsed.period if parsed.all else parsed.since or parsed.until:
         parsed.refuse("--period is for one client, --from and --to are for all")
+    if parsed.since and parsed.until and parsed.since > parsed.until:
+        parsed.refuse(f"--from {parsed.since} is after --to {parsed.until}")
 
 
 async def _print(report: Report | ReportOnAll, found: AsyncIterator[Row], form: str) -> None:

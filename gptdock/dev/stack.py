@@ -27,6 +27,7 @@ DEFAULTS = {
     "HOST": "127.0.0.1",
     "PRE_SHARED_KEY": "dev-key",
     "ADMIN_KEY": "dev-admin-key",
+    "FORGET_KEY": "dev-forget-key-of-32-characters-or-more",
     "DASHBOARD": "on",
     "LOG_FORMAT": "text",
     "DRAIN_SECONDS": "1",

@@ -83,6 +83,22 @@ async def reset(request: web.Request) -> web.Response:
     return web.json_response(overview.to_json())
 
 
+async def forget(request: web.Request) -> web.Response:
+    """Put a pseudonym in the place of a client or a user."""
+    body = strict_json.parse_object(await read_body(request))
+    named = [name for name in ("client_id", "user_id") if body.get(name) is not None]
+    if len(named) != 1:
+        raise InvalidRequest("Name a client_id or a user_id, and not both.", param="client_id")
+    [param] = named
+    whom, dry_run = accounts.identity(body[param], param), body.get("dry_run")
+    if dry_run is not None and type(dry_run) is not bool:
+        raise InvalidRequest("dry_run must be true or false.", param="dry_run")
+    forgetting = request.app[CLIENTS].forgetting(_operator(request))
+    act = forgetting.client if param == "client_id" else forgetting.user
+    await request.app[LEDGER].hear()
+    return web.json_response((await act(whom, dry_run=dry_run is True)).to_json())
+
+
 async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
     await request.app[LEDGER].hear()
@@ -182,6 +198,8 @@ def _report_on_all(request: web.Request) -> ReportOnAll:
     for name, day in (("from", since), ("to", until)):
         if len(day) != len(today) or not periods.is_period(day):
             raise InvalidRequest(f"{name} must be a day like 2026-11-23.", param=name)
+    if since > until:
+        raise InvalidRequest(f"from must not be after to; it is {since}, and to is {until}.", param="from")
     return ReportOnAll(since, until, _one_of(request, "by", OF_ALL))
 
 

@@ -65,6 +65,8 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
                                              -will; a receipt of -a + these wills
     credit          an operator              max, left += credit; an item for its id;        receipt and item are new
                                              a receipt of 0 tokens
+    forget          an operator              book, account and ids move to a         there is no lease; max, left and
+                                             pseudonym, whose quota is 0             used are as read
     create client   the first request,       account and book                        both are absent
                     or an operator
     create book     the first request        book, of the account's standing         account is as read; book is absent
@@ -78,7 +80,9 @@ below compares these with DynamoDB's expressions.
     test_without_a_condition_a_promise_breaks[receipt], test_without_a_condition_a_promise_breaks[needed],
     test_without_a_condition_a_promise_breaks[resets], test_a_book_that_many_open_at_once_is_opened_once,
     test_without_a_condition_a_promise_breaks[fence], test_without_a_condition_a_promise_breaks[late],
-    test_a_change_from_another_maximum_is_refused
+    test_a_change_from_another_maximum_is_refused, test_a_hold_that_is_taken_meanwhile_is_not_lost,
+    test_a_forgetting_that_is_killed_at_each_step_goes_on, test_two_who_forget_a_client_at_once_move_all_of_it_once,
+    test_a_forgotten_client_that_asks_again_has_no_quota_until_it_is_given_one
 
 4. The rules of a process
 =========================
@@ -240,10 +244,7 @@ The words of other packages are in .github/CONTRIBUTING.md.
     period          what a quota is for: `all`, a month or a day, in UTC
     progress        the renewal of expiry and will while requests are open
     receipt         what a request, a swept lease or an operator's change did to `used`, and why
-    remove          take away a lease that has ended, and raise the fence
-    reset           give back what was used in the running period
     revive          take the open holds of one's own swept lease again, and its will back
-    settle          replace a hold by what was really used
     source          where the number of a charge comes from: `upstream`, `counted`, `lost`, ... (`book.Source`)
     sweep           end the lease of a lost process: charge its will, free the rest
     will            what a lease says to charge if its process is never heard of again

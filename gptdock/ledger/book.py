@@ -17,7 +17,7 @@ LEAST_COMPLETION_TOKENS = 16  # a minimal answer
 
 
 # Where the number of a charge comes from: the upstream, our count, a will charged or taken back, an operator.
-Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset", "credit", "import"]
+Source = Literal["upstream", "counted", "lost", "late", "set_quota", "reset", "credit", "import", "forget"]
 # How a request ended, in logs, metrics and receipts. An error is named by its code, also one within a stream.
 Outcome = Literal["complete", "caller_left", "released"] | Code
 

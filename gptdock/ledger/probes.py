@@ -40,9 +40,10 @@ async def clock(store: Store) -> str:
     return f"this machine's clock is {skew:+.0f} s off DynamoDB's" if abs(skew) > MOST_SKEW_SECONDS else ""
 
 
-async def permissions(store: Store, *, admin: bool) -> str:
-    """Every action that `serve` needs is allowed; with `admin` also those of operators."""
-    denied = [name for name, attempt in _attempts(store, admin=admin) if not await _is_allowed(attempt)]
+async def permissions(store: Store, *, admin: bool, forgets: bool = False) -> str:
+    """Every action that `serve` needs is allowed; with `admin` also those of operators, and those of `forget`."""
+    attempts = [*_attempts(store, admin=admin), *(_of_forget(store) if forgets else ())]
+    denied = [name for name, attempt in attempts if not await _is_allowed(attempt)]
     return f"not allowed: {', '.join(denied)}" if denied else ""
 
 
@@ -79,6 +80,11 @@ def _attempts(store: Store, *, admin: bool) -> Sequence[tuple[str, Callable[[], 
         ("dynamodb:Scan", partial(store.call, "scan", **quota, Limit=1)),
     ]
     return serving + operating if admin else serving
+
+
+def _of_forget(store: Store) -> Sequence[tuple[str, Callable[[], Awaitable[Any]]]]:
+    name = store.tables["quota"]
+    return [("dynamodb:DeleteItem", partial(store.call, "delete_item", TableName=name, Key=_NOWHERE, **_NEVER))]
 
 
 def _update() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.ledger import aws, items, periods
 from gptdock.ledger.book import Book, Change, Client, Receipt, Write
 from gptdock.ledger.clock import Clock
+from gptdock.ledger.conditions import absent, equals, key_is, present
+from gptdock.ledger.pseudonyms import Pseudonyms
 from gptdock.settings import Settings
 
 BATCH = 25  # the most items that DynamoDB takes in a BatchWriteItem
@@ -32,8 +34,8 @@ class Result(NamedTuple):
 class Store:
     """Both tables."""
 
-    def __init__(self, client: aws.Client, table_prefix: str) -> None:
-        self._client = client
+    def __init__(self, client: aws.Client, table_prefix: str, pseudonyms: Pseudonyms | None = None) -> None:
+        self._client, self._pseudonyms = client, pseudonyms
         self._quota = table_prefix + "quota"
         self._usage = table_prefix + "usage"
         self.tables = {"quota": self._quota, "usage": self._usage}
@@ -43,7 +45,8 @@ class Store:
     async def connected(cls, settings: Settings, clock: Clock | None = None) -> AsyncIterator[Self]:
         """A store for the life of the process; `clock` learns DynamoDB's time."""
         async with aws.connect(settings, clock) as client:
-            yield cls(client, settings.dynamodb_table_prefix)
+            pseudonyms = Pseudonyms(settings.forget_key) if settings.forget_key else None
+            yield cls(client, settings.dynamodb_table_prefix, pseudonyms)
 
     @property
     def clock(self) -> Clock:
@@ -95,17 +98,22 @@ class Store:
             yield items.to_client(item)
 
     async def open_book(self, account: Account, period: str, default_max: int, created_at: str) -> None:
-        """Create a missing book, with the standing quota; and the client, if it is new, with `default_max`."""
+        """Create a missing book, with the standing quota; and the client, if it is new, with `default_max`.
+
+        A client that was forgotten begins with 0: otherwise it would get a new quota by that.
+        """
         client, key = await self.client(account), items.account_key(account)
+        if client is None and await self._was_forgotten(account):
+            default_max = 0
         max_quota = _new_max(client, default_max)
         check: dict[str, Any]
         if client is None:
             item = {**key, "max_quota": items.number(max_quota), "created_at": {"S": created_at}}
-            check = {"Put": {"TableName": self._quota, "Item": item, **_absent("client_id")}}
+            check = {"Put": {"TableName": self._quota, "Item": item, **absent("client_id")}}
         else:
-            as_read = _present(items.FOLLOWS) if client.follows_default else _equals("max_quota", max_quota)
+            as_read = present(items.FOLLOWS) if client.follows_default else equals("max_quota", max_quota)
             check = {"ConditionCheck": {"TableName": self._quota, "Key": key, **as_read}}
-        book = {"TableName": self._quota, "Item": items.new_book(account, period, max_quota), **_absent("client_id")}
+        book = {"TableName": self._quota, "Item": items.new_book(account, period, max_quota), **absent("client_id")}
         try:
             await aws.call(self._client, "transact_write_items", TransactItems=[check, {"Put": book}])
         except aws.Refused:
@@ -129,7 +137,7 @@ class Store:
         book, standing = items.change_updates(account, period, change)
         item, *late = [items.receipt_item(account, period, receipt) for receipt in (change.receipt, *change.late)]
         transaction = [
-            {"Put": {"TableName": self._usage, "Item": item, **_absent("receipt")}},
+            {"Put": {"TableName": self._usage, "Item": item, **absent("receipt")}},
             {"Update": {"TableName": self._quota, **book}},
             *({"Put": {"TableName": self._usage, "Item": each}} for each in late),
         ]
@@ -137,7 +145,7 @@ class Store:
             transaction.append({"Update": {"TableName": self._quota, **standing}})
         if change.once:
             once = items.once_item(account, change)
-            transaction.append({"Put": {"TableName": self._quota, "Item": once, **_absent("client_id")}})
+            transaction.append({"Put": {"TableName": self._quota, "Item": once, **absent("client_id")}})
         try:
             await aws.call(self._client, "transact_write_items", TransactItems=transaction)
         except aws.Refused as exc:
@@ -153,7 +161,7 @@ class Store:
         """Every book of one client, or of all: account, period, book."""
         operation: dict[str, Any] = {"operation": "scan"}
         if client_id is not None:
-            operation = {"operation": "query", **_key_is("client_id", {"S": client_id})}
+            operation = {"operation": "query", **key_is("client_id", {"S": client_id})}
         async for item in self.pages("quota", Limit=PAGE, **operation):
             if whose := items.whose(item):
                 yield *whose, items.to_book(item, item[aws.SEEN_AT])
@@ -166,7 +174,7 @@ class Store:
 
     async def receipts_since(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
         """The receipts in `usage` of one client, by time, each with its period; with keys from `since` on."""
-        query = _key_is("account", items.usage_key(account))
+        query = key_is("account", items.usage_key(account))
         if since:
             query["KeyConditionExpression"] += " AND #r >= :since"
             query["ExpressionAttributeNames"]["#r"] = "receipt"
@@ -215,33 +223,15 @@ class Store:
             spec = {"Enabled": True, "AttributeName": "expires_at"}
             await aws.call(self._client, "update_time_to_live", TableName=self._usage, TimeToLiveSpecification=spec)
 
+    async def _was_forgotten(self, account: Account) -> bool:
+        if self._pseudonyms is None:
+            return False
+        hidden = self._pseudonyms.of("client", account.client_id)
+        return await self.client(account._replace(client_id=hidden)) is not None
+
     async def _get(self, key: items.Item) -> Mapping[str, Any]:
         return await aws.call(self._client, "get_item", TableName=self._quota, Key=key, ConsistentRead=True)
 
 
 def _new_max(client: Client | None, default_max: int) -> int:
     return client.max_quota if client and not client.follows_default else default_max
-
-
-def _absent(attribute: str) -> dict[str, Any]:
-    return {"ConditionExpression": "attribute_not_exists(#a)", "ExpressionAttributeNames": {"#a": attribute}}
-
-
-def _present(attribute: str) -> dict[str, Any]:
-    return {"ConditionExpression": "attribute_exists(#a)", "ExpressionAttributeNames": {"#a": attribute}}
-
-
-def _equals(attribute: str, value: int) -> dict[str, Any]:
-    return {
-        "ConditionExpression": "#a = :a",
-        "ExpressionAttributeNames": {"#a": attribute},
-        "ExpressionAttributeValues": {":a": items.number(value)},
-    }
-
-
-def _key_is(name: str, value: items.Item) -> dict[str, Any]:
-    return {
-        "KeyConditionExpression": "#k = :k",
-        "ExpressionAttributeNames": {"#k": name},
-        "ExpressionAttributeValues": {":k": value},
-    }

@@ -67,7 +67,7 @@ async def test_a_check_names_the_actions_that_are_not_allowed(checked, dynamodb:
 
     async def answer(request: web.BaseRequest) -> web.Response:
         operation = request.headers["X-Amz-Target"].rpartition(".")[2]
-        if operation in ("Scan", "UpdateItem"):
+        if operation in ("Scan", "UpdateItem", "DeleteItem"):
             body = {"__type": "com.amazon#AccessDeniedException", "message": "not authorized"}
             return web.json_response(body, status=400, content_type="application/x-amz-json-1.0")
         if operation == "DescribeTimeToLive":
@@ -79,7 +79,9 @@ async def test_a_check_names_the_actions_that_are_not_allowed(checked, dynamodb:
     code, said = await checked(str(server.make_url("")).rstrip("/"))
 
     wrong = {name: text for name, text in said.items() if text != "ok"}
+    _, forgets = await checked(str(server.make_url("")).rstrip("/"), FORGET_KEY="k" * 32)
     assert code == 1
+    assert forgets["permissions"] == wrong["permissions"] + ", dynamodb:DeleteItem"
     assert wrong == {
         "expiry": "FAILED: receipts never expire: run `gptdock tables`",
         "permissions": "FAILED: not allowed: dynamodb:UpdateItem, dynamodb:Scan",

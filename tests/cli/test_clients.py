@@ -101,3 +101,55 @@ async def test_lists_over_all_clients_have_every_form(gptdock, dynamodb: str, st
         assert list(rows[0].values())[:2] == [row["client_id"], row["product_id"]] == ["1234", "demo"]
     assert (await gptdock(env, "client", "list", "--near", "3")).out.count("\n") == 1
     assert (await gptdock(env, "client", "find", "4321")).out.count("\n") == 1
+
+
+async def test_a_report_whose_days_are_in_the_wrong_order_is_an_error(gptdock, dynamodb: str):
+    finished = await gptdock(environment(dynamodb), "usage", "--all", "--from", "9999-01-01")
+
+    assert (finished.code, finished.out) == (1, "")
+    assert finished.err.startswith("gptdock: the first day, 9999-01-01, is after the last, ")
+
+
+async def test_nobody_is_forgotten_without_an_answer_or_a_key(gptdock, dynamodb: str, store: Store):
+    await charge(store, RECEIPT)
+    env = environment(dynamodb, FORGET_KEY="k" * 32)
+
+    asked = await gptdock(env, "client", "forget", "--user", "=u1")
+    keyless = await gptdock(environment(dynamodb), "client", "forget", "--user", "=u1", "--yes")
+    counted = await gptdock(env, "client", "forget", "--user", "=u1", "--dry-run", "--json")
+
+    pseudonym = json.loads(counted.out)["pseudonym"]
+    assert (asked.code, asked.out, keyless.code, counted.code) == (1, "", 1, 0)
+    said = f"This puts {pseudonym} in 0 books and 1 receipts of =u1, and cannot be undone. Type yes to go on: "
+    assert asked.err == f"{said}gptdock: nothing was forgotten; it needs an answer, or --yes\n"
+    assert keyless.err == "gptdock: FORGET_KEY is not set: pseudonyms are made by it.\n"
+    assert [each["user"] for each in await read_receipts(store, ACCOUNT)] == ["=u1"]
+
+
+async def test_a_forgotten_client_is_found_by_its_pseudonym_alone(gptdock, dynamodb: str, store: Store):
+    await charge(store, RECEIPT)
+    env = environment(dynamodb, FORGET_KEY="k" * 32)
+
+    done = await gptdock(env, "client", "forget", "--client", "1234", "--yes")
+    again = await gptdock(env, "client", "forget", "--client", "1234", "--yes", "--json")
+    audited = await gptdock(env, "audit")
+
+    [_, [pseudonym, *numbers]] = cells(done.out)
+    assert (done.code, done.err, numbers) == (0, "", ["1", "1", "0", "yes"])
+    assert (json.loads(again.out)["pseudonym"], json.loads(again.out)["receipts"]) == (pseudonym, 0)
+    assert (audited.code, audited.out.splitlines()[-1]) == (0, "1 book, all balance")
+    assert pseudonym in audited.out
+    assert "1234" not in (await gptdock(env, "client", "list")).out
+
+
+async def test_a_client_in_use_is_not_forgotten_and_the_command_says_so(gptdock, dynamodb: str, store: Store):
+    await charge(store, RECEIPT)
+    held = Write("b", None, Lease(20, 9, 1, 4 * 10**9), left_by=-20)
+    assert (await store.send(ACCOUNT, "all", held)).applied
+
+    finished = await gptdock(
+        environment(dynamodb, FORGET_KEY="k" * 32), "client", "forget", "--client", "1234", "--yes"
+    )
+
+    assert (finished.code, cells(finished.out)[1][-2:]) == (1, ["1", "no"])
+    assert "1 leases of running processes are in the way" in finished.err

@@ -19,7 +19,12 @@ from tests.harness.processes import dev, run
 from tests.harness.service import QUESTION
 
 OURS = re.compile("gptdock_|gen_ai_")
-IN_A_TRANSACTION = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem"}
+IN_A_TRANSACTION = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+}
 SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
 
 
@@ -82,7 +87,7 @@ def test_each_policy_allows_the_actions_of_its_row():
 
 
 def store() -> list[ast.Module]:
-    rooms = ("aws", "store", "scans", "probes", "protection")
+    rooms = ("aws", "store", "scans", "probes", "protection", "moves")
     return [ast.parse((ROOT / f"gptdock/ledger/{room}.py").read_text()) for room in rooms]
 
 

@@ -26,6 +26,7 @@ ROUTES = [
     ("POST", f"/v1/admin/client/credit?{WHO}"),
     ("POST", f"/v1/admin/client/reset?{WHO}"),
     ("GET", f"/v1/admin/client/usage?{WHO}"),
+    ("POST", "/v1/admin/forget"),
 ]
 BELOW = [*ROUTES, ("GET", "/v1/admin/"), ("GET", "/v1/admin/nowhere"), ("DELETE", "/v1/admin/client")]
 ELSEWHERE = [
@@ -68,7 +69,7 @@ async def test_each_key_opens_its_own_routes_and_no_other(serve):
     async with serve(admin_key="one,two") as service:
         for key in ("one", "two"):
             opened = await statuses(service, key, BELOW)
-            assert list(opened.values()) == [200, 200, 200, 200, 404, 400, 404, 400, 404, 404, 404, 404, 405]
+            assert list(opened.values()) == [200, 200, 200, 200, 404, 400, 404, 400, 404, 404, 400, 404, 404, 405]
             assert await statuses(service, key, ELSEWHERE) == dict.fromkeys(ELSEWHERE, 403)
 
         assert await statuses(service, KEY, BELOW) == dict.fromkeys(BELOW, 403)

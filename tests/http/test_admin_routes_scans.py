@@ -84,6 +84,6 @@ async def test_what_all_clients_used_is_summed_between_two_days(service):
     assert (first["client_id"], first["tokens"]) == ("c2", "300")
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     assert (this_month["from"], this_month["to"], this_month["by"]) == (f"{today[:8]}01", today, "client")
-    for param, value in (("from", "2026-11"), ("to", "all"), ("by", "request")):
+    for param, value in (("from", "2026-11"), ("to", "all"), ("by", "request"), ("from", "9999-01-01")):
         async with service.admin("GET", "usage", **{param: value}) as response:
             assert await fault_of(response) == Fault(400, "invalid_request", param)

@@ -67,7 +67,11 @@ async def test_schemathesis_finds_nothing(serve, tmp_path, monkeypatch):
     env = {"PYTHONPATH": str(ROOT)}
 
     async with serve(
-        max_prompt_tokens=10**6, openai_embedding_models="text-embedding-3-small", reserve_timeout=60
+        max_prompt_tokens=10**6,
+        openai_embedding_models="text-embedding-3-small",
+        reserve_timeout=60,
+        forget_key="k" * 32,
+        lease_seconds=3600,  # forgetting a user looks at every lease; none of hundreds of clients is to be swept then
     ) as service:  # JSON Schema cannot count tokens
         arguments = ["run", "openapi.json", "--url", service.url, "-n", EXAMPLES]
         patience_seconds = PATIENCE_SECONDS * int(EXAMPLES)
