@@ -110,7 +110,7 @@ def deflated(data: bytes) -> bytes:
 PACKED = [
     ("gzip", gzip.compress),
     ("GZIP", gzip.compress),
-    ("X-Gzip", gzip.compress),
+    *[(name, gzip.compress) for name in ("x-gzip", "X-Gzip", "x-GZIP", "X-GZIP")],
     ("deflate", zlib.compress),
     ("deflate", deflated),
 ]
