@@ -9,7 +9,7 @@ import random
 import re
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 from typing import Any
@@ -25,7 +25,7 @@ from gptdock.dev.script import Script
 from gptdock.prompt.tokens import Tokens
 from tests.harness.service import Service, make_settings, running, serve_tables
 from tests.long.journal_report import Report, cases, judge
-from tests.long.journal_requests import EMBEDDING_MODEL, MODELS, MOST_COMPLETION_TOKENS, Asked, draw
+from tests.long.journal_requests import EMBEDDING_MODEL, KINDS, MODELS, MOST_COMPLETION_TOKENS, Asked, draw
 
 CALLERS = 16  # at a time
 ASKS = 25  # by one client, one after the other
@@ -34,12 +34,8 @@ SETTINGS = {
     "openai_models": ",".join(MODELS),
     "openai_embedding_models": EMBEDDING_MODEL,
     "max_completion_tokens": MOST_COMPLETION_TOKENS,
-    "connect_timeout": 5,
-    "first_event_timeout": 1.5,
-    "think_timeout": 1.5,
-    "event_timeout": 1,
-    "request_timeout": 2,
 }
+TIMEOUTS = ("connect_timeout", "first_event_timeout", "think_timeout", "event_timeout", "request_timeout")
 
 
 class Scripted(SimulatedOpenAI):
@@ -99,14 +95,14 @@ async def _reached(openai: Scripted, asked: Asked) -> None:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Service, Scripted]]:
+async def served(deadline_seconds: float) -> AsyncIterator[tuple[Service, Scripted]]:
     """Run GPTDock between a DynamoDB and a scripted OpenAI."""
     tokens = Tokens("gpt-4o-mini")
     openai = Scripted(tokens)
     try:
         await openai.start("127.0.0.1", 0)
         async with serve_tables() as dynamodb:
-            settings = make_settings(dynamodb, openai.url, **SETTINGS)
+            settings = make_settings(dynamodb, openai.url, **SETTINGS | dict.fromkeys(TIMEOUTS, deadline_seconds))
             async with running(settings, openai) as service:
                 yield service, openai
     finally:
@@ -114,12 +110,14 @@ async def served() -> AsyncIterator[tuple[Service, Scripted]]:
         tokens.close()
 
 
-async def compare(requests: int, seed: int = 1) -> Report:
-    """Ask so many times, then settle and judge."""
+async def compare(
+    requests: int, seed: int = 1, *, kinds: Sequence[str] = tuple(KINDS), deadline_seconds: float = 2
+) -> Report:
+    """Ask so many times, for answers of these kinds in turn, then settle and judge."""
     report, chance = Report(), random.Random(seed)
-    asks = [draw(number, chance) for number in range(requests)]
+    asks = [draw(number, chance, kinds) for number in range(requests)]
     clients = {Account(f"c{first}", "p1"): asks[first : first + ASKS] for first in range(0, requests, ASKS)}
-    async with served() as (service, openai):
+    async with served(deadline_seconds) as (service, openai):
         for account, quota in zip(clients, cycle(QUOTAS), strict=False):
             await service.store.open_book(account, "all", quota, "now")
         waiting = iter([(account, asked) for account, asks in clients.items() for asked in asks])
@@ -130,7 +128,7 @@ async def compare(requests: int, seed: int = 1) -> Report:
             book = await service.store.read(account, "all")
             assert book
             judge(report, cases(asks, openai.records, receipts), book)
-    report.end()
+    report.end(kinds)
     return report
 
 

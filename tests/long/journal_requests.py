@@ -1,7 +1,7 @@
 """Random requests on all routes, each with a way in which its answer ends."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gptdock.dev.script import BEFORE_HEAD, Script
@@ -58,9 +58,9 @@ class Draw:
         return self.script(token_seconds=0 if self.streamed else PACE, **fields)
 
 
-def draw(number: int, chance: random.Random) -> Asked:
+def draw(number: int, chance: random.Random, kinds: Sequence[str]) -> Asked:
     """A request of the kind whose turn it is."""
-    kind = list(KINDS)[number % len(KINDS)]
+    kind = kinds[number % len(kinds)]
     drawn = Draw(number, chance)
     return Asked(number, kind, drawn.route, drawn.body, KINDS[kind](drawn))
 
@@ -120,8 +120,9 @@ def _over(drawn: Draw, tokens: int) -> Plan:
     return Plan((drawn.script(overrun=True, tokens=tokens, usage=usage, piece=None),))
 
 
+STALLED = "stalled"  # the only kind that ends by a deadline
 KINDS: dict[str, Callable[[Draw], Plan]] = {
-    "stalled": lambda drawn: Plan((drawn.unseen(stall_at=drawn.at),)),
+    STALLED: lambda drawn: Plan((drawn.unseen(stall_at=drawn.at),)),
     "whole": lambda drawn: Plan((drawn.script(),)),
     "without usage": lambda drawn: Plan((drawn.unseen(usage=False),)),
     "odd usage": _odd_usage,

@@ -56,7 +56,7 @@ def test_of_an_answer_that_was_late_on_a_busy_machine_only_the_prompt_is_due():
 
 def test_a_machine_that_is_too_busy_is_a_failure():
     report = Report(requests=10, late=2)
-    report.end()
+    report.end([])
 
     assert report.failures[-1] == "the machine is too busy"
 
@@ -99,6 +99,6 @@ def test_a_wrong_charge_is_a_failure(what):
 
 def test_a_kind_that_was_never_reached_is_a_failure():
     report = Report()
-    report.end()
+    report.end(KINDS)
 
     assert {f"never reached: {kind}" for kind in KINDS} < set(report.failures)
