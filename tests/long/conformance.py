@@ -17,6 +17,7 @@ CASES = (
     "tests/ledger/test_store.py",
     "tests/admin/test_audit.py",
     "tests/admin/test_clients*.py",
+    "tests/admin/test_forgetting*.py",
     "tests/ledger/test_holds.py",
     "tests/ledger/test_book_loop.py",
     "tests/ledger/test_outbox.py",
