@@ -14,6 +14,7 @@ PASSING_REFUSALS = frozenset({408, 409, 425, 429})
 MOST_RETRIES = 2
 FIRST_SECONDS = 0.5
 MOST_RETRY_AFTER_SECONDS = 5.0
+DAY = 86_400.0  # seconds: what is longer, such as a date in another century, would stop a caller who obeys for good
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 
@@ -48,20 +49,20 @@ def may_help(status: int, headers: Mapping[str, str]) -> bool:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the upstream asks to wait; None if it does not, or what it says is malformed.
+    """Seconds that the upstream asks to wait, a day at most; None if it does not, or what it says is malformed.
 
     `retry-after-ms` is read first, as OpenAI's own packages do, then `Retry-After`, a number or a date.
     """
     if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
-        return milliseconds / 1000
+        return min(milliseconds / 1000, DAY)
     text = headers.get("Retry-After", "").strip()
     if (seconds := _number(text)) is not None:
-        return seconds
+        return min(seconds, DAY)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    return min(max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()), DAY)
 
 
 def _number(text: str) -> float | None:

@@ -81,6 +81,14 @@ def test_a_retry_after_beyond_all_dates_does_no_harm(text):
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [{"Retry-After": "999999999"}, {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, {"retry-after-ms": "999999999"}],
+)
+def test_a_retry_after_is_no_longer_than_a_day(headers):
+    assert retry.retry_after(headers, NOW) == retry.DAY
+
+
+@pytest.mark.parametrize(
     ("milliseconds", "seconds"),
     [("250", 0.25), ("0", 0.0), ("1.5", 0.0015), (" 250 ", 0.25)] + [(odd, 7.0) for odd in ("", "-1", "inf", "soon")],
 )
