@@ -14,6 +14,7 @@ from gptdock.settings import MOST_ANSWER_TOKENS
 # value costs 3 tokens more than its text, one of them its comma (the cookbook that `gptdock.prompt.ask` cites).
 LISTED_TOKENS = 2
 TOOLS_TOKENS, TOOL_TOKENS = 12, 7  # once, and for each; the JSON of the smallest tools is less
+MOST_LIKELY = 20  # for each token; OpenAI refuses more
 LIKELY_BYTES = 300  # for each likely token that an answer tells, as OpenAI indents it: its text, number and bytes
 _ESCAPED = re.compile(r'("(?:[^"\\]*\\.)+[^"\\]*")')  # a string with escapes; there are none between strings
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one for each call
@@ -90,7 +91,7 @@ def count_tools(fields: Mapping[str, Any]) -> int:
 def count_likely(fields: Mapping[str, Any]) -> int:
     """How many tokens an answer is to tell for each of its own, the likely ones in its place included."""
     top = fields.get("top_logprobs")
-    return 1 + (max(0, int(top)) if isinstance(top, int | float) else 0)
+    return 1 + (min(MOST_LIKELY, max(0, int(top))) if isinstance(top, int | float) else 0)
 
 
 def model(value: object, models: Collection[str]) -> str:

@@ -105,8 +105,15 @@ def test_an_answer_may_be_large_by_its_vectors_or_likely_tokens_alone():
         asked: Request = request.from_json(json.dumps({"model": "m"} | fields).encode(), ["m"])
         return asked.answer_bytes(10)
 
-    chats = [{}, logprobs, logprobs | {"stream": True}, {"logprobs": True}, {"top_logprobs": 2}]
-    assert [size(CompletionRequest, **chat, **each) for each in chats] == [0, 9000, 0, 3000, 0]
+    chats = [
+        {},
+        logprobs,
+        logprobs | {"stream": True},
+        {"logprobs": True},
+        {"top_logprobs": 2},
+        logprobs | {"top_logprobs": 99},
+    ]
+    assert [size(CompletionRequest, **chat, **each) for each in chats] == [0, 9000, 0, 3000, 0, 21 * 3000]
     responses = [{}, likely, likely | {"top_logprobs": 2}, likely | {"top_logprobs": 2, "stream": True}]
     assert [size(ResponseRequest, input="Why?", **each) for each in responses] == [0, 3000, 9000, 3300]
     assert size(EmbeddingRequest, input="Why?", dimensions=10) == 10 * 32
