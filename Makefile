@@ -29,8 +29,8 @@ nemesis: .venv/test.installed ## Run real processes through SEEDS=500 seeds of k
 journal: .venv/test.installed ## Compare REQUESTS=2000 random requests on all routes with what OpenAI generated
 	.venv/bin/python -m tests.long.journal $(or $(REQUESTS),2000)
 
-restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 seconds
-	.venv/bin/python -m tests.long.restart $(or $(CALLERS),50) 30
+restart: .venv/test.installed ## Restart both processes while CALLERS=50 ask for 30 s; with FROM=REV upgrade, and go back
+	.venv/bin/python -m tests.long.restart $(or $(CALLERS),50) 30 $(FROM)
 
 stalled: .venv/test.installed ## Measure what 500 callers who stop reading cost 50 good ones
 	.venv/bin/python -m tests.long.stalled 500 50

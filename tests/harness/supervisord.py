@@ -47,6 +47,7 @@ class Supervisor:
             rf"\g<1>{free_ops_ports()}%(process_num)d",
             program["environment"].replace("/opt/gptdock", str(folder)),
         )
+        program["environment"] += f',PYTHONPATH="{folder}/version"'  # the package that is there, if any
         assert replaced == 1, "two supervisors of a test run would listen on the same ports"
         program["stdout_logfile"] = program["stdout_logfile"].replace("/var/log/supervisor", str(folder))
         # The sections of Debian's /etc/supervisor/supervisord.conf, which includes the shipped file.

@@ -1,15 +1,17 @@
 """A rolling restart under load: callers ask while the processes restart by the commands of the guide for operators.
 
-`python -m tests.long.restart 50 30`: 50 callers, for at least 30 seconds.
+`python -m tests.long.restart 50 30`: 50 callers, for at least 30 seconds. With a revision as the third argument, the
+processes start with that one, are upgraded to this tree, and go back.
 """
 
 import asyncio
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,7 @@ from tests.harness.documents import OPERATORS
 from tests.harness.processes import run
 from tests.harness.service import KEY, QUESTION, sse_data
 from tests.harness.supervisord import WORKERS, Supervisor, supervised
+from tests.long.versions import ROOT, Versions, extracted
 
 CLIENTS = 5  # fewer than callers, so that both processes write to the same books
 PACE = Script(tokens=30, first_event_seconds=0.2, token_seconds=0.04)  # 1.4 seconds per answer
@@ -40,6 +43,7 @@ class Report:
     charged: int = 0
     held: int = 0
     drift: int = 0
+    versions: list[str] = field(default_factory=list)  # of each start, if there are several
 
 
 class ConnectionEnded(Exception):
@@ -118,19 +122,28 @@ def restarts() -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-async def restart_under_load(supervisor: Supervisor, callers: int, seconds: float = 0) -> Report:
+def _nothing() -> None:
+    """Between restarts of the same version."""
+
+
+async def restart_under_load(
+    supervisor: Supervisor, callers: int, seconds: float = 0, before_each: Sequence[Callable[[], None]] = (_nothing,)
+) -> Report:
     """Do all restarts while `callers` ask for `seconds` or longer; then stop the processes, so that all is settled.
 
-    Before each restart and after the last, every caller is answered once more.
+    They are done once after each call of `before_each`. Before each restart and after the last, every caller is
+    answered once more.
     """
     report, enough = Report(), asyncio.Event()
     asking = [Caller(number, supervisor, report, keeps=number % 2 == 0) for number in range(callers)]
     asked = asyncio.gather(*(each.call(enough) for each in asking))
     lasting = asyncio.create_task(asyncio.sleep(seconds))
     before = [await supervisor.control("pid", worker) for worker in WORKERS]
-    for arguments in restarts():
-        await asyncio.gather(*(each.answered() for each in asking))
-        assert "started" in await supervisor.control(*arguments)
+    for prepare in before_each:
+        prepare()
+        for arguments in restarts():
+            await asyncio.gather(*(each.answered() for each in asking))
+            assert "started" in await supervisor.control(*arguments)
     await asyncio.gather(*(each.answered() for each in asking))
     after = [await supervisor.control("pid", worker) for worker in WORKERS]
     await lasting
@@ -163,13 +176,21 @@ async def _machine(folder: Path) -> AsyncIterator[tuple[Supervisor, SimulatedOpe
         yield await stack.enter_async_context(supervised(folder, dynamodb, openai.url)), openai
 
 
-async def _main(callers: int, seconds: float) -> Report:
-    with TemporaryDirectory() as folder:
-        async with _machine(Path(folder)) as (supervisor, openai):
-            report = await restart_under_load(supervisor, callers, seconds)
-            await read_books(Path(folder), openai, report)
-            return report
+async def _main(callers: int, seconds: float, revision: str | None = None) -> Report:
+    with TemporaryDirectory() as name:
+        folder, turns = Path(name), [_nothing]
+        versions = Versions(folder)
+        if revision:
+            versions.add("then", extracted(revision, folder))
+            versions.add("now", ROOT)
+            versions.choose("then")
+            turns = [partial(versions.choose, "now"), partial(versions.choose, "then")]
+        async with _machine(folder) as (supervisor, openai):
+            report = await restart_under_load(supervisor, callers, seconds, turns)
+            await read_books(folder, openai, report)
+        report.versions = versions.started()
+        return report
 
 
 if __name__ == "__main__":
-    print(asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]))))
+    print(asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:4])))

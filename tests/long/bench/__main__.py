@@ -21,12 +21,10 @@ import platform
 import signal
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,6 +34,7 @@ from tests.long.bench import processes, table
 from tests.long.bench.figures import Figures, Scale
 from tests.long.bench.rows import ROWS
 from tests.long.bench.systems import ROOT, Fault, System, World, world
+from tests.long.versions import UnknownRevision, extracted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with TemporaryDirectory() as folder:
             return uvloop.run(_measure(parsed, Path(folder)))
-    except Fault as exc:
+    except (Fault, UnknownRevision) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -79,7 +78,7 @@ async def _measure(parsed: argparse.Namespace, folder: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     systems = [System("GPTDock", ROOT), System(table.RELAY)]
     if parsed.compare:
-        systems.insert(1, System(parsed.compare, _extracted(parsed.compare, folder)))
+        systems.insert(1, System(parsed.compare, extracted(parsed.compare, folder)))
     rounds = parsed.runs or (2 if parsed.compare else 1)
     async with world(folder) as built:
         results = {row: await _in_turns(row, systems, rounds, built, Scale(parsed.scale)) for row in parsed.rows}
@@ -97,17 +96,6 @@ def _circumstances() -> str:
     return (
         f"{now:%Y-%m-%d %H:%M} UTC, {revision}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
     )
-
-
-def _extracted(revision: str, folder: Path) -> Path:
-    """The package as it was in a revision, in a folder of its own."""
-    command = ["git", "-C", str(ROOT), "archive", revision, "gptdock"]
-    archive = subprocess.run(command, stdout=subprocess.PIPE)
-    if archive.returncode:
-        raise Fault(f"git knows no revision {revision}")
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder / "then", filter="data")
-    return folder / "then"
 
 
 async def _in_turns(
