@@ -76,6 +76,8 @@ async def _in_memory(settings: Settings, data: Path | None) -> AsyncIterator[Set
     """Runs a DynamoDB with our tables, which commands in this folder find; yields the settings with its address."""
     tables, file = Tables(), DataFile(data) if data else None
     async with AsyncExitStack() as stack:
+        if file:
+            stack.callback(file.close)
         keep = (lambda kept: file.keep(kept[settings.aws_region])) if file else None
         port = _free(settings.port + DYNAMODB_PORT if settings.port else 0)
         url = await stack.enter_async_context(serve_dynamodb(port=port, tables=tables, keep=keep))

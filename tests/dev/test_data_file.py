@@ -3,9 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,18 @@ REGION = "us-east-1"
 ITEM = {"client_id": {"S": "c"}, "book": {"S": "account#p"}, "note": {"S": "x" * 1000}}
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[DataFile]:
+    with closing(DataFile(folder / "q.json")) as file:
+        yield file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[DataFile]:
+    with opened(tmp_path) as file:
+        yield file
+
+
 @asynccontextmanager
 async def kept_in(file: DataFile, tables: Tables, upstream: str = NOBODY) -> AsyncIterator[Settings]:
     async with serve_dynamodb(tables=tables, keep=lambda kept: file.keep(kept[REGION])) as url:
@@ -32,22 +44,22 @@ async def kept_in(file: DataFile, tables: Tables, upstream: str = NOBODY) -> Asy
 
 
 async def test_quotas_and_receipts_survive_a_restart(tmp_path: Path, openai):
-    file, used = DataFile(tmp_path / "q.json"), []
+    used = []
     for _ in range(2):
-        async with kept_in(file, Tables(), openai.url) as settings, running(settings, openai) as service:
-            async with service.ask() as response:
-                assert response.status == 200
-            used.append(await service.used())
-            receipts = await service.receipts()
+        with opened(tmp_path) as file:
+            async with kept_in(file, Tables(), openai.url) as settings, running(settings, openai) as service:
+                async with service.ask() as response:
+                    assert response.status == 200
+                used.append(await service.used())
+                receipts = await service.receipts()
 
     assert used == [openai.journal[0].spent, sum(record.spent for record in openai.journal)]
     assert [receipt["tokens"] for receipt in receipts] == [record.spent for record in openai.journal]
 
 
-async def test_a_change_is_kept_before_the_end(tmp_path: Path):
+async def test_a_change_is_kept_before_the_end(tmp_path: Path, file: DataFile):
     """As it must be if the process is killed."""
-    tables, kept = Tables(), asyncio.Event()
-    file, loop = DataFile(tmp_path / "q.json"), asyncio.get_running_loop()
+    tables, kept, loop = Tables(), asyncio.Event(), asyncio.get_running_loop()
 
     def keep(now: Tables) -> None:
         file.keep(now[REGION])
@@ -56,14 +68,14 @@ async def test_a_change_is_kept_before_the_end(tmp_path: Path):
 
     async with serve_dynamodb(tables=tables, keep=keep) as url, Store.connected(make_settings(url, NOBODY)) as store:
         await store.create_tables()
+        file.fill(tables[REGION])
         await store._client.aiobotocore.put_item(TableName=store._quota, Item=ITEM)
         async with asyncio.timeout(10):
             await kept.wait()
 
 
-async def test_the_file_is_whole_at_every_moment(tmp_path: Path):
+async def test_the_file_is_whole_at_every_moment(tmp_path: Path, file: DataFile):
     path, tables = tmp_path / "q.json", Tables()
-    file = DataFile(path)
     async with kept_in(file, tables):
         pass
     for number in range(200):
@@ -78,9 +90,8 @@ async def test_the_file_is_whole_at_every_moment(tmp_path: Path):
     assert lengths == {200}
 
 
-async def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, file: DataFile, caplog):
     path, tables = tmp_path / "q.json", Tables()
-    file = DataFile(path)
     async with kept_in(file, tables):
         pass
     before = path.read_bytes()
@@ -96,14 +107,15 @@ async def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, caplog: p
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b'{"tables": {"another": [{}]}}', b'{"tables": {"gptdock_quota": [1]}}']
 )
-async def test_a_file_that_is_not_ours_is_refused_and_stays(tmp_path: Path, content: bytes):
+async def test_a_file_that_is_not_ours_is_refused_and_stays(tmp_path: Path, file: DataFile, content: bytes):
     (tmp_path / "q.json").write_bytes(content)
     tables = Tables()
     async with serve_dynamodb(tables=tables) as url, Store.connected(make_settings(url, NOBODY)) as store:
         await store.create_tables()
 
     with pytest.raises(SettingsError, match="is not a file of these tables"):
-        DataFile(tmp_path / "q.json").fill(tables[REGION])
+        file.fill(tables[REGION])
+    file.keep(tables[REGION])  # as at the end of each process
 
     assert (tmp_path / "q.json").read_bytes() == content
 
@@ -111,3 +123,13 @@ async def test_a_file_that_is_not_ours_is_refused_and_stays(tmp_path: Path, cont
 def test_a_folder_that_does_not_exist_is_told_at_the_start(tmp_path: Path):
     with pytest.raises(SettingsError, match="cannot be written: No such file or directory"):
         DataFile(tmp_path / "nowhere/q.json").fill(Tables()[REGION])
+
+
+def test_a_file_belongs_to_one_process_until_that_ends(tmp_path: Path):
+    with opened(tmp_path) as first:
+        first.fill(Tables()[REGION])
+        with opened(tmp_path) as second, pytest.raises(SettingsError, match="is in use by another gptdock dev"):
+            second.fill(Tables()[REGION])
+
+    with opened(tmp_path) as third:
+        third.fill(Tables()[REGION])
