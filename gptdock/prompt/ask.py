@@ -119,7 +119,7 @@ def upstream_body(
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     try:
-        return orjson.dumps(body)
+        return memoryview(orjson.dumps(body)).tobytes()  # its own bytes take 4 KB, which a stream would keep
     except TypeError:  # half a surrogate pair, or an integer of more than 64 bits, in `params`
         return _encode(body).encode("ascii")
 
