@@ -211,7 +211,7 @@ async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamRe
 async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) -> None:
     """Pass events on until [DONE]. Raises UpstreamLost if it does not come, or the upstream's error event as ours."""
     try:
-        caller.write_now(bill.show(stream.first))
+        caller.write_now(bill.show(stream.take_first()))
         await caller.catch_up()
         while not bill.is_over:
             thinks = bill.meter.thinks if patience.may_think else None

@@ -74,6 +74,11 @@ class Stream:
             self.first = answers.to_events(answer, self._form)
         self._fault = answer.fault
 
+    def take_first(self) -> list[Event]:
+        """The first events, once: they need not be kept as long as the stream."""
+        first, self.first = self.first, []
+        return first
+
     async def flow(self, take: Callable[[list[Event]], bool], silence: Silence) -> None:
         """Have `take` called with the events that come, at once, until it returns False.
 
