@@ -1,4 +1,4 @@
-"""How many bytes of answers a process keeps at once, of those that callers can have be large for few tokens."""
+"""How many bytes a process keeps at once of answers that may be large though they cost few tokens."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
