@@ -72,8 +72,7 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
     create book     the first request        book, of the account's standing         account is as read; book is absent
                     of a period              quota
 
-Conditions are one number each, since emulators and DynamoDB differ on more. Their tests run on values; the first test
-below compares these with DynamoDB's expressions.
+Conditions are one number each: emulators and DynamoDB differ on more. The first test compares values and expressions.
     Test: test_a_write_is_applied_by_dynamodb_as_by_the_reference, test_credits_with_one_id_that_race_are_applied_once,
     test_without_a_condition_a_promise_breaks[expected_number], test_a_reset_that_was_decided_before_another_is_refused,
     test_without_a_condition_a_promise_breaks[expected_will], test_a_book_is_not_created_from_a_quota_that_was_changed,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gptdock.accounts import Account
+from gptdock.dev.journal import Record
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.book import Lease
 from gptdock.ledger.rates import MARGIN, TELLING_SECONDS, UNKNOWN, UNKNOWN_AHEAD
@@ -29,6 +30,16 @@ async def _answered(service: Service, clock: SimpleNamespace, seconds: float, sc
     service.openai.release()
     await asking
     await service.ledger.settled()
+
+
+async def _left_after_two_seconds(service: Service, clock: SimpleNamespace) -> Record:
+    """Ask for a stream, and leave it two seconds after its first event."""
+    async with service.ask(stream=True) as response:
+        await response.content.readuntil(b"\n\n")
+        clock.now += 2
+        response.close()
+    [record] = await service.openai.journal.left()
+    return record
 
 
 async def _renewed(service: Service) -> Lease:
@@ -141,11 +152,7 @@ async def test_a_stream_without_text_costs_time_only_if_its_model_may_think_in_i
 ):
     async with serve(openai_model=model) as service:
         service.openai.script = Script(stall_at=FIRST_TEXT)
-        async with service.ask(stream=True) as response:
-            await response.content.readuntil(b"\n\n")
-            upstream_clock.now += 2
-            response.close()
-        [record] = await service.openai.journal.left()
+        record = await _left_after_two_seconds(service, upstream_clock)
 
         [receipt] = await service.receipts()
         assert (receipt["source"], receipt["outcome"]) == ("counted", "caller_left")
@@ -159,11 +166,7 @@ async def test_a_usage_before_thoughts_is_not_what_a_cut_answer_cost(serve, upst
     async with serve(openai_model="o4-mini") as service:
         raw = b"data: %b\n\n" % first
         service.openai.script = Script(raw=raw * 2, piece=len(raw), stall_at=1)
-        async with service.ask(stream=True) as response:
-            await response.content.readuntil(b"\n\n")
-            upstream_clock.now += 2
-            response.close()
-        [record] = await service.openai.journal.left()
+        record = await _left_after_two_seconds(service, upstream_clock)
 
         [receipt] = await service.receipts()
         assert (receipt["source"], receipt["completion_tokens"]) == ("counted", charged)
