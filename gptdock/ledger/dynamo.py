@@ -1,4 +1,4 @@
-"""DynamoDB's protocol for the calls that every request makes: JSON 1.0 over HTTP, signed.
+"""DynamoDB's protocol for the calls that requests and reports make: JSON 1.0 over HTTP, signed.
 
 The header x-amz-crc32 is not checked: TCP, TLS and Content-Length protect the bytes, and anything but JSON is a
 fault.
@@ -17,6 +17,8 @@ from gptdock.ledger.http_client import HTTPClient
 OPERATIONS = {
     "batch_write_item": "BatchWriteItem",
     "get_item": "GetItem",
+    "query": "Query",
+    "scan": "Scan",
     "transact_write_items": "TransactWriteItems",
     "update_item": "UpdateItem",
 }

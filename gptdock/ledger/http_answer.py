@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 MOST_HEAD = 65_536  # bytes of a head, or of one line between chunks
-MOST_BODY = 4 * 1024 * 1024  # bytes; DynamoDB's items have at most 400 KB, and GPTDock never reads a hundred at once
+MOST_BODY = 4 * 1024 * 1024  # bytes; DynamoDB's pages have 1 MB of names and values, of which JSON makes less than 3
 
 _START = re.compile(rb"HTTP/1\.([01]) ([2-5]\d\d)[ \r]")
 _FIELD = re.compile(rb"\r\n(connection|content-length|date|transfer-encoding):([^\r\n]*)(?=\r\n)", re.IGNORECASE)

@@ -17,7 +17,7 @@ from gptdock.ledger.pseudonyms import Pseudonyms
 from gptdock.settings import Settings
 
 BATCH = 25  # the most items that DynamoDB takes in a BatchWriteItem
-PAGE = 500  # items read by one call; parsing them blocks the event loop for 30 ms
+PAGE = 500  # items read by one call; parsing them blocks the event loop for 6 ms, and for 30 in aiobotocore
 
 
 class Result(NamedTuple):
