@@ -5,6 +5,8 @@ org_id: `<client>-<product>`, token_used). A row that cannot be read is named, n
 """
 
 import csv
+import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from gptdock import accounts
 from gptdock.accounts import Account
 from gptdock.errors import InvalidRequest
 from gptdock.settings import MOST_QUOTA_TOKENS
+
+FEWEST = 3  # columns of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,30 @@ def of_csv(text: str) -> Rows:
     """The rows of a file `client_id,product_id,max_quota[,used]`; a line of these names may come first."""
     clients: dict[Account, Brought] = {}
     unreadable: list[str] = []
-    for number, cells in enumerate(csv.reader(text.removeprefix("\ufeff").splitlines()), 1):
-        if not cells or (number == 1 and cells[0] == "client_id"):
-            continue
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    while True:
+        before, cells = reader.line_num, list[str]()
         try:
-            client_id, product_id, most, *used = cells
-            account = _account({"client_id": client_id, "product_id": product_id})
-            if account in clients or len(used) > 1:
-                raise ValueError("a client twice, or too many columns")
-            clients[account] = Brought(account, _tokens(most), _tokens(used[0]) if used and used[0] else 0)
-        except (ValueError, InvalidRequest) as exc:
-            unreadable.append(f"line {number} {cells}: {_why(exc)}")
-    return Rows(list(clients.values()), unreadable)
+            cells = next(reader)
+            if cells and not (before == 0 and cells[0] == "client_id"):
+                client = _of_cells(cells)
+                if client.account in clients:
+                    raise ValueError("this client is in a line above")
+                clients[client.account] = client
+        except StopIteration:
+            return Rows(list(clients.values()), unreadable)
+        except (ValueError, InvalidRequest, csv.Error) as exc:
+            unreadable.append(f"line {before + 1} {cells}: {exc}")
+
+
+def _of_cells(cells: list[str]) -> Brought:
+    if not FEWEST <= len(cells) <= FEWEST + 1:
+        raise ValueError("not of the form client_id,product_id,max_quota[,used]")
+    client_id, product_id, most, used = (*cells, "")[: FEWEST + 1]
+    if client_id != client_id.strip() or product_id != product_id.strip():
+        raise ValueError("a space before or after an id")
+    account = _account({"client_id": client_id, "product_id": product_id})
+    return Brought(account, _tokens(most), _tokens(used) if used.strip() else 0)
 
 
 def _by_account(
@@ -75,7 +91,7 @@ def _by_account(
     found: defaultdict[Account, dict[str, int]] = defaultdict(dict)
     for row in users:
         try:
-            [account] = owners[row["org_id"]]
+            account = _only(owners[row["org_id"]])
             user = accounts.identity(row["user_id"], "user_id")
             found[account][user] = _tokens(row["token_used"])
         except (KeyError, ValueError, InvalidRequest) as exc:
@@ -87,11 +103,16 @@ def _account(row: Mapping[str, str]) -> Account:
     return Account(*(accounts.identity(row[name], name) for name in ("client_id", "product_id")))
 
 
+def _only(owners: list[Account]) -> Account:
+    if len(owners) != 1:
+        raise ValueError(f"{len(owners) or 'no'} clients of this org_id")
+    return owners[0]
+
+
 def _tokens(text: str, least: int = 0) -> int:
-    tokens = int(text)
-    if not least <= tokens <= MOST_QUOTA_TOKENS:
-        raise ValueError("a number out of range")
-    return tokens
+    if not re.fullmatch("-?[0-9]{1,16}", text.strip(), re.ASCII) or not least <= int(text) <= MOST_QUOTA_TOKENS:
+        raise ValueError(f"{text!r} is no integer from {least} to {MOST_QUOTA_TOKENS}")
+    return int(text)
 
 
 def _why(exc: Exception) -> str:

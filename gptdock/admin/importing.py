@@ -3,12 +3,13 @@
 A client is brought in three steps, each of which may be repeated: its book is opened; the receipts of its users are
 put, under keys that are the same in each attempt; one change sets its maximum, charges what it used, and leaves a
 receipt for what its users do not explain. The change is applied once for each client, so an import that was killed is
-just started again, and goes on where it was.
+just started again, and goes on where it was: a client in whom it was killed, in the period in which it had begun.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 from urllib.parse import quote
 
 from gptdock import moments
@@ -21,17 +22,36 @@ from gptdock.ledger.store import BATCH, Store
 
 ONCE = "import"
 PATIENCE_SECONDS = 60.0  # for DynamoDB to answer, before the import gives up; it may be started again
+UNITS = 12  # write units of a client besides its users' receipts: two transactions, of two items and of four
+
+
+class Pace:
+    """Keeps to `rate` units a second. Time in which nothing was done is not caught up with."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._free_at = rate, 0.0
+
+    def seconds(self, units: int, now: float) -> float:
+        """How long to wait after these units."""
+        self._free_at = max(self._free_at, now) + units / self._rate
+        return self._free_at - now
+
+
+class Begun(NamedTuple):
+    """What an attempt that was killed left: the period in which it began, and the receipts of users, by user."""
+
+    period: str
+    users: Mapping[str, int]
 
 
 class Import:
-    """Imports into the books of this period, at most `rate` writes a second, in the name of an operator."""
+    """Imports into the books of this period, at most `rate` write units a second, in the name of an operator."""
 
     def __init__(self, store: Store, period: str, operator: str, rate: float) -> None:
-        self._store, self._period, self._operator = store, period, operator
-        self._rate, self._writes, self._began = rate, 0, time.monotonic()
+        self._store, self._period, self._operator, self._pace = store, period, operator, Pace(rate)
 
     async def bring(self, client: Brought) -> bool:
-        """Import one client; False if it had been imported before.
+        """Import one client; False if it had been imported before, also if it was forgotten since.
 
         Raises LedgerUnavailable: DynamoDB did not answer for PATIENCE_SECONDS.
         """
@@ -39,11 +59,12 @@ class Import:
 
         async def attempt() -> bool:
             nonlocal before
-            before = await self._store.applied_once(client.account, ONCE) is not None
+            before = await self._is_imported(client.account)
             return before or await self._bring(client)
 
         await changes.persist(attempt, PATIENCE_SECONDS)
-        await self._pace(0 if before else 3 + len(client.users))
+        if not before:
+            await asyncio.sleep(self._pace.seconds(UNITS + len(client.users), time.monotonic()))
         return not before
 
     async def imported(self, account: Account) -> int | None:
@@ -60,30 +81,36 @@ class Import:
         await changes.persist(attempt, PATIENCE_SECONDS)
         return tokens
 
+    async def _is_imported(self, account: Account) -> bool:
+        if await self._store.applied_once(account, ONCE) is not None:
+            return True
+        hidden = self._store.hidden(account)
+        return hidden is not None and await self._store.applied_once(hidden, ONCE) is not None
+
     async def _bring(self, client: Brought) -> bool:
-        now = moments.text(self._store.clock())
-        await self._store.open_book(client.account, self._period, client.max, now)
-        book, known = await self._store.read(client.account, self._period), await self._store.client(client.account)
+        account, begun = client.account, await self._begun(client.account)
+        period, now = begun.period, moments.text(self._store.clock())
+        await self._store.open_book(account, period, client.max, now)
+        book, known = await self._store.read(account, period), await self._store.client(account)
         if book is None or known is None:
             return False
-        at = max(known.created_at, _start(self._period))
-        await self._put(client, [*_of_users(client, at)])
-        rest = client.used - sum(client.users.values())
+        at = max(known.created_at, _start(period))
+        await self._put(account, period, [*_of_users(client.users, at)])
+        rest = client.used - sum({**begun.users, **client.users}.values())
         receipt = _receipt(f"{at}#import#", self._operator, rest)  # no user has an empty id
-        return await self._store.change(
-            client.account, self._period, verbs.bring(book.max, client.max, client.used, receipt, ONCE)
-        )
+        return await self._store.change(account, period, verbs.bring(book.max, client.max, client.used, receipt, ONCE))
 
-    async def _put(self, client: Brought, receipts: list[Receipt]) -> None:
+    async def _begun(self, account: Account) -> Begun:
+        if await self._store.client(account) is None:
+            return Begun(self._period, {})
+        found = self._store.receipts_since(account)
+        ours = [(period, receipt) async for period, receipt in found if receipt.source == "import"]
+        return Begun(ours[0][0] if ours else self._period, {receipt.user: receipt.tokens for _, receipt in ours})
+
+    async def _put(self, account: Account, period: str, receipts: list[Receipt]) -> None:
         for start in range(0, len(receipts), BATCH):
             batch = receipts[start : start + BATCH]
-            await self._store.put_receipts([(client.account, self._period, each) for each in batch])
-
-    async def _pace(self, writes: int) -> None:
-        self._writes += writes
-        ahead = self._writes / self._rate - (time.monotonic() - self._began)
-        if ahead > 0:
-            await asyncio.sleep(ahead)
+            await self._store.put_receipts([(account, period, each) for each in batch])
 
 
 def _start(period: str) -> str:
@@ -91,8 +118,8 @@ def _start(period: str) -> str:
     return "" if period == "all" else f"{f'{period}-01'[:10]}T00:00:00.000Z"
 
 
-def _of_users(client: Brought, at: str) -> Iterator[Receipt]:
-    for user, tokens in client.users.items():
+def _of_users(users: Mapping[str, int], at: str) -> Iterator[Receipt]:
+    for user, tokens in users.items():
         yield _receipt(f"{at}#import#{quote(user, safe='')}", user, tokens)
 
 

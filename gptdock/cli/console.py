@@ -1,4 +1,4 @@
-"""Aligned tables on stdout, questions on stderr, and a progress count there."""
+"""Aligned tables on stdout, questions on stderr, and progress there."""
 
 import os
 import pwd
@@ -8,6 +8,7 @@ from io import TextIOWrapper
 from typing import TypeVar
 
 EVERY = 100  # items between two counts
+BAR = 40  # characters
 
 Item = TypeVar("Item")
 
@@ -59,17 +60,22 @@ def _user() -> str:
         return str(os.getuid())
 
 
-async def counted(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """The same items; if stderr is a terminal, a count of them is shown there until the last one."""
+async def counted(items: AsyncIterator[Item], total: int = 0) -> AsyncIterator[Item]:
+    """The same items; if stderr is a terminal, their count is shown there, with a bar if the `total` is known."""
     if not sys.stderr.isatty():
         async for item in items:
             yield item
         return
-    count = 0
+    count, every = 0, min(EVERY, max(1, total // BAR)) if total else EVERY
     async for item in items:
         yield item
         count += 1
-        if count % EVERY == 0:
-            sys.stderr.write(f"\r{count:,} read")
+        if count % every == 0:
+            sys.stderr.write(f"\r{_bar(count, total) if total else f'{count:,} read'}")
             sys.stderr.flush()
     sys.stderr.write("\r\033[K")
+
+
+def _bar(count: int, total: int) -> str:
+    done = min(BAR, BAR * count // total)
+    return f"[{'#' * done}{' ' * (BAR - done)}] {count:,} of {total:,}"

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptdock.accounts import Account
 from gptdock.admin import import_rows, in_force
 from gptdock.admin.import_rows import Brought, Rows
 from gptdock.admin.importing import Import
 from gptdock.cli.commands import configured_for_operators
 from gptdock.cli.console import counted, operator, tell
+from gptdock.errors import SettingsError
 from gptdock.ledger import periods, scans
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
@@ -25,7 +25,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--clients", metavar="TABLE", default="gpt_dock_client_data", help="without a file")
     parser.add_argument("--users", metavar="TABLE", default="gpt_dock_user_data", help="without a file")
     parser.add_argument("--dry-run", action="store_true", help="read and sum, and write nothing")
-    parser.add_argument("--rate", metavar="N", type=_rate, default=100, help="at most N writes a second (default: 100)")
+    parser.add_argument("--rate", metavar="N", type=_rate, default=500, help="write units a second (default: 500)")
     parser.set_defaults(run=run)
 
 
@@ -49,27 +49,33 @@ async def _import(settings: Settings, parsed: argparse.Namespace, name: str) -> 
             return 1 if rows.unreadable else 0
         await store.ping()  # for the time
         bringing = Import(store, periods.current(settings.quota_period, store.clock()), name, parsed.rate)
-        new = [account async for account in counted(_each(bringing, rows.clients))]
-        print(f"{len(new):,} imported now, {len(rows.clients) - len(new):,} before")
+        new = sum([is_new async for is_new in counted(_each(bringing, rows.clients), len(rows.clients))])
+        print(f"{new:,} imported now, {len(rows.clients) - new:,} before")
         return 1 if await _differ(store, bringing, rows.clients) or rows.unreadable else 0
 
 
 async def _rows(store: Store, parsed: argparse.Namespace) -> Rows:
     if parsed.file:
-        return import_rows.of_csv(await asyncio.to_thread(parsed.file.read_text, "utf-8"))
+        return import_rows.of_csv(_text(await asyncio.to_thread(parsed.file.read_bytes), parsed.file))
     clients = [row async for row in counted(scans.rows(store, parsed.clients))]
     return import_rows.of_tables(clients, [row async for row in counted(scans.rows(store, parsed.users))])
 
 
-async def _each(bringing: Import, clients: list[Brought]) -> AsyncIterator[Account]:
+def _text(content: bytes, file: Path) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{file} must be UTF-8; its byte {exc.start} is not") from exc
+
+
+async def _each(bringing: Import, clients: list[Brought]) -> AsyncIterator[bool]:
     for client in clients:
-        if await bringing.bring(client):
-            yield client.account
+        yield await bringing.bring(client)
 
 
 async def _differ(store: Store, bringing: Import, clients: list[Brought]) -> bool:
     """Whether a client has another maximum or use here than there; prints both sides, and each that differs."""
-    here = [await _ours(store, bringing, each.account) for each in clients]
+    here = [each async for each in counted(_all_ours(store, bringing, clients), len(clients))]
     for there, ours in zip(clients, here, strict=True):
         if (ours.max, ours.used) != (there.max, there.used):
             who = " ".join(there.account)
@@ -79,9 +85,10 @@ async def _differ(store: Store, bringing: Import, clients: list[Brought]) -> boo
     return [(each.max, each.used) for each in here] != [(each.max, each.used) for each in clients]
 
 
-async def _ours(store: Store, bringing: Import, account: Account) -> Brought:
-    client, used = await store.client(account), await bringing.imported(account)
-    return Brought(account, client.max_quota if client else 0, used or 0)
+async def _all_ours(store: Store, bringing: Import, clients: list[Brought]) -> AsyncIterator[Brought]:
+    for account in (each.account for each in clients):
+        client, used = await store.client(account), await bringing.imported(account)
+        yield Brought(account, client.max_quota if client else 0, used or 0)
 
 
 def _show(where: str, clients: list[Brought]) -> None:

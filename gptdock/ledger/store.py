@@ -223,11 +223,15 @@ class Store:
             spec = {"Enabled": True, "AttributeName": "expires_at"}
             await aws.call(self._client, "update_time_to_live", TableName=self._usage, TimeToLiveSpecification=spec)
 
-    async def _was_forgotten(self, account: Account) -> bool:
+    def hidden(self, account: Account) -> Account | None:
+        """The account under the client's pseudonym; None without a FORGET_KEY."""
         if self._pseudonyms is None:
-            return False
-        hidden = self._pseudonyms.of("client", account.client_id)
-        return await self.client(account._replace(client_id=hidden)) is not None
+            return None
+        return account._replace(client_id=self._pseudonyms.of("client", account.client_id))
+
+    async def _was_forgotten(self, account: Account) -> bool:
+        hidden = self.hidden(account)
+        return hidden is not None and await self.client(hidden) is not None
 
     async def _get(self, key: items.Item) -> Mapping[str, Any]:
         return await aws.call(self._client, "get_item", TableName=self._quota, Key=key, ConsistentRead=True)

@@ -1,5 +1,7 @@
 """What clients bring with them, read from the old tables or a file; what cannot be read is named."""
 
+import pytest
+
 from gptdock.accounts import Account
 from gptdock.admin.import_rows import Brought, Rows, of_csv, of_tables, sums
 
@@ -53,6 +55,34 @@ def test_a_file_may_have_a_line_of_names_and_leave_out_what_was_used():
     text = "\ufeffclient_id,product_id,max_quota,used\na,demo,100,30\n\nb-1,demo,10\n"
 
     assert of_csv(text) == Rows([Brought(A, 100, 30), Brought(B, 10, 0)], [])
+
+
+def test_a_file_is_read_as_spreadsheets_write_it():
+    text = '"client_id","product_id","max_quota"\r\n"a","demo","100"\r\n\r\n"b-1","demo", 10,\r\n'
+    lines = 'a\u2028b,"de""mo","1"\n'
+
+    assert of_csv(text) == Rows([Brought(A, 100, 0), Brought(B, 10, 0)], [])
+    assert of_csv(lines) == Rows([Brought(Account("a\u2028b", 'de"mo'), 1, 0)], [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("a;demo;100", "a,demo,1_0", "a,demo,+1", "a,demo,1e3", "a,demo,1.0", "a,demo,٣", "a, demo,1", "a,demo,"),
+        f"a,demo,{'9' * 5000}",
+        f"{'a' * 200_000},demo,1",
+        '"a\nb",demo,1',
+        "a,demo,100,1,",
+        ",,,",
+        "=1+1,,1",
+        "a\0,demo,1",
+    ],
+)
+def test_no_odd_line_is_guessed_at(line: str):
+    rows = of_csv(f"{line}\nb-1,demo,10\n")
+
+    assert rows.clients == [Brought(B, 10, 0)]
+    assert [each.split()[:2] for each in rows.unreadable] == [["line", "1"]]
 
 
 def test_each_line_that_cannot_be_read_is_named():

@@ -43,6 +43,19 @@ async def test_a_count_at_a_terminal_is_rewritten_and_then_erased(monkeypatch):
     assert shown == b"\r100 read\r200 read\r\033[K"
 
 
+async def test_a_known_total_is_shown_as_a_bar(monkeypatch):
+    with terminal(monkeypatch) as fd:
+        assert [item async for item in counted(items(3), 3)] == [0, 1, 2]
+        sys.stderr.flush()
+
+        shown = b""
+        while not shown.endswith(b"\033[K"):
+            shown += os.read(fd, 1000)
+
+    bars = [b"[" + b"#" * done + b" " * (40 - done) + b"]" for done in (13, 26, 40)]
+    assert shown.split(b"\r")[1:4] == [b"%b %d of 3" % (bar, count) for count, bar in enumerate(bars, 1)]
+
+
 async def test_a_count_is_not_shown_without_a_terminal(capsys):
     assert [item async for item in counted(items(250))] == list(range(250))
     assert capsys.readouterr() == ("", "")

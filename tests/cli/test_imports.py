@@ -87,6 +87,8 @@ async def test_an_import_adds_to_a_client_who_is_served_already_and_tells_what_d
     first = await gptdock(environment(dynamodb), *command)
     (tmp_path / "clients.csv").write_text("a,demo,900,301\n")
     changed = await gptdock(environment(dynamodb), *command)
+    (tmp_path / "clients.csv").write_bytes("ä,demo,1\n".encode("latin-1"))
+    not_utf8 = await gptdock(environment(dynamodb), *command)
 
     book = await store.read(account, "all")
     assert book
@@ -97,3 +99,4 @@ async def test_an_import_adds_to_a_client_who_is_served_already_and_tells_what_d
         1,
         "gptdock: differs: a demo: max 900, used 301 there; max 900, used 300 here\n",
     )
+    assert (not_utf8.code, not_utf8.err) == (1, f"gptdock: {command[1]} must be UTF-8; its byte 0 is not\n")
