@@ -98,6 +98,22 @@ class Clients:
             if report_rows.belongs(period, receipt, asked):
                 yield period, receipt
 
+    async def newest_receipts(
+        self, account: Account, asked: str, limit: int, before: str | None = None
+    ) -> tuple[list[Receipt], str | None]:
+        """Up to `limit` receipts of `all`, a month or a day, newest first; with the key to continue before, if any.
+
+        Raises LedgerUnavailable.
+        """
+        found: list[Receipt] = []
+        since = None if asked == "all" else asked
+        async for period, receipt in scans.receipts_before(self._store, account, before, since, limit):
+            if report_rows.belongs(period, receipt, asked):
+                found.append(receipt)
+            if len(found) > limit:
+                return found[:limit], found[limit - 1].key
+        return found, None
+
     async def set_quota(
         self, account: Account, max_quota: int, operator: Operator, *, existing: bool = False
     ) -> Overview:

@@ -1,10 +1,7 @@
 """The routes of `/v1/admin`, for operators who have a key of ADMIN_KEY."""
 
-import binascii
-import json
 import logging
 import re
-from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 
@@ -14,13 +11,14 @@ from gptdock import accounts
 from gptdock.accounts import Account
 from gptdock.admin import clients
 from gptdock.admin.changes import Credit, Operator
-from gptdock.admin.report_rows import OF_ALL, OF_ONE, Row
+from gptdock.admin.report_rows import COLUMNS, OF_ALL, OF_ONE, By, Row, row
 from gptdock.admin.report_stream import Report, ReportOnAll, as_csv, as_json, chunks, stream_rows
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes
 from gptdock.http.app_keys import CLIENTS, LEDGER, OPERATOR, REQUEST_ID
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
+from gptdock.http.cursors import from_cursor, to_cursor
 from gptdock.ledger import periods
 from gptdock.prompt import strict_json
 from gptdock.settings import MOST_QUOTA_TOKENS
@@ -28,7 +26,7 @@ from gptdock.telemetry import request_line
 
 log = logging.getLogger(__name__)
 
-MOST_CLIENTS = 1000  # on a page
+MOST_ON_A_PAGE = 1000
 MOST_PERCENT = 100
 
 Choice = TypeVar("Choice", bound=str)
@@ -36,7 +34,9 @@ Choice = TypeVar("Choice", bound=str)
 
 async def list_clients(request: web.Request) -> web.Response:
     """One page of all clients, or of those that contain a text, and the cursor of the next page."""
-    page, last = await request.app[CLIENTS].page(_limit(request), _after(request), request.query.get("find", ""))
+    after = _after(request, len(Account._fields))
+    place = Account(*after) if after else None
+    page, last = await request.app[CLIENTS].page(_limit(request), place, request.query.get("find", ""))
     shown = [clients.to_json(client) for client in page]
     return web.json_response({"clients": shown, "next_cursor": to_cursor(last) if last else None})
 
@@ -102,10 +102,22 @@ async def forget(request: web.Request) -> web.Response:
 async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
     await request.app[LEDGER].hear()
-    asked = _report(request)
+    asked = _report(request, OF_ONE)
     await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
     rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
     return await _sent(request, asked, rows)
+
+
+async def receipts(request: web.Request) -> web.Response:
+    """One page of a client's receipts, newest first, and the cursor of the next page."""
+    await request.app[LEDGER].hear()
+    asked, before = _report(request, ("request",)), _after(request, 1)
+    await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
+    limit, place = _limit(request), before[0] if before else None
+    page, last = await request.app[CLIENTS].newest_receipts(asked.account, asked.period, limit, place)
+    shown = [dict(zip(COLUMNS["request"], row(receipt), strict=True)) for receipt in page]
+    named = {**asked.account._asdict(), "period": asked.period}
+    return web.json_response({**named, "receipts": shown, "next_cursor": to_cursor([last]) if last else None})
 
 
 async def report_on_all(request: web.Request) -> web.StreamResponse:
@@ -146,21 +158,6 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
     return response
 
 
-def to_cursor(account: Account) -> str:
-    """The account as text that needs no quoting in a URL."""
-    return urlsafe_b64encode(json.dumps(account, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def from_cursor(cursor: str) -> Account:
-    """The account in a cursor of `to_cursor`. Raises InvalidRequest."""
-    try:
-        ids = json.loads(b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        client_id, product_id = ids
-    except (ValueError, TypeError, RecursionError, binascii.Error) as exc:
-        raise InvalidRequest("cursor must be the next_cursor of another page.", param="cursor") from exc
-    return Account(accounts.identity(client_id, "cursor"), accounts.identity(product_id, "cursor"))
-
-
 def _operator(request: web.Request) -> Operator:
     return Operator(request[OPERATOR], request[REQUEST_ID])
 
@@ -174,22 +171,22 @@ def _tokens(body: Mapping[str, Any], param: str, least: int) -> int:
 
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit") or "100"
-    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_CLIENTS:
-        raise InvalidRequest(f"limit must be an integer from 1 to {MOST_CLIENTS}.", param="limit")
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_ON_A_PAGE:
+        raise InvalidRequest(f"limit must be an integer from 1 to {MOST_ON_A_PAGE}.", param="limit")
     return int(text)
 
 
-def _after(request: web.Request) -> Account | None:
+def _after(request: web.Request, size: int) -> list[str] | None:
     cursor = request.query.get("cursor")
-    return from_cursor(cursor) if cursor else None
+    return from_cursor(cursor, size) if cursor else None
 
 
-def _report(request: web.Request) -> Report:
+def _report(request: web.Request, choices: tuple[By, ...]) -> Report:
     account = client_routes.read_account(request)
     period = request.query.get("period") or request.app[CLIENTS].period()
     if not periods.is_period(period):
         raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")
-    return Report(account, period, _one_of(request, "by", OF_ONE))
+    return Report(account, period, _one_of(request, "by", choices))
 
 
 def _report_on_all(request: web.Request) -> ReportOnAll:

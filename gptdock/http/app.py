@@ -67,6 +67,7 @@ ADMIN_ROUTES = [
     web.post("/v1/admin/client/credit", admin_routes.credit),
     web.post("/v1/admin/client/reset", admin_routes.reset),
     web.get("/v1/admin/client/usage", admin_routes.report, allow_head=False),
+    web.get("/v1/admin/client/receipts", admin_routes.receipts, allow_head=False),
     web.post("/v1/admin/forget", admin_routes.forget),
 ]
 

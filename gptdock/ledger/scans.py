@@ -1,4 +1,7 @@
-"""Reads a whole table for an operator: which books are nearly spent, and what all clients used. Nothing is kept."""
+"""Reads much for an operator: which books are nearly spent, what all clients used, one client's receipts backwards.
+
+Nothing is kept.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -6,7 +9,10 @@ from typing import Any, NamedTuple
 from gptdock.accounts import Account
 from gptdock.ledger import items
 from gptdock.ledger.book import Receipt
+from gptdock.ledger.conditions import key_is
 from gptdock.ledger.store import PAGE, Store
+
+FIRST, LAST = "0", ":"  # around all keys of receipts, which begin with a year
 
 
 class Spent(NamedTuple):
@@ -58,3 +64,20 @@ async def receipts(store: Store, since: str) -> AsyncIterator[tuple[str, Receipt
     }
     async for item in store.pages("usage", "scan", Limit=PAGE, **only):
         yield item["period"]["S"], items.to_receipt(item), items.usage_account(item)
+
+
+async def receipts_before(
+    store: Store, account: Account, before: str | None, since: str | None, at_once: int
+) -> AsyncIterator[tuple[str, Receipt]]:
+    """The receipts in `usage` of one client, the newest first, each with its period; with keys from `since` on.
+
+    Only those with keys before `before`, read in pages of about `at_once`. Raises LedgerUnavailable.
+    """
+    query = key_is("account", items.usage_key(account))
+    query["KeyConditionExpression"] += " AND #r BETWEEN :since AND :before"
+    query["ExpressionAttributeNames"]["#r"] = "receipt"
+    query["ExpressionAttributeValues"] |= {":since": {"S": since or FIRST}, ":before": {"S": before or LAST}}
+    size = min(at_once + 2, PAGE)  # with the first of the next page, and `before` itself
+    async for item in store.pages("usage", "query", Limit=size, ScanIndexForward=False, **query):
+        if item["receipt"]["S"] != before:
+            yield item["period"]["S"], items.to_receipt(item)

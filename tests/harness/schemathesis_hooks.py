@@ -14,7 +14,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import MissingHeaderNotRejected
 
 from gptdock.accounts import MOST_ID_BYTES, Account
-from gptdock.http.admin_routes import to_cursor
+from gptdock.http.cursors import to_cursor
 
 
 def texts(last: str) -> st.SearchStrategy[str]:
@@ -29,6 +29,7 @@ numbers = itertools.count()
 ids = st.sampled_from("ÿÿÿÿÿÿÿ\U0010ffff").flatmap(texts)
 schemathesis.openapi.format("id", ids)
 schemathesis.openapi.format("cursor", st.builds(Account, ids, ids).map(to_cursor))
+schemathesis.openapi.format("receipts_cursor", ids.map(lambda key: to_cursor([key])))
 
 
 @schemathesis.hook
