@@ -63,8 +63,9 @@ the receipts that are new in the lease; ' marks what the write puts. All but the
                                              as read; resets += 1; for each swept    resets, and number and will
                                              lease will := 0, a receipt `late` of    of these leases, are as read
                                              -will; a receipt of -a + these wills
-    credit          an operator              max, left += credit; an item for its id;        receipt and item are new
-                                             a receipt of 0 tokens
+    credit          an operator              max, left += credit; its item; a receipt of 0   receipt and item are new
+    bring over      an import                as set the quota, and left -= a, used += a      receipt and item are new;
+                                             for a used elsewhere, whose receipts sum to a   max is as read
     forget          an operator              book, account and ids move to a         there is no lease; max, left and
                                              pseudonym, whose quota is 0             used are as read
     create client   the first request,       account and book                        both are absent
@@ -81,7 +82,8 @@ Conditions are one number each: emulators and DynamoDB differ on more. The first
     test_without_a_condition_a_promise_breaks[fence], test_without_a_condition_a_promise_breaks[late],
     test_a_change_from_another_maximum_is_refused, test_a_hold_that_is_taken_meanwhile_is_not_lost,
     test_a_forgetting_that_is_killed_at_each_step_goes_on, test_two_who_forget_a_client_at_once_move_all_of_it_once,
-    test_a_forgotten_client_that_asks_again_has_no_quota_until_it_is_given_one
+    test_a_forgotten_client_that_asks_again_has_no_quota_until_it_is_given_one,
+    test_an_import_that_is_killed_twice_and_started_again_doubles_nothing
 
 4. The rules of a process
 =========================
@@ -112,11 +114,10 @@ so it is neither changed nor given up. The client of DynamoDB repeats nothing: i
 for requests that were denied. A commit without new holds replaces it, and is sent until answered. Then its requests
 wait again: a request is denied only where a refusal without lost attempts shows that it does not fit. If the lost
 attempt arrived first, its requests are admitted.
-    Test: test_without_a_rule_a_promise_breaks[no_resolving],
-    test_without_a_rule_a_promise_breaks[denied_when_shut_out],
-    test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive,
+    Test: test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive,
+    test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted, test_without_a_rule_a_promise_breaks[no_resolving],
     test_a_request_that_fits_is_admitted_after_an_attempt_was_lost,
-    test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted
+    test_without_a_rule_a_promise_breaks[denied_when_shut_out]
 
 **Swept: revive first.** A process that finds its number negative takes its open holds again, and takes back the will
 that was charged for them, before any new hold. If a reset came first, that has taken the will back, and set it 0.
@@ -241,7 +242,6 @@ The words of other packages are in .github/CONTRIBUTING.md.
     lease           the part of a book that belongs to one process
     outcome         how a request ended: `complete`, `caller_left`, `released`, or the code of an error
     period          what a quota is for: `all`, a month or a day, in UTC
-    progress        the renewal of expiry and will while requests are open
     receipt         what a request, a swept lease or an operator's change did to `used`, and why
     revive          take the open holds of one's own swept lease again, and its will back
     source          where the number of a charge comes from: `upstream`, `counted`, `lost`, ... (`book.Source`)

@@ -178,6 +178,8 @@ def _changes(world: World) -> Iterator[tuple[str, Change]]:
     for by in (1, -1):
         yield f"max {by:+}", verbs.set_max(world.book.max, world.book.max + by, receipt)
     yield "credit", verbs.credit(1, receipt._replace(source="credit"), receipt.key)
+    brought = receipt._replace(source="import", tokens=1)
+    yield "bring", verbs.bring(world.book.max, world.book.max + 1, 1, brought, brought.key)
     yield "reset", verbs.reset(world.book, receipt._replace(source="reset"), world.now)
 
 

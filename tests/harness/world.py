@@ -54,6 +54,7 @@ class World(NamedTuple):
     peak: int = 0
     slack: int = 0  # what overruns freed, and sweeps of processes that were cut off for longer than a lease lasts
     forgiven: int = 0
+    elsewhere: int = 0  # tokens that were used before, of another service, and brought over
     changes: int = 0
     guards: frozenset[str] = GUARDS
     wide: int = 0  # seconds by which processes may take the store's time to be later than it is, now more, now less
@@ -176,8 +177,9 @@ def changed(world: World, change: Change) -> World:
     for receipt in change.late:
         p = int(receipt.process[1:])
         world = swap(world, p, back=world.processes[p].back - receipt.tokens)
-    book, forgiven = change_of(world.book, change), world.forgiven - change.used_by
-    world = world._replace(book=book, usage=usage, peak=max(world.peak, book.max), forgiven=forgiven)
+    book, elsewhere = change_of(world.book, change), world.elsewhere + max(0, change.used_by)
+    peak, forgiven = max(world.peak, book.max - elsewhere), world.forgiven - min(0, change.used_by)
+    world = world._replace(book=book, usage=usage, peak=peak, forgiven=forgiven, elsewhere=elsewhere)
     return world._replace(bad="a change was applied twice") if again else world
 
 
