@@ -4,9 +4,9 @@ aiobotocore takes 0.6 ms and more of CPU for a call, and 20 ms for a page of a s
 reports wait for go through `dynamo`, with the credentials, the region and the endpoint that aiobotocore found. All
 others, and all where a proxy or an endpoint asks for more than `dynamo` can, go through aiobotocore.
 
-Every call ends within CALL_SECONDS. Whatever is not a clear answer raises LedgerUnavailable: the call may have been
-applied, or may still be. botocore never repeats a call by itself: it could not tell whether the first had won. A
-refusal is a clear answer, and raises Refused.
+Every call ends within CALL_SECONDS; `dynamo` may take CREDENTIALS_SECONDS before that to renew those that expire.
+Whatever is not a clear answer raises LedgerUnavailable: the call may have been applied, or may still be. botocore never
+repeats a call by itself: it could not tell whether the first had won. A refusal is a clear answer, and raises Refused.
 
 Every answer tells the time of DynamoDB to the client's clock, and has SEEN_AT: when it was given, see `clock`.
 """
@@ -16,10 +16,10 @@ import functools
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
@@ -36,11 +36,11 @@ from gptdock.ledger.http_client import CONNECT_SECONDS, CONNECTIONS, READ_SECOND
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics
 
-CALL_SECONDS = 4.0  # CONNECT_SECONDS + READ_SECONDS, and what waiting for a pooled connection may add
+CALL_SECONDS = 4.0  # WAIT_SECONDS + READ_SECONDS of `dynamo`
+CREATE_SECONDS = 300
 SEEN_AT = "SeenAt"  # of an answer, or of a refusal's `response`: DynamoDB's time, in whole seconds, not later
 _NOT_APPLIED = {"ConditionalCheckFailed", "TransactionConflict", "None"}
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Refused = ClientError  # as `call` lets it pass: only where DynamoDB surely did nothing
@@ -133,28 +133,29 @@ def _session() -> AioSession:
 
 
 async def call(client: Client, operation: str, **parameters: Any) -> Mapping[str, Any]:
-    """What one operation answers. Raises Refused, LedgerUnavailable."""
+    """What one operation answers. Raises Refused; whatever else fails becomes LedgerUnavailable."""
+    sent_at = client.clock.steady()
     with metrics.Timed(metrics.DYNAMODB, operation) as timer:
         try:
-            return await _within(CALL_SECONDS, _dated(client, operation, parameters))
-        except Refused:
+            if client.dynamo and operation in OPERATIONS:  # has deadlines of its own, which cost less
+                answer = await client.dynamo.call(operation, parameters)
+            else:
+                async with asyncio.timeout(CALL_SECONDS):
+                    answer = await getattr(client.aiobotocore, operation)(**parameters)
+        except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
+            if isinstance(exc, ClientError):
+                _learn_from(exc, client.clock, sent_at)
+            if not _is_refusal(exc):
+                raise _unavailable(exc) from exc
             timer.outcome = "refused"
             raise
-
-
-async def _dated(client: Client, operation: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
-    sent_at = client.clock.steady()
-    try:
-        if client.dynamo and operation in OPERATIONS:
-            answer = await client.dynamo.call(operation, parameters)
-        else:
-            answer = await getattr(client.aiobotocore, operation)(**parameters)
-    except ClientError as exc:
-        if _is_refusal(exc) or (_date(exc.response) and not _is_gateways(exc)):
-            exc.response[SEEN_AT] = client.clock.learn(_date(exc.response), sent_at)
-        raise
     answer[SEEN_AT] = client.clock.learn(_date(answer), sent_at)
     return answer
+
+
+def _learn_from(exc: ClientError, clock: Clock, sent_at: float) -> None:
+    if _is_refusal(exc) or (_date(exc.response) and not _is_gateways(exc)):
+        exc.response[SEEN_AT] = clock.learn(_date(exc.response), sent_at)
 
 
 def _is_gateways(exc: ClientError) -> bool:
@@ -163,7 +164,10 @@ def _is_gateways(exc: ClientError) -> bool:
 
 
 def _date(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+    try:
+        return str(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except KeyError:
+        return ""
 
 
 async def pages(client: Client, operation: str, **parameters: Any) -> AsyncIterator[Mapping[str, Any]]:
@@ -179,32 +183,35 @@ async def pages(client: Client, operation: str, **parameters: Any) -> AsyncItera
 
 
 async def create_table(client: Client, name: str, hash_key: str, range_key: str) -> None:
-    """Create this table and wait until it exists; an existing one stays as it is."""
+    """Create this table and wait until it exists; an existing one stays as it is. Raises LedgerUnavailable."""
     keys = ((hash_key, "HASH"), (range_key, "RANGE"))
+    if await _status_of(client, name):
+        return
+    await call(
+        client,
+        "create_table",
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
+    )
+    for _ in range(CREATE_SECONDS):
+        if await _status_of(client, name) == "ACTIVE":
+            return
+        await asyncio.sleep(1)
+    raise LedgerUnavailable(fault="table not active")
+
+
+async def _status_of(client: Client, table: str) -> str:
+    """The status of a table; empty if there is none."""
     try:
-        await call(client, "describe_table", TableName=name)
+        return str((await call(client, "describe_table", TableName=table))["Table"]["TableStatus"])
     except Refused:
-        await call(
-            client,
-            "create_table",
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
-        )
-        waiter = client.aiobotocore.get_waiter("table_exists")
-        await _within(300, waiter.wait(TableName=name, WaiterConfig={"Delay": 1}))
+        return ""
 
 
-async def _within(seconds: float, work: Awaitable[T]) -> T:
-    """What the work gives. Raises Refused; whatever else fails becomes LedgerUnavailable."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except Exception as exc:  # botocore's parsers, credential providers and HTTP raise what they like
-        if _is_refusal(exc):
-            raise
-        raise LedgerUnavailable(fault=_code(exc) if isinstance(exc, ClientError) else type(exc).__name__) from exc
+def _unavailable(exc: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(fault=_code(exc) if isinstance(exc, ClientError) else type(exc).__name__)
 
 
 def _code(exc: ClientError) -> str:

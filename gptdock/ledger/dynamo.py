@@ -4,6 +4,7 @@ The header x-amz-crc32 is not checked: TCP, TLS and Content-Length protect the b
 fault.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from gptdock.ledger import sigv4
 from gptdock.ledger.http_answer import Answer, BrokenAnswer
 from gptdock.ledger.http_client import HTTPClient
 
+CREDENTIALS_SECONDS = 2.0  # to renew those that expire
 OPERATIONS = {
     "batch_write_item": "BatchWriteItem",
     "get_item": "GetItem",
@@ -25,7 +27,7 @@ OPERATIONS = {
 
 
 class Dynamo:
-    """One DynamoDB. `credentials` gives those that are valid now, and is asked for each call.
+    """One DynamoDB. `credentials` gives those that are valid now, and is asked once in each second that has a call.
 
     Calls are signed by `clock`, DynamoDB's own: it refuses what was signed five minutes ago, or in its future.
     """
@@ -38,16 +40,18 @@ class Dynamo:
         clock: Callable[[], float],
     ) -> None:
         self._http, self._region, self._credentials, self._clock = http, region, credentials, clock
+        self._valid: tuple[int, sigv4.Credentials] | None = None  # in this second
 
     async def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """What one of OPERATIONS answers, with ResponseMetadata as botocore has it, as far as it is used here. Raises
-        botocore's ClientError for an error of DynamoDB's, and other classes for whatever else fails: nobody knows then
-        whether it was applied.
+        botocore's ClientError for an error of DynamoDB's, and other classes for whatever else fails, which is known
+        within CREDENTIALS_SECONDS, WAIT_SECONDS and READ_SECONDS: nobody knows then whether it was applied.
         """
-        name, body = OPERATIONS[operation], orjson.dumps(parameters)
-        signed = sigv4.headers(
-            self._http.server.header, self._region, await self._credentials(), name, body, int(self._clock())
-        )
+        name, body, second = OPERATIONS[operation], orjson.dumps(parameters), int(self._clock())
+        if self._valid is None or self._valid[0] != second:
+            async with asyncio.timeout(CREDENTIALS_SECONDS):
+                self._valid = second, await self._credentials()
+        signed = sigv4.headers(self._http.server.header, self._region, self._valid[1], name, body, second)
         head = f"POST / HTTP/1.1\r\n{signed}Accept-Encoding: identity\r\nContent-Length: {len(body)}\r\n\r\n"
         answer = await self._http.send(head.encode() + body)
         return _read(answer, name)

@@ -29,28 +29,51 @@ class Answer(NamedTuple):
     keep: bool  # whether the connection may serve another request
 
 
+class _Head(NamedTuple):
+    status: int
+    size: int | None  # bytes of the body; None: it comes in chunks
+    date: str
+    keep: bool
+
+
 Reading = Generator[None, bytes, Answer]
 _Part = Generator[None, bytes, bytes]
+
+
+def whole(data: bytes) -> Answer | None:
+    """The answer that these bytes are, if they are one and no more. Raises BrokenAnswer.
+
+    DynamoDB's answers mostly come in one piece: to read such a one as pieces would take twice as long.
+    """
+    end = data.find(b"\r\n\r\n")
+    if not 0 <= end <= MOST_HEAD:
+        return None
+    head = _head(data[:end])
+    if head.size is None or end + 4 + head.size != len(data):
+        return None
+    return Answer(head.status, data[end + 4 :], head.date, head.keep)
 
 
 def reading() -> Reading:
     """Reads what is sent to it after a first `next`, and returns the Answer. Raises BrokenAnswer."""
     buffer = bytearray((yield))
-    head = yield from _until(buffer, b"\r\n\r\n")
+    status, size, date, keep = _head((yield from _until(buffer, b"\r\n\r\n")))
+    body = yield from (_chunks(buffer) if size is None else _exactly(buffer, size))
+    # More bytes than the answer belong to no request: nothing that follows on this connection can be trusted.
+    return Answer(status, body, date, keep and not buffer)
+
+
+def _head(head: bytes) -> _Head:
     start, found = _START.match(head), _FIELD.findall(head + b"\r\n")
     fields = {name.lower(): value.strip(b" \t") for name, value in found}
     if not start or len(fields) < len(found):
         raise BrokenAnswer("head")
     coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
-    if length is not None and coding is None:
-        body = yield from _exactly(buffer, _size(length, 10))
-    elif length is None and coding is not None and coding.lower() == b"chunked":
-        body = yield from _chunks(buffer)
-    else:
+    if (length is None) == (coding is None) or (coding is not None and coding.lower() != b"chunked"):
         raise BrokenAnswer("no length")
-    lasting = start[1] == b"1" and b"close" not in fields.get(b"connection", b"").lower()
-    # More bytes than the answer belong to no request: nothing that follows on this connection can be trusted.
-    return Answer(int(start[2]), body, fields.get(b"date", b"").decode("latin-1"), lasting and not buffer)
+    keep = start[1] == b"1" and b"close" not in fields.get(b"connection", b"").lower()
+    size = None if length is None else _size(length, 10)
+    return _Head(int(start[2]), size, fields.get(b"date", b"").decode("latin-1"), keep)
 
 
 def _chunks(buffer: bytearray) -> _Part:

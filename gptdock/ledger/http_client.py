@@ -7,8 +7,8 @@ aiohttp's client costs 60 us more a call, an eighth of a whole request to GPTDoc
 - A connection serves one request at a time, and the next one only after a whole answer with nothing behind it. A
   call that is cancelled or times out aborts it: what arrives on it later must not be taken for another answer.
 - A kept connection on which something came unasked, bytes or the server's end, is not used again.
-- A request waits for one of CONNECTIONS, CONNECT_SECONDS for a new one, and READ_SECONDS for the whole answer; its
-  caller has a deadline over all three.
+- A request that waits for one of CONNECTIONS, and for a new one to be made, gives up after WAIT_SECONDS; so it does
+  READ_SECONDS after it was sent, without a whole answer. To one that finds a kept connection only the latter applies.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from collections import deque
 from typing import NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
-from gptdock.ledger.http_answer import Answer, BrokenAnswer, Reading, reading
+from gptdock.ledger.http_answer import Answer, BrokenAnswer, Reading, reading, whole
 
 CONNECTIONS = 64
 CONNECT_SECONDS = 1.0  # TLS included
+WAIT_SECONDS = 2.0
 READ_SECONDS = 2.0
 IDLE_SECONDS = 12.0  # as in aiobotocore: less than servers wait before they close
 
@@ -32,7 +33,7 @@ class EndpointConnectionError(Exception):
 
 
 class ConnectTimeoutError(Exception):
-    """No connection within CONNECT_SECONDS."""
+    """No connection within CONNECT_SECONDS, or none of CONNECTIONS was free within WAIT_SECONDS."""
 
 
 class SSLError(Exception):
@@ -68,8 +69,8 @@ class Wire(asyncio.Protocol):
     """One connection."""
 
     def __init__(self) -> None:
-        self._answer: asyncio.Future[Answer] | None = None
-        self._reading: Reading | None = None
+        self._answer: asyncio.Future[Answer] | None = None  # only while one is asked for
+        self._reading: Reading | None = None  # once a part of it came
         self._unasked = select.poll()
         self.idle_since = 0.0
 
@@ -87,29 +88,34 @@ class Wire(asyncio.Protocol):
     async def ask(self, request: bytes) -> Answer:
         """Send the request and wait for its answer; without one, the connection is aborted."""
         loop = asyncio.get_running_loop()
-        self._reading, self._answer = reading(), loop.create_future()
-        next(self._reading)
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._answer = answer
         self._transport.write(request)
         timer = loop.call_later(READ_SECONDS, self._fail, ReadTimeoutError())
         try:
-            return await self._answer
+            return await answer
         except BaseException:
             self.abort()
             raise
         finally:
+            self._answer = self._reading = None
             timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         """asyncio's."""
-        if self._reading is None:
+        if self._answer is None or self._answer.done():
             self.abort()
             return
         try:
+            if self._reading is None:
+                if answer := whole(data):
+                    self._answer.set_result(answer)
+                    return
+                self._reading = reading()
+                next(self._reading)
             self._reading.send(data)
-        except StopIteration as whole:
-            self._reading = None
-            if self._answer and not self._answer.done():
-                self._answer.set_result(whole.value)
+        except StopIteration as last:
+            self._answer.set_result(last.value)
         except BrokenAnswer as exc:
             self._fail(exc)
 
@@ -118,7 +124,6 @@ class Wire(asyncio.Protocol):
         self._fail(ConnectionClosedError())
 
     def _fail(self, error: Exception) -> None:
-        self._reading = None
         if self._answer and not self._answer.done():
             self._answer.set_exception(error)
 
@@ -128,13 +133,18 @@ class HTTPClient:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._in_use = 0  # connections, with those that are being made
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[Wire] = deque()
 
     async def send(self, request: bytes) -> Answer:
         """What the server answers to the bytes of a request. Raises this room's errors and BrokenAnswer."""
-        async with self._slots:
-            wire = self._kept() or await self._connect()
+        wire = self._kept() if self._in_use < CONNECTIONS else None
+        if wire is None:
+            wire = await self._free_or_new()
+        else:
+            self._in_use += 1
+        try:
             answer = await wire.ask(request)
             if answer.keep:
                 wire.idle_since = asyncio.get_running_loop().time()
@@ -142,6 +152,42 @@ class HTTPClient:
             else:
                 wire.abort()
             return answer
+        finally:
+            self._leave()
+
+    async def _free_or_new(self) -> Wire:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._enter()
+                try:
+                    return self._kept() or await self._connect()
+                except BaseException:
+                    self._leave()
+                    raise
+        except TimeoutError as exc:
+            raise ConnectTimeoutError from exc
+
+    async def _enter(self) -> None:
+        """Be one of CONNECTIONS; the first that waits is the first to be one."""
+        if self._in_use < CONNECTIONS:
+            self._in_use += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if not turn.cancelled():  # it came at that moment
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._in_use -= 1
 
     async def close(self) -> None:
         """Close what is kept."""

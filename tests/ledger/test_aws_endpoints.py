@@ -5,13 +5,15 @@ import datetime
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 from aiohttp import web
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import aws
+from gptdock.ledger import aws, dynamo
+from gptdock.ledger.clock import Clock
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
 from tests.harness.dynamodb_calls import DIRECT, ITEM, THROUGH_AIOBOTOCORE, both_ways, fault_of, way
@@ -174,9 +176,9 @@ async def test_credentials_that_expire_are_asked_for_anew(monkeypatch):
     async with (
         credentials_of(Role([60, 60, 60, 7200]), monkeypatch),
         raw_upstream(serve) as url,
-        aws.connect(without_keys(url.removesuffix("/v1"))) as client,
+        aws.connect(without_keys(url.removesuffix("/v1")), Clock(machine=count(2 * 10**9).__next__)) as client,
     ):
-        for _ in range(4):
+        for _ in range(4):  # in a second each
             await aws.call(client, "get_item", TableName="t", Key=ITEM)
 
     assert b"token-1" not in tokens
@@ -186,6 +188,7 @@ async def test_credentials_that_expire_are_asked_for_anew(monkeypatch):
 @pytest.mark.usefixtures("fresh_session", "each_way")
 async def test_the_deadline_is_over_new_credentials_too(dynamodb: str, monkeypatch):
     monkeypatch.setattr(aws, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(dynamo, "CREDENTIALS_SECONDS", 0.3)
 
     async with credentials_of(Role([60]), monkeypatch), aws.connect(without_keys(dynamodb)) as client:
         with pytest.raises(LedgerUnavailable) as raised:

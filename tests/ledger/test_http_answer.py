@@ -72,6 +72,18 @@ def test_an_answer_is_not_whole_before_its_last_byte(data):
     assert [read(data[:end]) for end in range(1, len(data))] == [None] * (len(data) - 1)
 
 
+@pytest.mark.parametrize("data", [PLAIN, CLOSING, OLD])
+def test_an_answer_in_one_piece_is_read_at_once_if_it_is_that_and_no_more(data):
+    assert http_answer.whole(data) == ANSWERS[data]
+    assert [http_answer.whole(data[:end]) for end in range(len(data))] == [None] * len(data)
+    assert http_answer.whole(data + b"H") is None
+
+
+@pytest.mark.parametrize("data", [CHUNKED, PLAIN.replace(b"Date:", b"X-Long: " + 70_000 * b"x")])
+def test_an_answer_in_chunks_or_with_a_long_head_is_read_by_pieces(data):
+    assert http_answer.whole(data) is None
+
+
 @pytest.mark.parametrize("data", ANSWERS)
 def test_a_connection_with_bytes_behind_an_answer_is_not_kept(data):
     assert read(data + b"H") == ANSWERS[data]._replace(keep=False)
@@ -87,6 +99,8 @@ def test_an_odd_answer_is_broken(how):
 def test_whatever_comes_is_an_answer_or_broken_or_not_whole(pieces):
     for start in (b"", b"HTTP/1.1 200 OK\r\n", CHUNKED[:80]):
         try:
+            answer = read(b"".join([start, *pieces]))
+            assert http_answer.whole(b"".join([start, *pieces])) in (None, answer)
             read(start, *pieces)
         except BrokenAnswer:
             continue

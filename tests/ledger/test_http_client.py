@@ -5,61 +5,14 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 import pytest
 
 from gptdock.ledger import http_client
 from gptdock.ledger.http_answer import BrokenAnswer
 from gptdock.ledger.http_client import HTTPClient, Server
-from tests.harness.hostile import PATIENCE_SECONDS, bound_socket, raw_upstream, read_request, url_of
-
-REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
-
-
-def answer(body: bytes, *headers: str) -> bytes:
-    return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
-
-
-class Accepted(NamedTuple):
-    """The server's end of a connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def serve(self, data: bytes) -> None:
-        """Answer the next request with this."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await read_request(self.reader)
-        self.writer.write(data)
-
-    async def ended(self) -> None:
-        """The client has closed it."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await self.reader.read() == b""
-
-
-class Peer:
-    """A server, and the client that a test is about."""
-
-    def __init__(self, url: str, accepted: asyncio.Queue[Accepted]) -> None:
-        self.client = HTTPClient(Server.at(url, None))
-        self.accepted = accepted
-        self.tasks: list[asyncio.Task[bytes]] = []
-
-    def send(self) -> asyncio.Task[bytes]:
-        """A request is on its way; the body of its answer."""
-        self.tasks.append(asyncio.create_task(self.body()))
-        return self.tasks[-1]
-
-    async def body(self) -> bytes:
-        """The body of the answer to a request."""
-        return (await self.client.send(REQUEST)).body
-
-    async def accept(self) -> Accepted:
-        """The next connection."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self.accepted.get()
+from tests.harness.hostile import bound_socket, raw_upstream, read_request, url_of
+from tests.harness.http_peer import REQUEST, Accepted, Peer, answer
 
 
 @pytest.fixture
@@ -109,6 +62,24 @@ async def test_requests_at_once_have_a_connection_each_up_to_the_limit(peer: Pee
 
     assert sorted(await asyncio.gather(*asked)) == [b"first", b"second", b"third"]
     assert peer.accepted.empty()
+
+
+async def test_a_request_cancelled_as_its_turn_comes_leaves_it_to_the_next(peer: Peer, monkeypatch):
+    monkeypatch.setattr(http_client, "CONNECTIONS", 1)
+    first, second, third = [peer.send() for _ in range(3)]
+    connection = await peer.accept()
+    received = http_client.Wire.data_received
+
+    def cancelling(wire: http_client.Wire, data: bytes) -> None:
+        received(wire, data)
+        asyncio.get_running_loop().call_soon(second.cancel)  # runs between the end of the first and the second's turn
+
+    monkeypatch.setattr(http_client.Wire, "data_received", cancelling)
+    await connection.serve(answer(b"first"))
+    await connection.serve(answer(b"third"))
+
+    assert [await first, await third] == [b"first", b"third"]
+    assert second.cancelled()
 
 
 @pytest.mark.parametrize("data", [answer(b"first", "Connection: close"), answer(b"first") + answer(b"nobody's")])
