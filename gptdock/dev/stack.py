@@ -18,7 +18,7 @@ from gptdock.dev.dynamodb import Tables, serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.errors import LedgerUnavailable, SettingsError
 from gptdock.http import app, server
-from gptdock.http.app_keys import HERE, SHOWS_CAUSES
+from gptdock.http.app_keys import SERVICES
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
@@ -106,8 +106,8 @@ async def _simulated(settings: Settings) -> AsyncIterator[SimulatedOpenAI]:
 def _application(settings: Settings, openai: SimulatedOpenAI | None) -> web.Application:
     """GPTDock's, with what only `gptdock dev` has."""
     application = app.create(settings)
-    application[SHOWS_CAUSES] = True
-    application[HERE] = {
+    application[SERVICES].shows_causes = True
+    application[SERVICES].here = {
         "dev": True,
         "key": _if_known(settings.pre_shared_key, "PRE_SHARED_KEY"),
         "admin_key": _if_known(settings.admin_key, "ADMIN_KEY"),
@@ -115,7 +115,7 @@ def _application(settings: Settings, openai: SimulatedOpenAI | None) -> web.Appl
     }
     if openai:
         plays.add_to(application, openai)
-        application[HERE]["plays"] = list(plays.PLAYS)
+        application[SERVICES].here["plays"] = list(plays.PLAYS)
     return for_trial(application, settings)
 
 

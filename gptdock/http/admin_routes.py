@@ -15,7 +15,7 @@ from gptdock.admin.report_rows import COLUMNS, OF_ALL, OF_ONE, By, Row, row
 from gptdock.admin.report_stream import Report, ReportOnAll, as_csv, as_json, chunks, stream_rows
 from gptdock.errors import CallerGone, InvalidRequest, LedgerUnavailable
 from gptdock.http import client_routes
-from gptdock.http.app_keys import CLIENTS, LEDGER, OPERATOR, REQUEST_ID
+from gptdock.http.app_keys import OPERATOR, REQUEST_ID, SERVICES
 from gptdock.http.bodies import read_body
 from gptdock.http.caller import Caller
 from gptdock.http.cursors import from_cursor, to_cursor
@@ -36,56 +36,56 @@ async def list_clients(request: web.Request) -> web.Response:
     """One page of all clients, or of those that contain a text, and the cursor of the next page."""
     after = _after(request, len(Account._fields))
     place = Account(*after) if after else None
-    page, last = await request.app[CLIENTS].page(_limit(request), place, request.query.get("find", ""))
+    page, last = await request.app[SERVICES].clients.page(_limit(request), place, request.query.get("find", ""))
     shown = [clients.to_json(client) for client in page]
     return web.json_response({"clients": shown, "next_cursor": to_cursor(last) if last else None})
 
 
 async def near(request: web.Request) -> web.Response:
     """The clients who have used or hold most of their quota of the running period."""
-    await request.app[LEDGER].hear()
-    found = await clients.fullest(request.app[CLIENTS].spent(), _percent(request), _limit(request))
+    await request.app[SERVICES].ledger.hear()
+    found = await clients.fullest(request.app[SERVICES].clients.spent(), _percent(request), _limit(request))
     shown = [clients.spent_to_json(book) for book in found]
-    return web.json_response({"period": request.app[CLIENTS].period(), "clients": shown})
+    return web.json_response({"period": request.app[SERVICES].clients.period(), "clients": shown})
 
 
 async def look(request: web.Request) -> web.Response:
     """One client and its books."""
-    return web.json_response((await request.app[CLIENTS].look(client_routes.read_account(request))).to_json())
+    return web.json_response((await request.app[SERVICES].clients.look(client_routes.read_account(request))).to_json())
 
 
 async def set_quota(request: web.Request) -> web.Response:
     """Set the client's quota, now and for all later periods; create the client if it is new, unless it must exist."""
     account, existing = client_routes.read_account(request), _one_of(request, "existing", ("false", "true")) == "true"
-    max_quota = _tokens(strict_json.parse_object(await read_body(request)), "max_quota", least=0)
-    overview = await request.app[CLIENTS].set_quota(account, max_quota, _operator(request), existing=existing)
+    max_quota = _tokens(await _body(request), "max_quota", least=0)
+    overview = await request.app[SERVICES].clients.set_quota(account, max_quota, _operator(request), existing=existing)
     return web.json_response(overview.to_json())
 
 
 async def set_default(request: web.Request) -> web.Response:
     """Let the client's quota follow DEFAULT_TOKEN_QUOTA again."""
-    overview = await request.app[CLIENTS].set_default(client_routes.read_account(request), _operator(request))
+    overview = await request.app[SERVICES].clients.set_default(client_routes.read_account(request), _operator(request))
     return web.json_response(overview.to_json())
 
 
 async def credit(request: web.Request) -> web.Response:
     """Add tokens to the client's running period, once for each id."""
-    account, body = client_routes.read_account(request), strict_json.parse_object(await read_body(request))
+    account, body = client_routes.read_account(request), await _body(request)
     tokens, reason = _tokens(body, "tokens", least=1), accounts.identity(body.get("reason"), "reason")
     credit = Credit(tokens, reason, accounts.once(body.get("id"), "id"))
-    overview = await request.app[CLIENTS].credit(account, credit, _operator(request))
+    overview = await request.app[SERVICES].clients.credit(account, credit, _operator(request))
     return web.json_response(overview.to_json())
 
 
 async def reset(request: web.Request) -> web.Response:
     """Set the tokens used in the client's running period to 0."""
-    overview = await request.app[CLIENTS].reset(client_routes.read_account(request), _operator(request))
+    overview = await request.app[SERVICES].clients.reset(client_routes.read_account(request), _operator(request))
     return web.json_response(overview.to_json())
 
 
 async def forget(request: web.Request) -> web.Response:
     """Put a pseudonym in the place of a client or a user."""
-    body = strict_json.parse_object(await read_body(request))
+    body = await _body(request)
     named = [name for name in ("client_id", "user_id") if body.get(name) is not None]
     if len(named) != 1:
         raise InvalidRequest("Name a client_id or a user_id, and not both.", param="client_id")
@@ -93,28 +93,28 @@ async def forget(request: web.Request) -> web.Response:
     whom, dry_run = accounts.identity(body[param], param), body.get("dry_run")
     if dry_run is not None and type(dry_run) is not bool:
         raise InvalidRequest("dry_run must be true or false.", param="dry_run")
-    forgetting = request.app[CLIENTS].forgetting(_operator(request))
+    forgetting = request.app[SERVICES].clients.forgetting(_operator(request))
     act = forgetting.client if param == "client_id" else forgetting.user
-    await request.app[LEDGER].hear()
+    await request.app[SERVICES].ledger.hear()
     return web.json_response((await act(whom, dry_run=dry_run is True)).to_json())
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the client used, as JSON or CSV, sent while it is read from DynamoDB."""
-    await request.app[LEDGER].hear()
+    await request.app[SERVICES].ledger.hear()
     asked = _report(request, OF_ONE)
-    await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
-    rows = stream_rows(request.app[CLIENTS].receipts(asked.account, asked.period), asked.by)
+    await request.app[SERVICES].clients.look(asked.account)  # raises ClientNotFound; sweeps lost leases first
+    rows = stream_rows(request.app[SERVICES].clients.receipts(asked.account, asked.period), asked.by)
     return await _sent(request, asked, rows)
 
 
 async def receipts(request: web.Request) -> web.Response:
     """One page of a client's receipts, newest first, and the cursor of the next page."""
-    await request.app[LEDGER].hear()
+    await request.app[SERVICES].ledger.hear()
     asked, before = _report(request, ("request",)), _after(request, 1)
-    await request.app[CLIENTS].look(asked.account)  # raises ClientNotFound; sweeps lost leases first
+    await request.app[SERVICES].clients.look(asked.account)  # raises ClientNotFound; sweeps lost leases first
     limit, place = _limit(request), before[0] if before else None
-    page, last = await request.app[CLIENTS].newest_receipts(asked.account, asked.period, limit, place)
+    page, last = await request.app[SERVICES].clients.newest_receipts(asked.account, asked.period, limit, place)
     shown = [dict(zip(COLUMNS["request"], row(receipt), strict=True)) for receipt in page]
     named = {**asked.account._asdict(), "period": asked.period}
     return web.json_response({**named, "receipts": shown, "next_cursor": to_cursor([last]) if last else None})
@@ -122,10 +122,14 @@ async def receipts(request: web.Request) -> web.Response:
 
 async def report_on_all(request: web.Request) -> web.StreamResponse:
     """What all clients used, as JSON or CSV; the whole table is read."""
-    await request.app[LEDGER].hear()
+    await request.app[SERVICES].ledger.hear()
     asked = _report_on_all(request)
-    rows = stream_rows(request.app[CLIENTS].receipts_of_all(asked.since, asked.until), asked.by)
+    rows = stream_rows(request.app[SERVICES].clients.receipts_of_all(asked.since, asked.until), asked.by)
     return await _sent(request, asked, rows)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    return strict_json.parse_object(await read_body(request, request.app[SERVICES].settings))
 
 
 async def _sent(request: web.Request, asked: Report | ReportOnAll, rows: AsyncIterator[Row]) -> web.StreamResponse:
@@ -140,7 +144,7 @@ async def _sent(request: web.Request, asked: Report | ReportOnAll, rows: AsyncIt
 async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncIterator[str]) -> web.StreamResponse:
     # If reading fails on the way, the connection is cut: half a report must not look like a whole one.
     response = web.StreamResponse(headers=headers)
-    caller = Caller(request, response)
+    caller = Caller(request, request.app[SERVICES].settings, response)
     try:
         async for chunk in chunks(pieces):
             await caller.write(chunk.encode())
@@ -183,14 +187,14 @@ def _after(request: web.Request, size: int) -> list[str] | None:
 
 def _report(request: web.Request, choices: tuple[By, ...]) -> Report:
     account = client_routes.read_account(request)
-    period = request.query.get("period") or request.app[CLIENTS].period()
+    period = request.query.get("period") or request.app[SERVICES].clients.period()
     if not periods.is_period(period):
         raise InvalidRequest("period must be all, a month like 2026-11 or a day like 2026-11-23.", param="period")
     return Report(account, period, _one_of(request, "by", choices))
 
 
 def _report_on_all(request: web.Request) -> ReportOnAll:
-    first, today = request.app[CLIENTS].this_month()
+    first, today = request.app[SERVICES].clients.this_month()
     since, until = request.query.get("from") or first, request.query.get("to") or today
     for name, day in (("from", since), ("to", until)):
         if len(day) != len(today) or not periods.is_period(day):

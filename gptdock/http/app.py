@@ -10,19 +10,7 @@ from gptdock.admin import in_force
 from gptdock.admin.clients import Clients
 from gptdock.errors import LedgerUnavailable
 from gptdock.http import admin_routes, client_routes, middlewares, openai_routes, page, payer
-from gptdock.http.app_keys import (
-    CLIENTS,
-    CONNECTIONS,
-    GATE,
-    LEDGER,
-    OPEN_PATHS,
-    PARAMS_TOKENS,
-    ROOM,
-    SETTINGS,
-    STORE,
-    TOKENS,
-    UPSTREAM,
-)
+from gptdock.http.app_keys import SERVICES, Services
 from gptdock.http.connections import Connections
 from gptdock.http.gate import Gate
 from gptdock.http.room import Room
@@ -82,17 +70,14 @@ def create(settings: Settings) -> web.Application:
         middlewares=[
             middlewares.request_middleware,
             middlewares.error_middleware,
-            middlewares.auth_middleware,
-            middlewares.drain_middleware,
-            middlewares.query_middleware,
+            middlewares.check_middleware,
         ],
         client_max_size=settings.max_body_bytes,
     )
-    app[SETTINGS] = settings
-    app[CONNECTIONS] = Connections(settings.head_timeout, settings.write_timeout)
-    app[GATE] = Gate(settings.max_streams, settings.request_timeout)
-    app[ROOM] = Room()
-    app[OPEN_PATHS] = frozenset()
+    connections = Connections(settings.head_timeout, settings.write_timeout)
+    gate = Gate(settings.max_streams, settings.request_timeout)
+    models = tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
+    app[SERVICES] = Services(settings, connections, gate, Room(), models)
     if settings.dashboard == "on":
         page.add_to(app)
     app.add_routes([*ROUTES, *PAYER_ROUTES, *(ADMIN_ROUTES if settings.admin_key else ())])
@@ -102,26 +87,28 @@ def create(settings: Settings) -> web.Application:
 
 
 async def _resources(app: web.Application) -> AsyncIterator[None]:
-    settings = app[SETTINGS]
+    services = app[SERVICES]
+    settings = services.settings
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
-        app[TOKENS] = stack.enter_context(closing(_tokens(settings)))
-        app[PARAMS_TOKENS] = chat.count_besides(settings.openai_params, app[TOKENS].count)
+        services.tokens = stack.enter_context(closing(_tokens(settings)))
+        services.params_tokens = chat.count_besides(settings.openai_params, services.tokens.count)
         store = await stack.enter_async_context(Store.connected(settings))
         try:
             await store.check()
         except LedgerUnavailable as exc:
             log.warning("DynamoDB cannot be used; until it can, requests get 503", extra={"fault": exc.fault})
         await stack.enter_async_context(in_force.announced(store, settings.quota_period))
-        app[STORE] = store
-        app[LEDGER] = await stack.enter_async_context(Ledger(store, settings).running())
-        app[CLIENTS] = Clients(store, settings, app[LEDGER].process)
+        services.store = store
+        services.ledger = await stack.enter_async_context(Ledger(store, settings).running())
+        services.clients = Clients(store, settings, services.ledger.process)
         metrics.CLOCK_SKEW.set_function(lambda: store.clock.skew)
-        metrics.STREAMS_OPEN.set_function(lambda: app[GATE].open)
-        metrics.HOLDS_OPEN.set_function(lambda: app[LEDGER].open)
-        metrics.SETTLES_PENDING.set_function(lambda: app[LEDGER].unsettled)
-        metrics.RECEIPTS_PENDING.set_function(lambda: app[LEDGER].receipts_waiting)
-        app[UPSTREAM] = await stack.enter_async_context(client.connect(settings))
+        metrics.STREAMS_OPEN.set_function(lambda: services.gate.open)
+        metrics.HOLDS_OPEN.set_function(lambda: services.ledger.open)
+        metrics.SETTLES_PENDING.set_function(lambda: services.ledger.unsettled)
+        metrics.RECEIPTS_PENDING.set_function(lambda: services.ledger.receipts_waiting)
+        services.upstream = await stack.enter_async_context(client.connect(settings))
+        services.has_started = True
         yield
 
 

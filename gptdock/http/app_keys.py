@@ -1,5 +1,6 @@
 """The keys under which the application and each request carry what handlers need."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -14,19 +15,32 @@ from gptdock.prompt.tokens import Tokens
 from gptdock.settings import Settings
 from gptdock.upstream.client import Upstream
 
-SETTINGS = web.AppKey("settings", Settings)
-CONNECTIONS = web.AppKey("connections", Connections)
-GATE = web.AppKey("gate", Gate)
-ROOM = web.AppKey("room", Room)
-TOKENS = web.AppKey("tokens", Tokens)
-PARAMS_TOKENS = web.AppKey("params_tokens", int)  # tokens that OPENAI_PARAMS adds to each prompt of /v1/ask
-CLIENTS = web.AppKey("clients", Clients)
-STORE = web.AppKey("store", Store)
-LEDGER = web.AppKey("ledger", Ledger)
-UPSTREAM = web.AppKey("upstream", Upstream)
-OPEN_PATHS = web.AppKey("open_paths", frozenset[str])  # those of the page, which need no key
-HERE = web.AppKey("here", dict[str, Any])  # only in `gptdock dev`: what the page finds in here.json
-SHOWS_CAUSES = web.AppKey("shows_causes", bool)  # only in `gptdock dev`
+
+@dataclass(slots=True)
+class Services:
+    """What the handlers of one application share: under one key, since aiohttp takes 2 us to look one up.
+
+    Those without a value are opened at its start.
+    """
+
+    settings: Settings
+    connections: Connections
+    gate: Gate
+    room: Room
+    models: tuple[str, ...]  # that answer: OPENAI_MODEL, then those of OPENAI_MODELS, without duplicates
+    open_paths: frozenset[str] = frozenset()  # those of the page, which need no key
+    here: dict[str, Any] = field(default_factory=lambda: {"dev": False})  # what the page finds in here.json
+    shows_causes: bool = False  # only in `gptdock dev`
+    has_started: bool = False
+    tokens: Tokens = field(init=False)
+    params_tokens: int = field(init=False)  # tokens that OPENAI_PARAMS adds to each prompt of /v1/ask
+    store: Store = field(init=False)
+    ledger: Ledger = field(init=False)
+    clients: Clients = field(init=False)
+    upstream: Upstream = field(init=False)
+
+
+SERVICES = web.AppKey("services", Services)
 
 IS_FIRST = web.RequestKey("is_first", bool)  # the first request of its connection
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -6,18 +6,17 @@ import re
 from aiohttp import web
 
 from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
-from gptdock.http.app_keys import SETTINGS
+from gptdock.settings import Settings
 
 # Not `request.charset`: aiohttp parses it with the `email` package, which takes seconds for 8 KB of semicolons.
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, settings: Settings) -> bytes:
     """The body: at most MAX_BODY_BYTES, complete within BODY_TIMEOUT, in UTF-8 and without a Content-Encoding.
 
     Raises UnsupportedEncoding, InvalidRequest, PayloadTooLarge or RequestTimeout.
     """
-    settings = request.app[SETTINGS]
     if "Content-Encoding" in request.headers:
         raise UnsupportedEncoding
     if _charset(request.headers.get("Content-Type", "")) not in ("utf-8", "utf8", "us-ascii"):

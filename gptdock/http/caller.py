@@ -10,24 +10,26 @@ from aiohttp.abc import AbstractStreamWriter
 
 from gptdock.aiohttp_private import server
 from gptdock.errors import CallerGone
-from gptdock.http.app_keys import SETTINGS
 from gptdock.http.connections import cut
+from gptdock.settings import Settings
 
 PIECE_BYTES = 2**16  # of a whole answer: a larger one is sent by pieces, so that none waits besides what is kept of it
 PING = b": ping\n\n"  # a comment, which readers of events ignore
 SURELY_TAKEN = 2**15  # bytes: no write waits before 64 KiB wait to be sent, so the deadline, 10 us, can be saved
 
 
-async def send_whole(request: web.Request, raw: bytes, headers: dict[str, str]) -> web.StreamResponse:
+async def send_whole(
+    request: web.Request, settings: Settings, raw: bytes, headers: dict[str, str]
+) -> web.StreamResponse:
     """Answer with this JSON. A caller who leaves meanwhile is dropped."""
     response: web.StreamResponse
     if len(raw) <= PIECE_BYTES:
         response = web.Response(body=raw, content_type="application/json", headers=headers)
-        sending = Caller(request, response).end(size=len(raw))
+        sending = Caller(request, settings, response).end(size=len(raw))
     else:
         response = web.StreamResponse(headers=headers | {"Content-Type": "application/json"})
         response.content_length = len(raw)
-        sending = Caller(request, response).end_by_pieces(raw)
+        sending = Caller(request, settings, response).end_by_pieces(raw)
     with suppress(CallerGone):
         await sending
     return response
@@ -39,9 +41,9 @@ class Caller:
     `write_now` never waits: what comes before the head is out, or more than the caller reads, waits for `catch_up`.
     """
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request, settings: Settings, response: web.StreamResponse) -> None:
         self._request, self._response, self._protocol = request, response, request.protocol
-        self._timeout = request.app[SETTINGS].write_timeout
+        self._timeout = settings.write_timeout
         self._writer: AbstractStreamWriter | None = None
         self._kept = b""
         self._is_chunked = False

@@ -10,7 +10,7 @@ from gptdock import accounts
 from gptdock.accounts import Account
 from gptdock.admin import clients
 from gptdock.http import openapi
-from gptdock.http.app_keys import GATE, LEDGER, PARAMS_TOKENS, REQUEST_ID, SETTINGS, TOKENS
+from gptdock.http.app_keys import REQUEST_ID, SERVICES, Services
 from gptdock.http.bodies import read_body
 from gptdock.http.relay import Completion, relay
 from gptdock.ledger.holds import Claim
@@ -33,7 +33,7 @@ async def contract(request: web.Request) -> web.Response:
 
 async def client_info(request: web.Request) -> web.Response:
     """The quota of one client in the running period, where `max_quota = quota_left + quota_held + quota_used`."""
-    ledger, account = request.app[LEDGER], read_account(request)
+    ledger, account = request.app[SERVICES].ledger, read_account(request)
     await ledger.hear()
     period = ledger.period()
     book = await ledger.read(account, period)
@@ -42,17 +42,18 @@ async def client_info(request: web.Request) -> web.Response:
 
 async def ask_question(request: web.Request) -> web.StreamResponse:
     """Answer one question, whole or as a stream."""
-    body = await read_body(request)
-    with request.app[GATE].passed():
-        asked = await request.app[TOKENS].run(len(body), ChatRequest.from_json, body)
-        model = request.app[SETTINGS].openai_model
+    services = request.app[SERVICES]
+    body = await read_body(request, services.settings)
+    with services.gate.passed():
+        asked = await services.tokens.run(len(body), ChatRequest.from_json, body)
+        model = services.settings.openai_model
         request_line.current().note(**asked.account.named(), user=asked.user_id, model=model)
-        prompt = await _assemble(request.app, asked, len(body))
-        return await relay(request, _completion(request, asked, prompt))
+        prompt = await _assemble(services, asked, len(body))
+        return await relay(request, services, _completion(request, services, asked, prompt))
 
 
-async def _assemble(app: web.Application, asked: ChatRequest, size: int) -> Prompt:
-    settings, tokens = app[SETTINGS], app[TOKENS]
+async def _assemble(services: Services, asked: ChatRequest, size: int) -> Prompt:
+    settings, tokens = services.settings, services.tokens
     system = _system_prompt(settings.system_prompt, settings.openai_model, int(time.time()) // 60)
     return await tokens.run(size + len(system), _prompt, tokens, asked, system, settings.max_prompt_tokens)
 
@@ -72,14 +73,14 @@ def _head(tokens: Tokens, system: str) -> Prompt:
     return ask.head(system, tokens.count)
 
 
-def _completion(request: web.Request, asked: ChatRequest, prompt: Prompt) -> Completion:
-    settings = request.app[SETTINGS]
+def _completion(request: web.Request, services: Services, asked: ChatRequest, prompt: Prompt) -> Completion:
+    settings = services.settings
     claim = Claim(
         account=asked.account,
         user=asked.user_id,
         model=settings.openai_model,
         request_id=request[REQUEST_ID],
-        prompt_tokens=prompt.tokens + request.app[PARAMS_TOKENS],
+        prompt_tokens=prompt.tokens + services.params_tokens,
         completion_tokens=settings.max_completion_tokens,
     )
 

@@ -1,4 +1,4 @@
-"""What every request passes through: its id and log line, the form of errors, the key, and the drain."""
+"""What every request passes through: its id and log line, the form of errors, and what is checked before its body."""
 
 import hmac
 import json
@@ -13,10 +13,11 @@ from aiohttp.typedefs import Handler
 from gptdock import errors
 from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.http import openapi, unserved
-from gptdock.http.app_keys import CONNECTIONS, IS_FIRST, OPEN_PATHS, OPERATOR, REQUEST_ID, SETTINGS, STORE, TRACEPARENT
+from gptdock.http.app_keys import IS_FIRST, OPERATOR, REQUEST_ID, SERVICES, TRACEPARENT
 from gptdock.http.payer import BASE
 from gptdock.http.told import told
 from gptdock.ledger.book import Outcome
+from gptdock.settings import Settings
 from gptdock.telemetry import logs, request_line
 from gptdock.upstream import trace
 
@@ -38,14 +39,15 @@ _FROM_AIOHTTP: dict[int, type[APIError]] = {
 @web.middleware
 async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id and its line in the log, and note on its connection when it begins and is answered."""
-    request[IS_FIRST] = request.app[CONNECTIONS].asked(request.protocol)
-    request[REQUEST_ID] = _request_id(request)
-    request[TRACEPARENT] = trace.traceparent(request.headers.getall("traceparent", ()))
-    logs.request_id.set(request[REQUEST_ID])
+    connections, connection = request.app[SERVICES].connections, request.protocol
+    request[IS_FIRST] = connections.asked(connection)
+    request[REQUEST_ID] = request_id = _request_id(request)
+    request[TRACEPARENT] = traceparent = trace.traceparent(request.headers.getall("traceparent", ()))
+    logs.request_id.set(request_id)
     level = logging.DEBUG if _is_open(request) else logging.INFO
     line = request_line.begin(request.method, _route(request), level)
-    if request[TRACEPARENT]:
-        line.note(traceparent=request[TRACEPARENT])
+    if traceparent:
+        line.note(traceparent=traceparent)
     outcome: Outcome = "caller_left"
     try:
         response = await handler(request)
@@ -53,7 +55,7 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
         line.note(status=response.status)
         return response
     finally:
-        request.app[CONNECTIONS].answered(request.protocol)
+        connections.answered(connection)
         line.answered(outcome)
 
 
@@ -74,41 +76,42 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 
 @web.middleware
-async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Require the key on every path, known or not, before the body is read.
+async def check_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Before the body is read, require the key, refuse what comes too late, and look at the query.
 
-    Paths below ADMIN take a key of ADMIN_KEY, all others a key of PRE_SHARED_KEY; neither is valid for the other.
+    While the process drains, every request comes too late but the first of a connection that it had accepted before.
     """
-    if _is_open(request):
-        return await handler(request)
-    settings = request.app[SETTINGS]
+    if not _is_open(request):
+        services = request.app[SERVICES]
+        _require_key(request, services.settings)
+        if services.connections.draining and not request[IS_FIRST]:
+            raise Draining
+    if request.query_string:
+        _check_query(request)
+    return await handler(request)
+
+
+def _require_key(request: web.Request, settings: Settings) -> None:
+    """On every path, known or not, require a key: below ADMIN one of ADMIN_KEY, otherwise one of PRE_SHARED_KEY.
+
+    Neither is valid for the other.
+    """
     is_admin = bool(settings.admin_key) and request.path.startswith(ADMIN)
     given = _given_key(request)
     if not _is_one_of(given, settings.admin_key if is_admin else settings.pre_shared_key):
         raise Forbidden
     if is_admin:
         request[OPERATOR] = f"key:{sha256(given).hexdigest()[:12]}"
-    return await handler(request)
 
 
-@web.middleware
-async def query_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _check_query(request: web.Request) -> None:
     """Refuse a parameter of the query that a route of our own does not know: it may be one that is misspelt.
 
     OpenAI's routes ignore it, as OpenAI does, and so does health.
     """
-    if request.query_string and _is_ours(route := _route(request)):
+    if _is_ours(route := _route(request)):
         for name in request.query.keys() - openapi.queries()[route]:
             raise errors.InvalidRequest("The query has a parameter that this route does not know.", param=_shown(name))
-    return await handler(request)
-
-
-@web.middleware
-async def drain_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """While the process drains, refuse every request but the first of a connection that it had accepted before."""
-    if request.app[CONNECTIONS].draining and not request[IS_FIRST] and not _is_open(request):
-        raise Draining
-    return await handler(request)
 
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
@@ -118,7 +121,7 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     # Close after a chunked body: aiohttp 3.14.5 makes its last trailer a header of the next request on the connection.
     # Close for HTTP/1.0: a stream ends there only with its connection.
     is_old, is_chunked = request.version < HttpVersion11, "Transfer-Encoding" in request.headers
-    if is_old or is_chunked or request.app[CONNECTIONS].draining:
+    if is_old or is_chunked or request.app[SERVICES].connections.draining:
         response.force_close()
         response.headers["Connection"] = "close"  # aiohttp has written this header before it calls on_prepare
 
@@ -127,7 +130,7 @@ def _is_open(request: web.Request) -> bool:
     if request.method not in ("GET", "HEAD"):
         return False
     path = request.rel_url.path_safe  # like aiohttp's router: in `path`, %2F would be a slash
-    return (request.method, path) in OPEN or (request.method == "GET" and path in request.app[OPEN_PATHS])
+    return (request.method, path) in OPEN or (request.method == "GET" and path in request.app[SERVICES].open_paths)
 
 
 def _is_ours(route: str) -> bool:
@@ -164,7 +167,7 @@ def _from_aiohttp(exc: web.HTTPException, request: web.Request) -> APIError:
     messages = {
         404: unserved.explain(request.path),
         405: f"This method is not allowed: the route takes {exc.headers.get('Allow')}.",
-        413: f"The request body has more than {request.app[SETTINGS].max_body_bytes} bytes (MAX_BODY_BYTES).",
+        413: f"The request body has more than {request.app[SERVICES].settings.max_body_bytes} bytes (MAX_BODY_BYTES).",
     }
     return _FROM_AIOHTTP[exc.status](messages.get(exc.status, ""))
 
@@ -175,7 +178,7 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.quota and not isinstance(error, errors.RateLimited):  # a client would wait for the end of the period
-        headers |= error.quota.headers(request.app[STORE].clock())
+        headers |= error.quota.headers(request.app[SERVICES].store.clock())
     if not error.should_retry:
         headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read
     body = json.dumps(told(request, error))

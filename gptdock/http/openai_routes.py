@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gptdock.accounts import Account
 from gptdock.errors import InvalidRequest
-from gptdock.http.app_keys import GATE, REQUEST_ID, ROOM, SETTINGS, TOKENS
+from gptdock.http.app_keys import REQUEST_ID, SERVICES, Services
 from gptdock.http.bodies import read_body
 from gptdock.http.payer import names_payer, of_header, payer
 from gptdock.http.relay import Completion, relay
@@ -27,40 +27,35 @@ NOBODY = "-"  # the user on a receipt if the request names none
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """The upstream's answer to the caller's own request, charged to the client that headers or base URL name."""
-    return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT, models(request.app))
+    return await _relay(request, CompletionRequest.from_json, chat_answers.FORMAT, request.app[SERVICES].models)
 
 
 async def responses(request: web.Request) -> web.StreamResponse:
     """The same in the format of the Responses API, without its state."""
-    return await _relay(request, ResponseRequest.from_json, responses_answers.FORMAT, models(request.app))
+    return await _relay(request, ResponseRequest.from_json, responses_answers.FORMAT, request.app[SERVICES].models)
 
 
 async def embed(request: web.Request) -> web.StreamResponse:
     """The upstream's embeddings of the caller's texts, charged as an answer is."""
-    served = request.app[SETTINGS].openai_embedding_models
+    served = request.app[SERVICES].settings.openai_embedding_models
     return await _relay(request, EmbeddingRequest.from_json, embeddings.FORMAT, served)
 
 
 async def list_models(request: web.Request) -> web.Response:
     """The models that these routes accept."""
     _note_payer(request)
-    return web.json_response({"object": "list", "data": [_model(name) for name in _all_models(request.app)]})
+    return web.json_response({"object": "list", "data": [_model(name) for name in _all_models(request)]})
 
 
-def models(app: web.Application) -> tuple[str, ...]:
-    """OPENAI_MODEL, then those of OPENAI_MODELS, without duplicates."""
-    settings = app[SETTINGS]
-    return tuple(dict.fromkeys((settings.openai_model, *settings.openai_models)))
-
-
-def _all_models(app: web.Application) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*models(app), *app[SETTINGS].openai_embedding_models)))
+def _all_models(request: web.Request) -> tuple[str, ...]:
+    services = request.app[SERVICES]
+    return tuple(dict.fromkeys((*services.models, *services.settings.openai_embedding_models)))
 
 
 async def show_model(request: web.Request) -> web.Response:
     """One of these models. Raises ModelNotFound."""
     _note_payer(request)
-    return web.json_response(_model(requests.model(request.match_info["model"], _all_models(request.app))))
+    return web.json_response(_model(requests.model(request.match_info["model"], _all_models(request))))
 
 
 def _note_payer(request: web.Request) -> None:
@@ -71,17 +66,18 @@ def _note_payer(request: web.Request) -> None:
 
 async def _relay(request: web.Request, read: Read, form: Format, served: Collection[str]) -> web.StreamResponse:
     """What a route of OpenAI's does: its room reads the request, and knows the form of the answer."""
+    services = request.app[SERVICES]
     account = payer(request)
-    body = await read_body(request)
-    with request.app[GATE].passed():
-        passed = request.app[SETTINGS].openai_pass_fields
-        asked = await request.app[TOKENS].run(len(body), read, body, served, passed)
-        claim = await _claim(request, account, asked, len(body))
+    body = await read_body(request, services.settings)
+    with services.gate.passed():
+        passed = services.settings.openai_pass_fields
+        asked = await services.tokens.run(len(body), read, body, served, passed)
+        claim = await _claim(request, services, account, asked, len(body))
         completion = Completion(form, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
         if not (size := _size(asked, claim, form)):
-            return await relay(request, completion)
-        with request.app[ROOM].of(size):
-            return await relay(request, completion)
+            return await relay(request, services, completion)
+        with services.room.of(size):
+            return await relay(request, services, completion)
 
 
 def _size(asked: Request, claim: Claim, form: Format) -> int:
@@ -100,8 +96,8 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "gptdock"}
 
 
-async def _claim(request: web.Request, account: Account, asked: Request, size: int) -> Claim:
-    settings, tokens = request.app[SETTINGS], request.app[TOKENS]
+async def _claim(request: web.Request, services: Services, account: Account, asked: Request, size: int) -> Claim:
+    settings, tokens = services.settings, services.tokens
     count, most = partial(tokens.count, model=asked.model), settings.max_completion_tokens
     limits = {"max_prompt_tokens": settings.max_prompt_tokens, "max_completion_tokens": most}
     pricing = partial(requests.price, asked, **limits, count=count)

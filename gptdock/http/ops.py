@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.http.app_keys import CONNECTIONS, SETTINGS, STORE
+from gptdock.http.app_keys import SERVICES
 from gptdock.telemetry import metrics
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[None]:
     """Serve OPS_PORT inside the `async with`, if it is set. Raises SettingsError if the port cannot be listened on."""
-    settings = app[SETTINGS]
+    settings = app[SERVICES].settings
     if settings.ops_port is None:
         yield
         return
@@ -47,12 +47,12 @@ def _application(app: web.Application) -> web.Application:
 
 
 async def _status(app: web.Application) -> str:
-    if app[CONNECTIONS].draining:
+    if app[SERVICES].connections.draining:
         return "draining"
-    if STORE not in app:
+    if not app[SERVICES].has_started:
         return "starting"
     try:
-        await app[STORE].ping()
+        await app[SERVICES].store.ping()
     except LedgerUnavailable:
         return "dynamodb_unavailable"
     return "ready"

@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gptdock.http.app_keys import HERE, OPEN_PATHS
+from gptdock.http.app_keys import SERVICES
 
 FOLDER = Path(__file__).parents[1] / "data" / "page"
 TYPES = {
@@ -30,7 +30,7 @@ def add_to(app: web.Application) -> None:
     paths = {f"/page/{path.name}": path for path in FOLDER.iterdir() if path.suffix in TYPES}
     routes = [("/", _file(FOLDER / "index.html")), *((path, _file(file)) for path, file in paths.items())]
     routes.append(("/page/here.json", _here))
-    app[OPEN_PATHS] = frozenset(path for path, _ in routes)
+    app[SERVICES].open_paths = frozenset(path for path, _ in routes)
     app.add_routes([web.get(path, handler, allow_head=False) for path, handler in routes])
 
 
@@ -48,4 +48,4 @@ def _file(path: Path) -> Handler:
 
 async def _here(request: web.Request) -> web.Response:
     """What the page finds here: in `gptdock dev` its well-known keys and what can be played, otherwise nothing."""
-    return web.json_response(text=json.dumps(request.app.get(HERE, {"dev": False})), headers=HEADERS)
+    return web.json_response(text=json.dumps(request.app[SERVICES].here), headers=HEADERS)

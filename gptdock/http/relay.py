@@ -20,7 +20,7 @@ from aiohttp import web
 
 from gptdock.errors import APIError, CallerGone, RateLimited
 from gptdock.http import hidden
-from gptdock.http.app_keys import GATE, LEDGER, SETTINGS, STORE, TOKENS, TRACEPARENT, UPSTREAM
+from gptdock.http.app_keys import TRACEPARENT, Services
 from gptdock.http.caller import Caller, send_whole
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
@@ -57,19 +57,18 @@ class Completion(NamedTuple):
     callers_words: bool = False  # True: the caller wrote the body, so what the upstream says of it is the caller's
 
 
-async def relay(request: web.Request, completion: Completion) -> web.StreamResponse:
+async def relay(request: web.Request, services: Services, completion: Completion) -> web.StreamResponse:
     """Answer the request with the completion, whole or as a stream, and charge the client for it.
 
     Raises any APIError, as long as no byte of an answer was sent.
     """
-    app = request.app
-    async with app[LEDGER].hold(completion.claim, stream=completion.stream) as hold:
+    async with services.ledger.hold(completion.claim, stream=completion.stream) as hold:
         meter = Meter(completion.form, show_usage=completion.show_usage)
-        exchange, secret = Exchange(request[TRACEPARENT]), app[SETTINGS].open_ai_key
-        with Bill(hold, app[TOKENS], meter, completion, exchange, secret) as bill:
+        exchange, secret = Exchange(request[TRACEPARENT]), services.settings.open_ai_key
+        with Bill(hold, services.tokens, meter, completion, exchange, secret) as bill:
             serve = _stream if completion.stream else _whole
             try:
-                return await serve(request, completion.body(hold.completion_tokens), bill)
+                return await serve(request, services, completion.body(hold.completion_tokens), bill)
             except APIError as exc:
                 raise bill.told(exc) from exc.__cause__
 
@@ -171,24 +170,24 @@ class Bill:
         metrics.first_chunk(claim.operation, claim.model, time.monotonic() - self._began)
 
 
-async def _whole(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
-    async with request.app[GATE].deadline():
-        answer = await request.app[UPSTREAM].complete(bill.form, body, bill.exchange)
+async def _whole(request: web.Request, services: Services, body: bytes, bill: Bill) -> web.StreamResponse:
+    async with services.gate.deadline():
+        answer = await services.upstream.complete(bill.form, body, bill.exchange)
     bill.read_answer(answer)
     if answer.fault:
         raise answer.fault
-    raw = hidden.answer(answer.raw, request.app[SETTINGS].open_ai_key)
-    return await send_whole(request, raw, _quota_headers(request, bill))
+    raw = hidden.answer(answer.raw, services.settings.open_ai_key)
+    return await send_whole(request, services.settings, raw, _quota_headers(services, bill))
 
 
-async def _stream(request: web.Request, body: bytes, bill: Bill) -> web.StreamResponse:
-    response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(request, bill))
-    caller = Caller(request, response)
-    patience = Patience(request.app[SETTINGS], bill.hold.claim.model, caller)
-    opening = request.app[UPSTREAM].open_stream(bill.form, body, bill.exchange, patience.first_event)
+async def _stream(request: web.Request, services: Services, body: bytes, bill: Bill) -> web.StreamResponse:
+    response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(services, bill))
+    caller = Caller(request, services.settings, response)
+    patience = Patience(services.settings, bill.hold.claim.model, caller)
+    opening = services.upstream.open_stream(bill.form, body, bill.exchange, patience.first_event)
     try:
         try:
-            async with request.app[GATE].deadline(), opening as stream:
+            async with services.gate.deadline(), opening as stream:
                 await _pump(stream, bill, caller, patience)
                 await caller.end()
                 await stream.rest()
@@ -234,8 +233,8 @@ def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool | 
     return not (bill.is_over or caller.is_behind or (thinks is not None and thinks is not bill.meter.thinks))
 
 
-def _quota_headers(request: web.Request, bill: Bill) -> dict[str, str]:
-    told = bill.hold.quota.headers(request.app[STORE].clock())
+def _quota_headers(services: Services, bill: Bill) -> dict[str, str]:
+    told = bill.hold.quota.headers(services.store.clock())
     if bill.hold.completion_tokens < bill.hold.claim.completion_tokens:
         told["X-Quota-Limited"] = "1"
     return told

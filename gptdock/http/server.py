@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gptdock.errors import SettingsError
 from gptdock.http import ops
-from gptdock.http.app_keys import CONNECTIONS, GATE, LEDGER, SETTINGS
+from gptdock.http.app_keys import SERVICES
 from gptdock.http.connections import Connection
 from gptdock.http.listener import BACKLOG, Listener
 from gptdock.settings import Settings
@@ -61,9 +61,9 @@ async def serve(
         try:
             listener = Listener(sock, _accepting(runner, app))
             ready()
-            log.info("serving", extra={"process_id": app[LEDGER].process})
+            log.info("serving", extra={"process_id": app[SERVICES].ledger.process})
             await stop.wait()
-            app[CONNECTIONS].draining = True
+            app[SERVICES].connections.draining = True
             await listener.close()
             return await _drain(app)
         finally:
@@ -74,11 +74,11 @@ def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.
     assert runner.server is not None
     return partial(
         Connection,
-        app[CONNECTIONS],
+        app[SERVICES].connections,
         runner.server,
         loop=asyncio.get_running_loop(),
         access_log=None,
-        keepalive_timeout=app[SETTINGS].keepalive_timeout,
+        keepalive_timeout=app[SERVICES].settings.keepalive_timeout,
         lingering_time=1,
         auto_decompress=False,
     )
@@ -86,10 +86,10 @@ def _accepting(runner: web.AppRunner, app: web.Application) -> Callable[[], web.
 
 async def _drain(app: web.Application) -> bool:
     log.info("draining")
-    closing = asyncio.create_task(app[CONNECTIONS].drain())
+    closing = asyncio.create_task(app[SERVICES].connections.drain())
     steps = (
-        (app[SETTINGS].drain_seconds, app[GATE].cut),
-        (CUT_SECONDS, app[GATE].cancel),
+        (app[SERVICES].settings.drain_seconds, app[SERVICES].gate.cut),
+        (CUT_SECONDS, app[SERVICES].gate.cancel),
         (CANCEL_SECONDS, closing.cancel),
     )
     for seconds, then in steps:
@@ -99,7 +99,7 @@ async def _drain(app: web.Application) -> bool:
         then()
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
-            await app[LEDGER].settled()
+            await app[SERVICES].ledger.settled()
     except TimeoutError:
         log.error("stopped with unsettled holds; they will be swept")
         return False

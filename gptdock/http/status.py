@@ -5,7 +5,7 @@ from importlib.metadata import version
 from aiohttp import web
 
 from gptdock.errors import LedgerUnavailable
-from gptdock.http.app_keys import CONNECTIONS, GATE, SETTINGS, STORE, UPSTREAM
+from gptdock.http.app_keys import SERVICES
 
 
 async def status(request: web.Request) -> web.Response:
@@ -14,18 +14,18 @@ async def status(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "version": version("gptdock"),
-            "process": "draining" if app[CONNECTIONS].draining else "serving",
+            "process": "draining" if app[SERVICES].connections.draining else "serving",
             "dynamodb": await _dynamodb(app),
-            "upstream": {"last": app[UPSTREAM].last},
-            "open_answers": app[GATE].open,
-            "max_streams": app[SETTINGS].max_streams,
+            "upstream": {"last": app[SERVICES].upstream.last},
+            "open_answers": app[SERVICES].gate.open,
+            "max_streams": app[SERVICES].settings.max_streams,
         }
     )
 
 
 async def _dynamodb(app: web.Application) -> str:
     try:
-        await app[STORE].ping()
+        await app[SERVICES].store.ping()
     except LedgerUnavailable as exc:
         return exc.fault or "unavailable"
     return "ready"

@@ -5,13 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from gptdock.errors import APIError, LedgerUnavailable
-from gptdock.http.app_keys import REQUEST_ID, SHOWS_CAUSES
+from gptdock.http.app_keys import REQUEST_ID, SERVICES
 
 
 def told(request: web.Request, error: APIError) -> dict[str, Any]:
     """The body of the answer, in the form of OpenAI's own errors."""
     content = error.to_json(request[REQUEST_ID])
-    if request.app.get(SHOWS_CAUSES) and (cause := _cause(error)):
+    if request.app[SERVICES].shows_causes and (cause := _cause(error)):
         content["error"]["message"] += f" Cause: {cause}"
     return content
 

@@ -16,7 +16,7 @@ from gptdock.dev.dynamodb import Tables, serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.http import app as application
 from gptdock.http import server
-from gptdock.http.app_keys import LEDGER
+from gptdock.http.app_keys import SERVICES
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
@@ -42,7 +42,7 @@ class Service:
 
     @property
     def ledger(self) -> Ledger:
-        return self.app[LEDGER]
+        return self.app[SERVICES].ledger
 
     def ask(self, **fields: Any):
         """POST /v1/ask with QUESTION, these fields replaced or added; use it with `async with`."""

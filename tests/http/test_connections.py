@@ -8,7 +8,7 @@ import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.http import server
-from gptdock.http.app_keys import CONNECTIONS
+from gptdock.http.app_keys import SERVICES
 from tests.harness.hostile import (
     AUTHORIZED,
     PATIENCE_SECONDS,
@@ -131,7 +131,7 @@ async def _fill(service: Service, deaf: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(deaf, request("GET", "/v1/openapi.json") * 10)
         for _ in range(100):
             await asyncio.sleep(0)
-        if any(connection.writing_paused for connection in service.app[CONNECTIONS]._idle):
+        if any(connection.writing_paused for connection in service.app[SERVICES].connections._idle):
             return
     raise AssertionError("everything could be written")
 

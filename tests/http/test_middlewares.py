@@ -7,8 +7,10 @@ import pytest
 from aiohttp import web
 
 from gptdock.http import middlewares
-from gptdock.http.app_keys import CONNECTIONS, OPEN_PATHS
+from gptdock.http.app_keys import SERVICES, Services
 from gptdock.http.connections import Connections
+from gptdock.http.gate import Gate
+from gptdock.http.room import Room
 from tests.harness.hostile import (
     AUTHORIZED,
     Fault,
@@ -18,6 +20,7 @@ from tests.harness.hostile import (
     read_fault,
     request,
 )
+from tests.harness.service import NOBODY, make_settings
 
 
 async def test_the_caller_s_own_request_id_is_kept(service):
@@ -86,8 +89,7 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_cause(aiohttp_clie
         raise RuntimeError("hush-hush")
 
     app = web.Application(middlewares=[middlewares.request_middleware, middlewares.error_middleware])
-    app[CONNECTIONS] = Connections(head_timeout=1, write_timeout=1)
-    app[OPEN_PATHS] = frozenset()
+    app[SERVICES] = Services(make_settings(NOBODY, NOBODY), Connections(1, 1), Gate(1, 1), Room(), ())
     app.router.add_get("/", break_down)
     app.on_response_prepare.append(middlewares.on_prepare)
     client = await aiohttp_client(app)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gptdock.dev.script import Script
 from gptdock.errors import Overloaded
-from gptdock.http.app_keys import ROOM
+from gptdock.http.app_keys import SERVICES
 from gptdock.http.caller import PIECE_BYTES
 from gptdock.http.room import Room
 from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, deaf_caller, fault_of
@@ -43,7 +43,7 @@ def test_room_is_given_back_however_its_block_ends():
 
 async def test_what_has_no_room_is_refused_before_the_upstream_is_asked(serve):
     async with serve(openai_embedding_models=MODEL) as service:
-        room = service.app[ROOM]
+        room = service.app[SERVICES].room
         room.bytes_left = 3 * VECTOR_BYTES
         service.openai.script = Script(hold_at=0)
         first = asyncio.create_task(post(service, "embeddings", model=MODEL, input=["a", "b"]).__aenter__())

@@ -57,13 +57,13 @@ class Cancelling:
 def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Cancels the handler of the next question by `at` and `again`; `cancelling` is then its Cancelling."""
     plan: dict[str, Any] = {"at": 0, "again": False}
-    drain = middlewares.drain_middleware
+    check = middlewares.check_middleware
 
     @web.middleware
     async def cancelling(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != "/v1/ask":
-            return await drain(request, handler)
-        plan["cancelling"] = Cancelling(drain(request, handler), plan["at"], again=plan["again"])
+            return await check(request, handler)
+        plan["cancelling"] = Cancelling(check(request, handler), plan["at"], again=plan["again"])
         response: web.StreamResponse = await plan["cancelling"]
         return response
 
@@ -73,7 +73,7 @@ def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         plan["cancelling"].step()
         return pass_on(bill, caller, events, thinks=thinks)
 
-    monkeypatch.setattr(middlewares, "drain_middleware", cancelling)
+    monkeypatch.setattr(middlewares, "check_middleware", cancelling)
     monkeypatch.setattr(relay, "_pass_on", passing_on)
     return plan
 
