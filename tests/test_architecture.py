@@ -46,8 +46,8 @@ OWNERS = {
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo prompt.ask routes.requests telemetry.logs upstream.answers upstream.loose_json "
-    "upstream.meter upstream.shapes",
+    "orjson": "ledger.dynamo ledger.items prompt.ask routes.requests telemetry.logs upstream.answers "
+    "upstream.loose_json upstream.meter upstream.shapes",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }

@@ -91,7 +91,6 @@ class Hold:
         """Charge this instead of the hold."""
         if not self._ended:
             self._ended = True
-            self._log.note(outcome=outcome)
             self._settle(charge, outcome)
 
     def settle_later(self, counting: Coroutine[None, None, Charge], outcome: Outcome) -> None:
@@ -130,7 +129,7 @@ class Hold:
         whose, parts = (claim.user, claim.model), charge.parts
         receipt = Receipt(self._key, *parts, *whose, charge.source, outcome, process, 0, *charge.details)
         self._book_loop.end(self._id, receipt)
-        self._log.note(tokens=charge.tokens, source=charge.source)
+        self._log.note(outcome=outcome, tokens=charge.tokens, source=charge.source)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
         metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)

@@ -6,9 +6,11 @@ DynamoDB disagree on arithmetic in conditions, SET with three operands, equality
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
+
+import orjson
 
 from gptdock.accounts import Account
 from gptdock.ledger import periods
@@ -19,8 +21,9 @@ IN_FORCE_KEY = {"client_id": {"S": "-"}, "book": {"S": "in_force"}}  # no client
 ACCOUNT = "account#"  # how the range key of a standing quota starts
 FOLLOWS = "follows_default"  # an attribute of a standing quota that follows DEFAULT_TOKEN_QUOTA
 _LEASE = "l#"
-_IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others are in its `d`
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps makes one for each call
+_IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others, the details, are in its `d`
+_NO_DETAILS = "0 0;"
+_COLUMNS = ("receipt", *Receipt._fields[1:])  # of `usage`, where the key of a receipt has another name
 
 Item = dict[str, Any]
 
@@ -176,11 +179,12 @@ def _counted(change: Change, names: Item, values: Item) -> tuple[str, str]:
 @functools.lru_cache(maxsize=4096)  # it is asked for each commit that has, or gets, the receipt
 def receipt_bytes(receipt: Receipt) -> int:
     """What a receipt takes of the item of its book, while it is in a lease."""
-    return len(_receipt_text(receipt).encode()) + 1 + len(_details_text((receipt,)))
+    return len(_receipt_text(receipt).encode()) + 1 + len(_details_text(receipt))
 
 
+@functools.lru_cache(maxsize=4096)  # each request has a receipt
 def usage_key(account: Account) -> Item:
-    """The hash key of a client's receipts."""
+    """The hash key of a client's receipts, not to be changed."""
     return {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
 
 
@@ -199,9 +203,8 @@ def to_receipt(item: Mapping[str, Any]) -> Receipt:
 
 def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
     """The item of `usage` for a receipt; without `expires_at` it is never deleted."""
-    fields = receipt._asdict()
-    item = {name: {"S": value} if isinstance(value, str) else number(value) for name, value in fields.items()}
-    item["receipt"] = item.pop("key")
+    names = zip(_COLUMNS, receipt, strict=True)
+    item: Item = {name: {"N": str(value)} if type(value) is int else {"S": value} for name, value in names}
     item["account"] = usage_key(account)
     item["period"] = {"S": period}
     if (expires_at := receipts_expire_at(period)) is not None:
@@ -217,26 +220,21 @@ def receipts_expire_at(period: str) -> int | None:
 
 def _from_lease(lease: Lease) -> Item:
     receipts = [{"S": _receipt_text(receipt)} for receipt in lease.receipts]
-    has_details = any(any(receipt[_IN_TEXT:]) for receipt in lease.receipts)
-    details = {"d": {"S": _details_text(lease.receipts)}} if has_details else {}
-    return details | {
-        "o": number(lease.held),
-        "c": number(lease.will),
-        "n": number(lease.number),
-        "e": number(lease.expires_at),
-        "r": number(lease.requests),
-        "q": {"L": receipts},
-    }
+    texts = [_details_text(receipt) for receipt in lease.receipts]
+    details = {"d": {"S": "".join(texts)}} if any(text != _NO_DETAILS for text in texts) else {}
+    numbers = zip("ocner", (lease.held, lease.will, lease.number, lease.expires_at, lease.requests), strict=True)
+    fields: Item = {name: {"N": str(value)} for name, value in numbers}
+    return fields | {"q": {"L": receipts}} | details
 
 
 @functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
 def _receipt_text(receipt: Receipt) -> str:
-    return _encode(receipt[:_IN_TEXT])
+    return orjson.dumps(receipt[:_IN_TEXT]).decode()
 
 
-def _details_text(receipts: Iterable[Receipt]) -> str:
-    """What the texts lack: processes of an earlier version, which share the book, read texts of ten fields."""
-    return "".join(f"{' '.join(map(str, receipt[_IN_TEXT:]))};" for receipt in receipts)
+def _details_text(receipt: Receipt) -> str:
+    """What its text lacks: processes of an earlier version, which share the book, read texts of ten fields."""
+    return f"{receipt.cached_tokens} {receipt.reasoning_tokens};"
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:

@@ -32,8 +32,8 @@ class LeaseState(NamedTuple):
     """`lease` is as last confirmed. `may_still_arrive`: an attempt at `in_flight` was lost and may yet be applied.
 
     `room` is what a refusal showed to be left for requests that wait, in tokens; None: unknown. No lease is made that
-    expires at or before `fence`. `leases` is their number in the book as last shown. `most_new`
-    receipts may be new in the next commit; None: it may be of any size.
+    expires at or before `fence`. `leases` is their number in the book as last shown. `most_new` receipts may be new in
+    the next commit; None: it may be of any size.
 
     The functions below use up the state that they are given and return the one that follows: `requests` is changed in
     place, since a copy for each of 64 open requests took a tenth of the CPU of a request. To keep a state, copy those.
@@ -70,14 +70,13 @@ def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseSta
     request = state.requests.get(request_id)
     if request is None or request.phase is not Phase.OPEN:
         return state
-    return _change(state, {request_id: request._replace(phase=Phase.ENDED, receipt=receipt)})
+    return _change(state, {request_id: Request(request.demand, request.used, Phase.ENDED, request.held, receipt)})
 
 
 def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
     """Note how many tokens may be used by the next renewal, by request id; the next will is made of it."""
-    return _change(
-        state, {i: state.requests[i]._replace(used=tokens) for i, tokens in used.items() if i in state.requests}
-    )
+    known = [(i, request, tokens) for i, tokens in used.items() if (request := state.requests.get(i))]
+    return _change(state, {i: request._replace(used=tokens) for i, request, tokens in known})
 
 
 def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = False, deny: bool = False) -> Write | None:
@@ -86,18 +85,21 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
     `put` are keys of receipts known to be in `usage`. `renew` asks for a new expiry and will while requests are open.
     `deny` leaves out new holds, and always makes a write. A swept lease is revived first, without new holds.
     """
-    lease = state.lease
+    lease, requests = state.lease, state.requests
     revives = lease is not None and lease.number < 0
-    new_holds = {} if revives or deny else _new_holds(state)
-    outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
-    ends = (*state.requests.released, *_chargeable(state, outbox, MOST_RECEIPTS - len(outbox) - revives))
-    shrinks = state.most_new is not None and lease is not None and len(outbox) < len(lease.receipts)
-    if not (new_holds or ends or revives or deny or shrinks or (renew and state.requests.holding > len(ends))):
+    is_wanted = requests.waiting or requests.released or requests.charged or renew or deny
+    if not (is_wanted or revives or state.most_new is not None):  # as after most commits
         return None
-    outbox += [r._replace(commit=terms.number) for i in ends if (r := state.requests[i].receipt)]
+    new_holds = {} if revives or deny or not requests.waiting else _new_holds(state)
+    outbox = [receipt for receipt in (lease.receipts if lease else ()) if receipt.key not in put]
+    ends = (*requests.released, *_chargeable(state, outbox, MOST_RECEIPTS - len(outbox) - revives))
+    shrinks = state.most_new is not None and lease is not None and len(outbox) < len(lease.receipts)
+    if not (new_holds or ends or revives or deny or shrinks or (renew and requests.holding > len(ends))):
+        return None
+    outbox += [r.charged_by(terms.number) for i in ends if (r := requests[i].receipt)]
     if lease is not None and revives:
         outbox.append(verbs.own_receipt("late", state.process, terms.number, terms.now, -lease.will))
-    holding = state.requests.holding - len(ends) + len(new_holds)
+    holding = requests.holding - len(ends) + len(new_holds)
     held, will = _held(state, new_holds, ends)
     least_expiry = lease.expires_at if lease and not revives else 0
     expires_at = max(terms.now + terms.lease_seconds, state.fence + 1, least_expiry)
@@ -121,7 +123,7 @@ def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseS
     for request_id, tokens in won.new_holds.items():
         request = state.requests[request_id]
         phase = Phase.OPEN if request.phase is Phase.WAITS else Phase.ENDED
-        changes[request_id] = request._replace(phase=phase, held=tokens)
+        changes[request_id] = Request(request.demand, request.used, phase, tokens, request.receipt)
     return _landed(_without_given_up(_change(state, changes)), found or won.lease)
 
 
@@ -241,7 +243,7 @@ def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseSt
 
 
 def _without_given_up(state: LeaseState) -> LeaseState:
-    return _change(state, dict.fromkeys(state.requests.gave_up))
+    return _change(state, dict.fromkeys(state.requests.gave_up)) if state.requests.gave_up else state
 
 
 def _without_all_but_waiting(state: LeaseState) -> LeaseState:

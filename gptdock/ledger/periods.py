@@ -12,9 +12,12 @@ Kind = Literal["none", "day", "month"]
 
 def current(kind: Kind, now: float) -> str:
     """The period that `now`, in Unix seconds, belongs to: `all`, `2026-11` or `2026-11-23`."""
-    if kind == "none":
-        return "all"
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d" if kind == "day" else "%Y-%m")
+    return "all" if kind == "none" else _of_minute(kind, int(now // 60))
+
+
+@lru_cache(maxsize=4)
+def _of_minute(kind: Kind, minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d" if kind == "day" else "%Y-%m")
 
 
 @lru_cache(maxsize=8)

@@ -19,6 +19,9 @@ class Phase(Enum):
     ENDED = "ended"
 
 
+_HOLD = (Phase.OPEN, Phase.ENDED)
+
+
 class Request(NamedTuple):
     """One request: what it asks to hold, what it holds, and the tokens that may be `used` by its next renewal."""
 
@@ -31,7 +34,7 @@ class Request(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether it holds tokens: while it is open, and when it ended until its charge is in the book."""
-        return self.phase is Phase.OPEN or self.phase is Phase.ENDED
+        return self.phase in _HOLD
 
 
 class Requests(dict[int, Request]):
@@ -48,20 +51,26 @@ class Requests(dict[int, Request]):
         self.gave_up: dict[int, Request] = {}
         self.released: dict[int, Request] = {}
         self.charged: dict[int, Request] = {}
-        self._of_phase = {Phase.WAITS: self.waiting, Phase.GAVE_UP: self.gave_up, Phase.ENDED: self.released}
+        self._of_phase = {
+            Phase.WAITS: self.waiting,
+            Phase.GAVE_UP: self.gave_up,
+            Phase.OPEN: None,
+            Phase.ENDED: self.released,
+        }
         self.holding = self.held = self.will = 0
 
     def put(self, request_id: int, request: Request | None) -> None:
         """Let this be the request of that id; None: it is gone."""
-        before = self.pop(request_id, None)
-        if before:
-            if (alike := self._alike(before)) is not None:
+        if before := self.pop(request_id, None):
+            if (alike := self.charged if before.receipt else self._of_phase[before.phase]) is not None:
                 del alike[request_id]
-            self._count(before, -1)
+            if before.phase in _HOLD:
+                self._count(before, -1)
         if request:
             self[request_id] = request
-            self._count(request, 1)
-            if (alike := self._alike(request)) is not None:
+            if request.phase in _HOLD:
+                self._count(request, 1)
+            if (alike := self.charged if request.receipt else self._of_phase[request.phase]) is not None:
                 alike[request_id] = request
 
     def share(self, request: Request) -> tuple[int, int]:
@@ -69,8 +78,8 @@ class Requests(dict[int, Request]):
         held, used = request.held, request.used
         if request.receipt:
             used = request.receipt.tokens
-            held = min(held, used)
-        return held, min(held, used)
+            held = used if used < held else held
+        return held, used if used < held else held
 
     def fork(self) -> Self:
         """A copy, of which changes leave these as they are."""
@@ -84,12 +93,8 @@ class Requests(dict[int, Request]):
         """The number of requests that ended and are not yet charged or released in the book."""
         return len(self.released) + len(self.charged)
 
-    def _alike(self, request: Request) -> dict[int, Request] | None:
-        return self.charged if request.receipt else self._of_phase.get(request.phase)
-
     def _count(self, request: Request, sign: int) -> None:
-        if request.holds:
-            held, will = self.share(request)
-            self.holding += sign
-            self.held += sign * held
-            self.will += sign * will
+        held, will = self.share(request)
+        self.holding += sign
+        self.held += sign * held
+        self.will += sign * will
