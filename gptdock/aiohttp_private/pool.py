@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 MOST_HEAD = 2**14  # bytes, in which the alias is looked for
-_STARTS = (b"x-g", b"X-g", b"x-G", b"X-G")  # of its old name: to lower a head takes 1 % of a request
 _X_GZIP = re.compile(rb"\A((?:[^\r\n]+\r\n)+?content-encoding:[ \t]*)x-gzip(?=[ \t]*\r\n)", re.IGNORECASE)
 
 
@@ -30,8 +29,9 @@ class Wire(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """As aiohttp does, which knows `gzip`, but not its old name `x-gzip` (RFC 9110, 8.4.1.3)."""
-        is_head = self._payload is None or self._payload.is_eof()
-        if is_head and any(data.find(start, 0, MOST_HEAD) >= 0 for start in _STARTS):
+        # Looked for by a part of it that is rare: to search all by the pattern takes 1 % of a request.
+        may_have_it = data.find(b"-g", 0, MOST_HEAD) >= 0 or data.find(b"-G", 0, MOST_HEAD) >= 0
+        if may_have_it and (self._payload is None or self._payload.is_eof()):
             data = _X_GZIP.sub(rb"\1gzip", data, count=1)
         super().data_received(data)
 

@@ -43,7 +43,7 @@ class HeadMeter:
         size, at = self.pending - len(self._tail), 0
         for count, body in enumerate(bodies):
             begin = at if size else _skip_lines(text, at)
-            end = text.find(_END, begin) + len(_END) if _END in text else len(text)
+            end = found + len(_END) if (found := text.find(_END, begin)) >= 0 else len(text)
             if size + end - begin > MOST_HEAD_BYTES:
                 return count
             size = 0

@@ -78,10 +78,14 @@ def inference_ended(operation: str, model: str, outcome: str, seconds: float) ->
 
 def count_tokens(operation: str, model: str, *tokens: int) -> None:
     """Count what one request was charged: tokens of the prompt and the answer, and what was cached and thought."""
-    for counter, number in zip(_TOKEN_COUNTERS, tokens, strict=True):
-        child = _of_inference(counter, operation, model, "unknown")
+    for child, number in zip(_token_counters(operation, model), tokens, strict=True):
         if number:  # seldom is anything cached or thought, and to add 0 takes as long as to add 1
             child.inc(number)
+
+
+@functools.cache
+def _token_counters(operation: str, model: str) -> tuple[Counter, ...]:
+    return tuple(_of_inference(counter, operation, model, "unknown") for counter in _TOKEN_COUNTERS)
 
 
 def _of_inference(metric: Metric, operation: str, model: str, *more: str) -> Metric:

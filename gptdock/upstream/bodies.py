@@ -31,8 +31,8 @@ class TooLarge(ValueError):
 async def read(response: aiohttp.ClientResponse, most: int, start: bytes = b"") -> bytes:
     """The whole body, of which `start` was read. Raises TooLarge if it has more than `most` bytes."""
     data = bytearray(start)
-    while len(data) <= most and (piece := await response.content.readany()):
-        data += piece
+    while len(data) <= most and not response.content.at_eof():
+        data += await response.content.readany()
     if len(data) > most:
         raise TooLarge(bytes(data))
     return bytes(data)
