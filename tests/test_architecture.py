@@ -47,7 +47,7 @@ OWNERS = {
     "dotenv": "__main__",
     "moto": "dev.*",
     "orjson": "ledger.dynamo ledger.items prompt.ask routes.requests telemetry.logs upstream.answers "
-    "upstream.loose_json upstream.meter upstream.shapes",
+    "upstream.loose_json upstream.shapes",
     "prometheus_client": "telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }
@@ -110,7 +110,7 @@ def test_imports_point_down_only(room):
     assert [other for other in others if FLOOR[other] <= FLOOR[ours] or (ours, other) in KEPT_APART] == []
 
 
-@pytest.mark.parametrize("room", ["relay", "caller", "cost", "overrun", "patience"])
+@pytest.mark.parametrize("room", ["relay", "passage", "caller", "cost", "overrun", "patience"])
 def test_what_relays_an_answer_knows_no_route(room):
     """`ledger` and `upstream` cannot either, being on lower floors: a new route is one room."""
     assert [other for other in rooms_imported(f"http.{room}") if package(other) == "routes"] == []

@@ -1,7 +1,8 @@
 """The undocumented parts of aiohttp that GPTDock relies on; no other package uses any.
 
     server      a server's connection that tells what was read, and when it reads no more
-    tap         hands on the body of an answer from the loop's own callbacks; `can_tap` looks whether it fits
+    tap         hands on the body of an answer from the loop's own callbacks, where it comes chunk by chunk past the
+                parser; `can_tap` looks whether it fits
     watch       tells the reader of a body that its connection ended
     pool        connections to an upstream, each used again only if nobody's answer can be left on it
 

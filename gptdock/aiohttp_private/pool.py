@@ -3,7 +3,7 @@
 import re
 import select
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -19,16 +19,33 @@ MOST_HEAD = 2**14  # bytes, in which the alias is looked for
 _X_GZIP = re.compile(rb"\A((?:[^\r\n]+\r\n)+?content-encoding:[ \t]*)x-gzip(?=[ \t]*\r\n)", re.IGNORECASE)
 
 
+class Reader(Protocol):
+    """Reads a body instead of aiohttp's parser, where it can."""
+
+    def takes(self, data: bytes) -> bool:
+        """Whether it takes this read, of which the parser then hears nothing."""
+
+    def parsed(self, data: bytes) -> None:
+        """Called when the parser has had this read."""
+
+
 class Wire(ResponseHandler):
     """A client's connection, which knows whether it can be used again."""
 
     is_reused = False
     is_in_step = False  # its last request got the right answer, and nothing came behind that
+    tap: "Reader | None" = None  # has each read before the parser, and is told of those that it leaves to that
     _last_parser: Any = None
     _unasked: "select.poll | None" = None
 
     def data_received(self, data: bytes) -> None:
         """As aiohttp does, which knows `gzip`, but not its old name `x-gzip` (RFC 9110, 8.4.1.3)."""
+        if (tap := self.tap) is not None:
+            if not tap.takes(data):
+                super().data_received(data)
+                if data:  # aiohttp calls this without any, too, to have the parser go on
+                    tap.parsed(data)
+            return
         # Looked for by a part of it that is rare: to search all by the pattern takes 1 % of a request.
         may_have_it = data.find(b"-g", 0, MOST_HEAD) >= 0 or data.find(b"-G", 0, MOST_HEAD) >= 0
         if may_have_it and (self._payload is None or self._payload.is_eof()):

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 
+from gptdock.aiohttp_private.pool import Wire
+
 MOST_UNREAD = 2**20  # bytes, after which no more is asked for
+MOST_CHUNK_HEAD = 8  # bytes: the size of a chunk of up to 16 MiB and its line end
 Take = Callable[[bytes], bool | None]
 
 
@@ -31,9 +34,24 @@ class Tap:
 
     It stands where a body's reader would wait. `take` is given bytes; it returns whether they had an event, or None to
     stop. What remains then (more bytes, the end, a break) stays in the body for its next reader.
+
+    OpenAI sends each event as a chunk of HTTP. A read that is one whole chunk is handed on past aiohttp's parser, which
+    never sees it: before it and after it the parser is where it was, between two chunks. Any other read it parses.
     """
 
-    __slots__ = ("_alive_at", "_content", "_end", "_event_at", "_loop", "_silence", "_soon", "_take", "_timer")
+    __slots__ = (
+        "_alive_at",
+        "_content",
+        "_end",
+        "_event_at",
+        "_is_between",
+        "_loop",
+        "_silence",
+        "_soon",
+        "_take",
+        "_timer",
+        "_wire",
+    )
 
     def __init__(self, content: aiohttp.StreamReader, take: Take, silence: Silence) -> None:
         self._content, self._take, self._silence = content, take, silence
@@ -41,17 +59,22 @@ class Tap:
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._alive_at = self._event_at = self._loop.time()
         self._timer = self._loop.call_at(self._due_at(), self._look)
-        self._soon = False
+        self._soon = self._is_between = False
+        self._wire = content._protocol if isinstance(content._protocol, Wire) else None
 
     @classmethod
     async def hand_on(cls, content: aiohttp.StreamReader, take: Take, silence: Silence) -> None:
         """Hand on until `take` stops or the body ends. Raises TimeoutError, and what `take` or `ping` raises."""
         tap = cls(content, take, silence)
+        if tap._wire is not None:
+            tap._wire.tap = tap
         tap._step()
         try:
             await tap._end
         finally:
             tap._timer.cancel()
+            if tap._wire is not None:
+                tap._wire.tap = None
             if content._waiter is tap:  # type: ignore[comparison-overlap]
                 content._waiter = None
 
@@ -68,32 +91,60 @@ class Tap:
         """As a waiting Future is told that the body broke, which the body remembers itself."""
         self.set_result(None)
 
+    def takes(self, data: bytes) -> bool:
+        """As Wire.tap: takes a read that is one whole chunk; false if the parser must have it."""
+        content = self._content
+        if not self._is_between or content._waiter is not self or self._end.done():  # type: ignore[comparison-overlap]
+            return False
+        end = data.find(b"\r\n", 0, MOST_CHUNK_HEAD)
+        size = len(data) - end - 4
+        if size <= 0 or data[:end].lower() != b"%x" % size or data[-2:] != b"\r\n":
+            return False
+        self._hand(data[end + 2 : -2])
+        return True
+
+    def parsed(self, data: bytes) -> None:
+        """As Wire.tap: the parser has had this read, and may have woken us."""
+        content, wire = self._content, self._wire
+        splits = content._http_chunk_splits
+        # The head of a chunk never ends so; its body and the line end behind it do.
+        self._is_between = (
+            data[-3:] == b"\n\r\n"
+            and bool(splits and splits[-1] == content.total_bytes)
+            and content.total_compressed_bytes is None
+            and wire is not None
+            and wire.exception() is None
+        )
+
     def _step(self) -> None:
         self._soon = False
         if self._end.done():
             return
-        try:
-            goes_on = self._take_all()
-        except BaseException as exc:  # of `take`: it is raised where `run` is awaited
-            self._end.set_exception(exc)
+        content = self._content
+        if (data := _arrived(content)) and not self._hand(data):
             return
-        if not goes_on:
-            self._end.set_result(None)
-        elif self._content._buffer:  # more than is taken at once: others have their turn first
+        if content._buffer:  # more than is taken at once: others have their turn first
             self.set_result(None)
+        elif content.is_eof() or content.exception():
+            self._end.set_result(None)
         else:
-            self._content._waiter = self  # type: ignore[assignment]
+            content._waiter = self  # type: ignore[assignment]
 
-    def _take_all(self) -> bool:
-        if data := _arrived(self._content):
+    def _hand(self, data: bytes) -> bool:
+        """False if this was the last that is to be handed on."""
+        try:
             has_event = self._take(data)
-            if has_event is None:
-                return False
-            if has_event:
-                self._alive_at = self._event_at = self._loop.time()
-            elif self._silence.any_bytes:
-                self._alive_at = self._loop.time()
-        return bool(self._content._buffer) or not (self._content.is_eof() or self._content.exception())
+        except BaseException as exc:  # it is raised where `hand_on` is awaited
+            self._end.set_exception(exc)
+            return False
+        if has_event:
+            self._alive_at = self._event_at = self._loop.time()
+        elif has_event is None:
+            self._end.set_result(None)
+            return False
+        elif self._silence.any_bytes:
+            self._alive_at = self._loop.time()
+        return True
 
     def _look(self) -> None:
         """One timer a stream, armed again only when it is due: to move it for each event would cost 4 us."""
@@ -126,7 +177,7 @@ def can_tap() -> bool:
         lambda content: content.set_exception(aiohttp.ClientPayloadError()),
     )
     try:
-        return all(_wakes_a_tap(wake) for wake in wakes)
+        return all(_wakes_a_tap(wake) for wake in wakes) and _tells_chunks()
     except (AttributeError, TypeError):
         return False
 
@@ -141,6 +192,18 @@ def _wakes_a_tap(wake: Callable[[aiohttp.StreamReader], object]) -> bool:
     finally:
         tap._timer.cancel()
         tap._end.cancel()
+
+
+def _tells_chunks() -> bool:
+    """Whether a body notes the end of a chunk once the line end behind it is parsed, and not before."""
+    wire = Wire(asyncio.get_running_loop())
+    wire.set_response_params()
+    wire.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    noted = []
+    for part in (b"2\r\n{}", b"\r", b"\n"):
+        wire.data_received(part)
+        noted.append(list(wire._payload._http_chunk_splits or ()) if wire._payload else None)
+    return noted == [[], [], [2]]
 
 
 def unread(content: aiohttp.StreamReader) -> bytes:

@@ -31,8 +31,14 @@ class Overrun:
         self._meter, self._count = meter, count
         self._most = 2 * limit + MARGIN_TOKENS
         self._tokens, self._seen = 0.0, 0
-        self.next_look = DENSE_BYTES * self._most  # at so many bytes of text
-        self.bytes_left = MOST_SHOWN_BYTES * self._most  # of events; once it is below 0, `look` is due
+        self._next_look = DENSE_BYTES * self._most  # at so many bytes of text
+        self._bytes_left = MOST_SHOWN_BYTES * self._most  # of events; once it is below 0, `look` is due
+
+    def note(self, shown_bytes: int) -> None:
+        """So many bytes of events go to the caller. Raises UpstreamError if that, or their text, is far too much."""
+        self._bytes_left -= shown_bytes
+        if self._meter.text_bytes > self._next_look or self._bytes_left < 0:
+            self.look()
 
     def look(self) -> None:
         """Count the new text. Raises UpstreamError if all of it is more than the upstream was allowed to generate.
@@ -45,10 +51,10 @@ class Overrun:
         self._tokens += self._count_utf8(beginning) * len(new) / max(1, len(beginning))
         if self._tokens > self._most:
             self._tokens = self._count_utf8(self._meter.text_from(0)[: MOST_BYTES * self._most])
-        if self._tokens > self._most or self.bytes_left < 0:
+        if self._tokens > self._most or self._bytes_left < 0:
             log.warning("upstream ignored the limit of an answer")
             raise UpstreamError("The upstream's answer exceeds its limit.")
-        self.next_look = self._seen + max(LEAST_BYTES, DENSE_BYTES * int(self._most - self._tokens))
+        self._next_look = self._seen + max(LEAST_BYTES, DENSE_BYTES * int(self._most - self._tokens))
 
     def _count_utf8(self, text: bytes) -> int:
         return self._count(text.decode("utf-8", "replace"))

@@ -24,6 +24,7 @@ from gptdock.http.app_keys import TRACEPARENT, Services
 from gptdock.http.caller import Caller, send_whole
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
+from gptdock.http.passage import Passage
 from gptdock.http.patience import Patience
 from gptdock.http.told import told
 from gptdock.ledger.book import Outcome
@@ -86,7 +87,7 @@ class Bill:
         self._secret = secret
         self.form, self._callers_words = asked.form, asked.callers_words
         self._began, self._shown = time.monotonic(), False
-        self._overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
+        self.overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
 
     def __enter__(self) -> Self:
         return self
@@ -112,11 +113,6 @@ class Bill:
         usage = self.cost.reported()
         return not (self.exchange.attempts or self.meter.has_text or (usage and usage.total_tokens))
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the answer ended, by [DONE] or an error event."""
-        return self.meter.done or self.meter.error is not None
-
     def read(self, events: list[Event]) -> bytes:
         """Read these events, and return the bytes of those that the caller may get."""
         meter = self.meter
@@ -134,9 +130,7 @@ class Bill:
         Raises UpstreamError if the text is far beyond the limit that the upstream was given.
         """
         shown = self.read(events)
-        self._overrun.bytes_left -= len(shown)
-        if self.meter.text_bytes > self._overrun.next_look or self._overrun.bytes_left < 0:
-            self._overrun.look()
+        self.overrun.note(len(shown))
         if self.meter.error is not None and not self.meter.begun:
             self.exchange.refused()
             return b""
@@ -212,10 +206,10 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) 
     try:
         caller.write_now(bill.show(stream.take_first()))
         await caller.catch_up()
-        while not bill.is_over:
+        while not bill.meter.is_over:
             thinks = bill.meter.thinks if patience.may_think else None
-            take = partial(_pass_on, bill, caller, thinks=thinks)
-            await stream.flow(take, patience.silence(thinks=bool(thinks)))
+            passage = Passage(caller, bill.meter, bill.overrun, bill.show, thinks=thinks)
+            await stream.flow(passage, patience.silence(thinks=bool(thinks)))
             await bill.cost.waiting(caller.catch_up())
         if bill.meter.error is not None:
             if not bill.form.ends_by_done:  # the end may follow, and tell what it cost
@@ -224,13 +218,6 @@ async def _pump(stream: Stream, bill: Bill, caller: Caller, patience: Patience) 
     finally:
         if not bill.meter.done:  # cut: what arrived before that was generated, and is charged
             bill.read(stream.received())
-
-
-def _pass_on(bill: Bill, caller: Caller, events: list[Event], *, thinks: bool | None) -> bool:
-    """Send these events at once; False if the answer is over, the caller must catch up, or thinking ends or begins."""
-    if shown := bill.show(events):
-        caller.write_now(shown)
-    return not (bill.is_over or caller.is_behind or (thinks is not None and thinks is not bill.meter.thinks))
 
 
 def _quota_headers(services: Services, bill: Bill) -> dict[str, str]:

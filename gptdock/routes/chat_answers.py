@@ -9,7 +9,7 @@ from typing import Any
 from gptdock.routes import chat_texts
 from gptdock.upstream import complaints
 from gptdock.upstream.format import Told
-from gptdock.upstream.meter import Shape
+from gptdock.upstream.shapes import Shape
 from gptdock.upstream.usage import sane_usage
 
 _CONTENT = b'"content":"'
@@ -41,11 +41,11 @@ class ChatFormat:
     def is_shown(self, event: dict[str, Any]) -> bool:
         return bool(event.get("choices")) or event.get("usage") is None
 
-    def shape(self, data: bytes, event: dict[str, Any], text: str) -> Shape | None:
+    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
         """That of an event that has one choice with plain content, and nothing else to tell."""
         if reported(event) is not None or event.get("error") is not None:
             return None
-        return Shape.of(data, _CONTENT, text) if _has_only_content(event, text) else None
+        return Shape.of(raw, _CONTENT, text) if _has_only_content(event, text) else None
 
     def is_answer(self, content: dict[str, Any]) -> bool:
         return "choices" in content and (error_of(content) is None or bool(self.text_of(content)))

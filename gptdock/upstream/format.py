@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 class Shape(Protocol):
     """What events have in common that differ by their text alone, so that these need not be parsed."""
 
-    def text_of(self, data: bytes) -> bytes | None:
-        """The text of an event that is like this one, in UTF-8; None of any other."""
+    def text_of(self, raw: bytes) -> bytes | None:
+        """The text of an event that is like this one, from its bytes, in UTF-8; None of any other."""
 
 
 class Again(NamedTuple):
@@ -69,8 +69,8 @@ class Format(Protocol):
     def is_shown(self, event: dict[str, Any]) -> bool:
         """Whether the caller gets an event that has no error also if it did not ask for the usage."""
 
-    def shape(self, data: bytes, event: dict[str, Any], text: str) -> Shape | None:
-        """What later events may have in common with this one, which is `event` as bytes, and has this text."""
+    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
+        """What later events may have in common with this one, whose bytes are `raw`, and which has this text."""
 
     def is_answer(self, content: dict[str, Any]) -> bool:
         """Whether a whole body without a usage is an answer, as opposed to an error in spite of the status."""

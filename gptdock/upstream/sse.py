@@ -42,7 +42,7 @@ class EventSplitter:
 
     def __init__(self, limit: int = MOST_EVENT_BYTES, *, keeps_names: bool = False) -> None:
         self._limit, self._keeps_names = limit, keeps_names
-        self._pending = bytearray()
+        self.pending = bytearray()  # the beginning of an event
         self._at_start = True
 
     def feed(self, data: bytes) -> list[Event]:
@@ -50,27 +50,27 @@ class EventSplitter:
 
         Raises EventTooLarge if more bytes are pending than the limit allows.
         """
-        if not self._pending and _is_plain(data):
+        if not self.pending and _is_plain(data):
             self._at_start = False
             return [Event(data, data[6:-2])]
         if not self._completes(data):
             self._keep(data)
             return []
-        received = bytes(self._pending) + data
+        received = bytes(self.pending) + data
         if self._at_start:
             self._at_start = False
             received = received.removeprefix(BOM)
         events, rest = _split(received, keeps_names=self._keeps_names)
-        self._pending = bytearray(rest)
+        self.pending = bytearray(rest)
         return events
 
     def _completes(self, data: bytes) -> bool:
-        seam = bytes(self._pending[-1:]) + data  # an end that is split between reads begins in the last byte
+        seam = bytes(self.pending[-1:]) + data  # an end that is split between reads begins in the last byte
         return b"\n\n" in seam or (b"\r" in seam and _END.search(seam) is not None)
 
     def _keep(self, data: bytes) -> None:
-        self._pending += data
-        if len(self._pending) > self._limit:
+        self.pending += data
+        if len(self.pending) > self._limit:
             raise EventTooLarge(f"no end of the event within {self._limit} bytes")
 
 

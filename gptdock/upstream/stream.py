@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 
@@ -19,6 +20,17 @@ from gptdock.upstream.sse import BOM, Event, EventSplitter, EventTooLarge
 
 MOST_SPACE = 2**16  # bytes, before the first event
 REST_SECONDS = 0.1  # for the end of the body after [DONE]
+
+
+class Taker(Protocol):
+    """What is to have the events of a stream. Either method returns whether it wants more."""
+
+    def take(self, events: list[Event]) -> bool:
+        """Have these events."""
+
+    def take_alike(self, data: bytes) -> bool | None:
+        """Have the bytes of one event if they are like those of an earlier one but for the text; otherwise None."""
+
 
 HandOn = Callable[[aiohttp.StreamReader, Take, Silence], Awaitable[None]]
 
@@ -79,20 +91,20 @@ class Stream:
         first, self.first = self.first, []
         return first
 
-    async def flow(self, take: Callable[[list[Event]], bool], silence: Silence) -> None:
-        """Have `take` called with the events that come, at once, until it returns False.
+    async def flow(self, taker: Taker, silence: Silence) -> None:
+        """Have `taker` take the events that come, at once, until it wants no more.
 
-        Raises UpstreamLost if the body ends or breaks first, UpstreamTimeout after silence, and whatever `take`
+        Raises UpstreamLost if the body ends or breaks first, UpstreamTimeout after silence, and whatever `taker`
         and `silence.ping` raise.
         """
         self._is_stopped = False
         try:
-            await self._run(self._content, lambda data: self._take_bytes(data, take), silence)
+            await self._run(self._content, partial(self._hand, taker), silence)
         except EventTooLarge as exc:
             raise UpstreamLost from exc
         except TimeoutError as exc:
             raise UpstreamTimeout from exc
-        if not self._is_stopped and (not (last := self._unended()) or take(last)):
+        if not self._is_stopped and (not (last := self._unended()) or taker.take(last)):
             raise self._fault or UpstreamLost from self._content.exception()
 
     def failure(self, error: dict[str, Any]) -> APIError:
@@ -159,6 +171,13 @@ class Stream:
     def _unended(self) -> list[Event]:
         """The last event, if its data is whole and only the blank line behind it is missing."""
         return [event for event in self._splitter.feed(b"\n\n") if event.data and meter.is_chunk(event)]
+
+    def _hand(self, taker: Taker, data: bytes) -> bool | None:
+        """As Take."""
+        if not self._splitter.pending and (goes_on := taker.take_alike(data)) is not None:
+            self._is_stopped = not goes_on
+            return goes_on or None
+        return self._take_bytes(data, taker.take)
 
     def _take_bytes(self, data: bytes, take: Callable[[list[Event]], bool]) -> bool | None:
         """As Take: has `take` called with whole events, and notes if it stops."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import aiohttp
 import pytest
+from aiohttp import client_proto, http_parser
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 
@@ -43,6 +44,12 @@ async def test_a_tap_is_refused_by_an_aiohttp_without_the_buffer(monkeypatch: py
 @pytest.mark.parametrize("part", ["feed_data", "feed_eof", "set_exception"])
 async def test_a_tap_is_refused_by_an_aiohttp_that_does_not_wake_it(monkeypatch: pytest.MonkeyPatch, part: str):
     monkeypatch.setattr(aiohttp.StreamReader, part, lambda content, *more: None)
+
+    assert not can_tap()
+
+
+async def test_a_tap_is_refused_with_a_parser_that_tells_of_a_chunk_before_its_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client_proto, "HttpResponseParser", http_parser.HttpResponseParserPy)
 
     assert not can_tap()
 
@@ -112,6 +119,8 @@ class Quiet(asyncio.Transport):
         self.reads = True
 
     def abort(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @pytest.mark.parametrize("ends", [True, False])

@@ -59,10 +59,10 @@ def limits_what_is_pending(stream: bytes, sizes: list[int], limit: int) -> None:
         events = free.feed(data)
         try:
             assert splitter.feed(data) == events
-            assert events or len(free._pending) <= limit
+            assert events or len(free.pending) <= limit
         except EventTooLarge:
             assert not events
-            assert len(free._pending) > limit
+            assert len(free.pending) > limit
             return
 
 

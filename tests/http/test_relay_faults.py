@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from gptdock.aiohttp_private.tap import Silence
 from gptdock.dev.script import BEFORE_HEAD, Cut, Script
 from gptdock.upstream.meter import Meter
-from gptdock.upstream.sse import Event
-from gptdock.upstream.stream import Stream
+from gptdock.upstream.stream import Stream, Taker
 from tests.harness.answers import RECORDED, TEXT
 from tests.harness.hostile import (
     check_nothing_is_left,
@@ -48,11 +46,11 @@ async def test_events_before_a_cut_are_shown_and_charged_however_late_they_are_r
     service.openai.script = Script(tokens=60, hold_at=1, cut=cut, cut_at=52)
     flow = Stream.flow
 
-    async def late(stream: Stream, take: Callable[[list[Event]], bool], silence: Silence) -> None:
+    async def late(stream: Stream, taker: Taker, silence: Silence) -> None:
         async with asyncio.timeout(5):
             while stream._content.exception() is None:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0)
-        await flow(stream, take, silence)
+        await flow(stream, taker, silence)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stream, "flow", late)

@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler
 
 from gptdock.dev.journal import Record
 from gptdock.dev.script import Script
-from gptdock.http import middlewares, relay
-from gptdock.http.caller import Caller
+from gptdock.http import middlewares
+from gptdock.http.passage import Passage
 from gptdock.upstream.sse import Event
 from tests.harness.hostile import check_nothing_is_left
 from tests.harness.service import Service
@@ -67,14 +67,21 @@ def cancel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         response: web.StreamResponse = await plan["cancelling"]
         return response
 
-    pass_on = relay._pass_on
+    take, take_alike = Passage.take, Passage.take_alike
 
-    def passing_on(bill: relay.Bill, caller: Caller, events: list[Event], *, thinks: bool) -> bool:
+    def taking(passage: Passage, events: list[Event]) -> bool:
         plan["cancelling"].step()
-        return pass_on(bill, caller, events, thinks=thinks)
+        return take(passage, events)
+
+    def taking_alike(passage: Passage, data: bytes) -> bool | None:
+        goes_on = take_alike(passage, data)
+        if goes_on is not None:
+            plan["cancelling"].step()
+        return goes_on
 
     monkeypatch.setattr(middlewares, "check_middleware", cancelling)
-    monkeypatch.setattr(relay, "_pass_on", passing_on)
+    monkeypatch.setattr(Passage, "take", taking)
+    monkeypatch.setattr(Passage, "take_alike", taking_alike)
     return plan
 
 

@@ -88,6 +88,14 @@ def test_usage_is_stale_once_more_text_came():
     assert (reader.usage, reader.text()) == (None, "Hi there")
 
 
+def test_usage_is_stale_once_text_came_in_an_event_like_an_earlier_one():
+    compact = json.dumps(chunk("Hi"), separators=(",", ":")).encode()
+
+    reader, _ = read(compact, usage_chunk(), compact, b"[DONE]")
+
+    assert (reader.text(), reader.usage, reader.final_usage) == ("HiHi", None, None)
+
+
 @pytest.mark.parametrize("odd", [b"more text", chunk(" there") | {"usage": "odd"}])
 def test_usage_is_stale_once_odd_text_came(odd):
     reader, _ = read(chunk("Hi") | {"usage": {"total_tokens": 1}}, odd)

@@ -4,6 +4,7 @@ import json
 
 from gptdock.dev.script import Script
 from gptdock.upstream import bodies
+from gptdock.upstream.sse import EventSplitter
 from tests.harness.answers import DONE, HELLO, read_answer, reported
 from tests.harness.hostile import check_nothing_is_left
 from tests.harness.service import Service
@@ -39,3 +40,13 @@ async def test_a_stream_that_is_said_to_be_json_is_passed_on_as_it_comes(service
         assert await read_answer(service, stream=True) == HELLO + DONE
 
     await check_nothing_is_left(service, used=910 * 2)
+
+
+async def test_an_event_like_an_earlier_one_is_no_event_behind_half_of_another(service: Service):
+    raw = HELLO + b"data: [".ljust(len(HELLO) - 1) + b"\n" + HELLO + HELLO + DONE
+    service.openai.script = Script(raw=raw, piece=len(HELLO))
+
+    shown = await read_answer(service, stream=True)
+
+    assert shown == b"".join(event.raw for event in EventSplitter().feed(raw))
+    assert shown.count(HELLO) == 2
