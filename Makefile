@@ -14,7 +14,7 @@ install: .venv/check.installed ## Install everything for development into .venv
 run: .venv/dev.installed ## Serve here, OpenAI and DynamoDB simulated: PORT=5002, DATA=quotas.json keeps the quotas
 	@.venv/bin/gptdock dev $(if $(DATA),--data '$(DATA)')
 
-test: .venv/test.installed .venv/bin/promtool ## Run all tests, or only T=tests/ledger
+test: .venv/test.installed .venv/bin/promtool .venv/axe ## Run all tests, or only T=tests/ledger
 	.venv/bin/pytest -n auto --dist worksteal $(T)
 
 check: .venv/check.installed ## Check lint, formatting and types, as CI does
@@ -69,6 +69,10 @@ release: .venv/bin/pip ## Build the wheel into dist/, and check it in an environ
 # Debian's, unpacked and not installed, so that no service starts.
 .venv/bin/promtool: | .venv/bin/pip
 	.ci/promtool $@
+
+# Only its file axe.min.js is used: axe-core judges the page in the browser of the test.
+.venv/axe: | .venv/bin/pip
+	.venv/bin/pip install -qq --disable-pip-version-check --no-deps --target $@ axe-playwright-python==0.1.8
 
 .venv/ministack/bin/ministack: | .venv/bin/pip
 	$(PYTHON) -m venv .venv/ministack && .venv/ministack/bin/pip install 'ministack>=1.5,<2'

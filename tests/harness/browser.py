@@ -1,18 +1,29 @@
 """A real Chromium without a window, driven over WebDriver by Debian's own driver."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+AXE = Path(sys.prefix) / "axe" / "axe_playwright_python" / "axe.min.js"
+RUN_AXE = """
+const done = arguments[0], places = (rule) => rule.nodes.map((node) => node.target.join(' ')).join(', ');
+axe.run({resultTypes: ['violations']}).then((found) => {
+  done(found.violations.map((rule) => `${rule.id}: ${places(rule)}`));
+});
+"""
 MISSING = "This test needs {}: apt-get install -y chromium chromium-driver (Debian), as .ci/run does"
+NARROW = 500  # pixels
 PATIENCE_SECONDS = 60  # on a busy machine
+CHANGED = [StaleElementReferenceException]  # what was found is being shown anew
 OPTIONS = ["headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
 OPTIONS += ["disable-background-networking", "disable-component-update", "disable-dev-shm-usage"]
 
@@ -22,7 +33,7 @@ class Browser:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
-        self._wait = WebDriverWait(driver, PATIENCE_SECONDS, poll_frequency=0.05)
+        self._wait = WebDriverWait(driver, PATIENCE_SECONDS, poll_frequency=0.05, ignored_exceptions=CHANGED)
 
     def find(self, selector: str) -> WebElement:
         """The first element that is shown and matches this CSS selector."""
@@ -40,9 +51,32 @@ class Browser:
         """The line of state, once it begins so."""
         return str(self.until(lambda: (text := self.find("#status").text).startswith(start) and text))
 
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong with what is shown now: each rule with the elements that break it."""
+        assert AXE.exists(), "This test needs axe-core: make .venv/axe"
+        self.until(lambda: self.driver.execute_script("return document.getAnimations().length === 0"))
+        if not self.driver.execute_script("return typeof axe === 'object'"):
+            self.driver.execute_script(AXE.read_text(encoding="utf-8"))
+        return list(self.driver.execute_async_script(RUN_AXE))
+
+    def look(self, width: int, scheme: str) -> None:
+        """Be this wide from now on, in pixels, and `light` or `dark`."""
+        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < NARROW}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def overflows(self) -> bool:
+        """Whether the page has to be scrolled sideways."""
+        script = "return document.documentElement.scrollWidth > innerWidth"
+        return bool(self.driver.execute_script(script))
+
     def press(self, name: str) -> None:
         """Click the button with this text."""
-        self.until(lambda: next((b for b in self.all("button") if b.text == name and b.is_enabled()), None)).click()
+        path = f"//button[normalize-space()='{name}' and not(@disabled)]"
+        self.until(
+            lambda: next((b for b in self.driver.find_elements(By.XPATH, path) if b.is_displayed()), None)
+        ).click()
 
 
 @contextmanager

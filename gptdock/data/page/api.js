@@ -23,17 +23,35 @@ export class Refusal extends Error {
   }
 }
 
-/** The answer to a request; raises Refusal for any status but 2xx. */
+/** The answer to a request; raises Refusal for any status but 2xx, and if there is none. */
 export async function call(method, path, { query, body, headers, signal, admin = false } = {}) {
   const url = query ? `${path}?${new URLSearchParams(query)}` : path;
   const given = { Authorization: `Bearer ${admin ? keys.admin : keys.caller}`, ...headers };
   const content = body && JSON.stringify(body);
-  const response = await fetch(url, { method, headers: given, body: content, signal, cache: "no-store" });
+  const response = await reached(fetch(url, { method, headers: given, body: content, signal, cache: "no-store" }));
   if (!response.ok) throw new Refusal(response.status, await response.json().catch(() => ({})), response.headers);
   return response;
 }
 
+/** What is promised; a network that fails is a Refusal with this code. */
+async function reached(promise, code = "unreachable") {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, { error: { code, message: explain(code) } });
+  }
+}
+
 export const get = async (path, options) => (await call("GET", path, options)).json();
+
+const IN_A_HEADER = /^[ -~]*$/;
+
+/** How a request names who pays: by headers, or in the path if a header cannot hold the ids. */
+export function payer({ client, product }) {
+  if (IN_A_HEADER.test(client + product)) return { base: "/v1", headers: { "X-Client-Id": client, "X-Product-Id": product } };
+  return { base: `/clients/${encodeURIComponent(client)}/${encodeURIComponent(product)}/v1`, headers: {} };
+}
 
 const named = ({ client, product }) => ({ client_id: client, product_id: product });
 
@@ -62,6 +80,8 @@ export const admin = {
     call("PUT", "/v1/admin/client/quota", { admin: true, query: named(account), body: { max_quota: max } }),
   credit: (account, body) => call("POST", "/v1/admin/client/credit", { admin: true, query: named(account), body }),
   reset: (account) => call("POST", "/v1/admin/client/reset", { admin: true, query: named(account) }),
+  receipts: (account, cursor) =>
+    get("/v1/admin/client/receipts", { admin: true, query: { ...named(account), limit: 20, ...(cursor && { cursor }) } }),
   report: (account, by) => get("/v1/admin/client/usage", { admin: true, query: { ...named(account), by } }),
 };
 
@@ -83,5 +103,6 @@ export async function* events(response) {
 }
 
 async function* pieces(reader) {
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) yield piece.value;
+  const next = () => reached(reader.read(), "broken");
+  for (let piece = await next(); !piece.done; piece = await next()) yield piece.value;
 }

@@ -1,17 +1,18 @@
 // The view Ask: one question at a time, and what it does to the quota of its client.
 
-import { call, events, quota, Refusal } from "./api.js";
+import { admin, call, events, keys, payer, quota, Refusal } from "./api.js";
 import { QuotaBar } from "./bar.js";
 import { $, count, make, numbers, say, seconds } from "./dom.js";
 import { History } from "./history.js";
 
 const SETTLE_POLLS = 40;
 const SETTLE_MS = 100;
+const RECEIPT_POLLS = 10;
 
 export class Ask {
-  /** `ended` is called after each request. */
-  constructor(ended) {
-    this.ended = ended;
+  /** `changed` is called when a request is admitted, and after it. */
+  constructor(changed) {
+    this.changed = changed;
     this.bar = new QuotaBar($("quota"));
     this.history = new History($("requests"));
     this.open = null;
@@ -43,7 +44,7 @@ export class Ask {
   async ask() {
     const asked = this.asked;
     this.begin();
-    const request = new Request(asked, this.bar);
+    const request = new Request(asked, this.bar, this.changed);
     try {
       await request.run(this.open.signal);
     } catch (error) {
@@ -51,8 +52,8 @@ export class Ask {
     }
     await request.settled();
     this.history.add(request);
-    say(request.summary(), Boolean(request.error));
     this.end();
+    say(request.summary(), Boolean(request.error));
   }
 
   begin() {
@@ -72,14 +73,14 @@ export class Ask {
     $("send").disabled = false;
     if (hadFocus) $("send").focus();
     $("stop").disabled = true;
-    this.ended();
+    this.changed();
   }
 }
 
 /** One question: what came, how fast, what it was charged. */
 class Request {
-  constructor(asked, bar) {
-    Object.assign(this, { asked, bar, status: 0, words: 0, firstMs: null, charged: null, error: null, stopped: false });
+  constructor(asked, bar, admitted) {
+    Object.assign(this, { asked, bar, admitted, status: 0, words: 0, firstMs: null, charged: null, error: null, stopped: false, waiting: "", frame: 0 });
     this.began = performance.now();
     this.ms = 0;
     this.at = new Date();
@@ -87,9 +88,10 @@ class Request {
 
   async run(signal) {
     this.before = await quota(this.asked);
-    const response = await call("POST", "/v1/chat/completions", {
+    const { base, headers } = payer(this.asked);
+    const response = await call("POST", `${base}/chat/completions`, {
       signal,
-      headers: { "X-Client-Id": this.asked.client, "X-Product-Id": this.asked.product },
+      headers,
       body: {
         model: this.asked.model, messages: [{ role: "user", content: this.asked.question }], user: "page",
         stream: true, stream_options: { include_usage: true },
@@ -98,6 +100,7 @@ class Request {
     this.status = response.status;
     this.id = response.headers.get("X-Request-Id");
     this.showHold(response.headers);
+    this.admitted();
     for await (const event of events(response)) this.show(event);
     this.ms = performance.now() - this.began;
   }
@@ -114,7 +117,16 @@ class Request {
     if (!text) return;
     this.firstMs ??= performance.now() - this.began;
     this.words += 1;
-    $("answer").append(text);
+    this.waiting += text;
+    this.frame ||= requestAnimationFrame(() => this.draw()); // a long answer is drawn once a frame, not once a token
+  }
+
+  draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    if (!this.text) $("answer").append(this.text = document.createTextNode(""));
+    this.text.appendData(this.waiting);
+    this.waiting = "";
     this.showPace();
   }
 
@@ -133,10 +145,13 @@ class Request {
       this.stopped = true;
       return;
     }
-    this.error = error instanceof Refusal ? error : new Refusal(0, { error: { code: "unreachable", message: error.message } });
+    if (this.words) this.draw();
+    this.error = error instanceof Refusal ? error : new Refusal(0, { error: { message: error.message } });
     this.status ||= this.error.status;
     this.id ||= this.error.requestId;
-    $("answer").append(make("strong", { class: "error" }, this.error.message), make("span", { class: "error" }, this.error.words));
+    const { message, words } = this.error;
+    $("answer").append(make("strong", { class: "error" }, message));
+    if (words && words !== message) $("answer").append(make("span", { class: "error" }, words));
   }
 
   /** Waits until the hold became a charge, a moment after the answer ended. */
@@ -147,17 +162,33 @@ class Request {
         await new Promise((resolve) => { setTimeout(resolve, SETTLE_MS); });
         now = await quota(this.asked);
       }
-      this.charged = now ? this.usage?.total_tokens ?? now.used - (this.before?.used ?? 0) : 0;
+      this.charged = now ? this.usage?.total_tokens ?? await this.onReceipt() ?? now.used - (this.before?.used ?? 0) : 0;
       this.bar.show(now);
-      if (this.words) this.showPace();
+      if (this.words) this.draw();
     } catch (error) {
       this.bar.show(null, error.words || error.message);
     }
   }
 
+  /** What its receipt says, for operators: others may ask for the same client meanwhile. */
+  async onReceipt() {
+    if (!keys.admin || this.status !== 200) return undefined;
+    for (let i = 0; i < RECEIPT_POLLS; i += 1) {
+      const { receipts } = await admin.receipts(this.asked);
+      const own = receipts.find((each) => each.request_id === this.id);
+      if (own) return own.tokens;
+      await new Promise((resolve) => { setTimeout(resolve, SETTLE_MS); });
+    }
+    return undefined;
+  }
+
   summary() {
     const cost = this.charged === null ? "" : ` ${count(this.charged)} tokens charged.`;
-    if (this.error) return `${this.error.status || "No answer"}: ${this.error.message}${cost}`;
+    if (this.error) return `${ended(this)} (${this.error.code}).${cost}`;
     return `${this.stopped ? "Stopped." : "Answered."}${cost}`;
   }
+}
+
+function ended({ status }) {
+  return status === 200 ? "The answer broke off" : status ? `Refused with ${status}` : "No answer";
 }

@@ -13,14 +13,20 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A table in a box that scrolls by itself. Columns that start with "#" are of numbers. */
+/** A table. Columns that start with "#" are of numbers. On a narrow screen each row is a block, hence the roles. */
 export function table(caption, columns, rows) {
   const numeric = columns.map((name) => (name.startsWith("#") ? { class: "n" } : {}));
-  const head = columns.map((name, i) => make("th", { scope: "col", ...numeric[i] }, name.replace("#", "")));
-  const body = rows.map((cells) => make("tr", {}, ...cells.map((cell, i) => make("td", numeric[i], cell))));
-  const whole = make("table", { "aria-label": caption }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
-  return make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, whole);
+  const names = columns.map((name) => name.replace("#", ""));
+  const head = names.map((name, i) => make("th", { role: "columnheader", scope: "col", ...numeric[i] }, name));
+  const body = rows.map((cells) => make("tr", { role: "row" },
+    ...cells.map((cell, i) => make("td", { role: "cell", "data-name": names[i], ...numeric[i] }, cell))));
+  return make("table", { role: "table", "aria-label": caption },
+    make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...head)), make("tbody", { role: "rowgroup" }, ...body));
 }
+
+/** An id, which may be as long as its owner likes, and written from right to left. */
+export const idText = (...texts) =>
+  make("span", { class: "id" }, ...texts.flatMap((text, i) => [i ? "/" : "", make("bdi", {}, text)]));
 
 /** Pairs of a name and a number, as a list. */
 export function numbers(pairs) {

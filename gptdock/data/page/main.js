@@ -12,6 +12,7 @@ import { Usage } from "./usage.js";
 const LIGHTS_MS = 10_000;
 const COPIED_MS = 1500;
 
+const here = await (await fetch("/page/here.json")).json();
 const views = { ask: new Ask(showLights), usage: new Usage(openKeys) };
 let language = "curl";
 
@@ -38,13 +39,21 @@ async function begin() {
 
 function showCode() {
   $("code").textContent = LANGUAGES[language](views.ask.asked);
+  $("code-key").textContent = `Before: export GPTDOCK_KEY=${here.dev && keys.caller === here.key ? here.key : "..."}`;
+}
+
+/** Reads again what is shown, which another tab or program may have changed. */
+function refresh() {
+  if (!$("usage").hidden) views.usage.refresh();
+  else if (!views.ask.open && keys.caller) views.ask.showQuota();
 }
 
 function makeTabs() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   roving(tabs, "aria-selected", (chosen) => {
     for (const tab of tabs) $(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
-    if (chosen.id === "tab-usage") views.usage.refresh();
+    if (!views.ask.open) say("");
+    refresh();
   });
 }
 
@@ -70,9 +79,14 @@ $("keys-form").addEventListener("submit", () => {
   keys.use($("key").value, $("admin-key").value);
   begin();
 });
+$("keys-cancel").addEventListener("click", () => $("keys").close());
 makeTabs();
 makeLanguages();
-const here = await (await fetch("/page/here.json")).json();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  showLights();
+  if ($("usage").hidden) refresh();
+});
 if (here.dev) {
   if (!keys.caller) keys.use(here.key, here.admin_key);
   offerPlays($("plays"), views.ask, here.plays);

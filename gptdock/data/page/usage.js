@@ -3,11 +3,12 @@
 import { admin, keys, toQuota } from "./api.js";
 import { bar } from "./bar.js";
 import { Details } from "./details.js";
-import { $, count, make, say, table } from "./dom.js";
+import { $, count, idText, make, say, table } from "./dom.js";
 
 const COLUMNS = ["Client", "Product", "Quota", "#Used", "#Held", "#Left", "#Of"];
 
 const PAGE = 20;
+const MOST = 1000; // that the route lists
 
 export class Usage {
   constructor(openKeys) {
@@ -23,6 +24,13 @@ export class Usage {
   async refresh() {
     Object.assign(this, { clients: [], cursor: null, wanted: $("search-id").value.trim() });
     await this.more();
+  }
+
+  /** Reads the next page. */
+  async next() {
+    const shown = this.clients.length;
+    await this.more();
+    $("clients").querySelectorAll("button.link")[shown]?.focus(); // the button that was pressed is gone
   }
 
   async more() {
@@ -43,10 +51,10 @@ export class Usage {
 
   /** The clients that are the nearest to their limit; `cursor` is whether there may be more. */
   async nearest() {
-    const limit = this.clients.length + PAGE;
+    const limit = Math.min(this.clients.length + PAGE, MOST);
     const { clients } = await admin.near(limit);
     this.clients = clients.map((each) => ({ account: { client: each.client_id, product: each.product_id }, quota: toQuota(each) }));
-    this.cursor = clients.length === limit;
+    this.cursor = clients.length === limit && limit < MOST;
   }
 
   async find() {
@@ -57,16 +65,17 @@ export class Usage {
 
   show() {
     const rows = this.clients.map(({ account, quota }) => [
-      make("button", { type: "button", class: "link", onclick: () => this.details.open(account) }, account.client),
-      account.product, bar(quota), count(quota.used), count(quota.held), count(quota.left), count(quota.max),
+      make("button", { type: "button", class: "link", onclick: () => this.details.open(account) }, idText(account.client)),
+      idText(account.product), bar(quota), count(quota.used), count(quota.held), count(quota.left), count(quota.max),
     ]);
     const none = this.wanted ? "No client has this text in its id." : "Nobody has asked in this period.";
     const name = this.wanted ? "Clients that were found" : "Clients, the nearest to their limit first";
     const parts = [rows.length ? table(name, COLUMNS, rows) : make("p", { class: "empty" }, none)];
     if (this.cursor) {
-      const load = make("button", { type: "button", onclick: () => this.more() }, "Load more clients");
+      const load = make("button", { type: "button", onclick: () => this.next() }, "Load more clients");
       parts.push(make("div", { class: "actions" }, load, `${count(this.clients.length)} loaded`));
     }
+    if (rows.length >= MOST) parts.push(make("p", { class: "empty" }, "The list ends here. Others are found by their id."));
     $("clients").replaceChildren(...parts);
   }
 }

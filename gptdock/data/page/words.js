@@ -27,9 +27,14 @@ const CHARGES = {
   counted: "Counted by GPTDock: the prompt, and what came until it was cut.",
   lost: "Its process died: charged by what it last reported.",
   late: "A process that was cut off corrected what it was charged.",
-  set_quota: "An operator set the quota.",
-  reset: "An operator reset the period.",
-  credit: "An operator added tokens.",
+};
+
+const CHANGES = {
+  set_quota: "An operator set the quota",
+  reset: "An operator reset the period: what was used is 0 again",
+  credit: "An operator added tokens",
+  import: "Brought over from another service",
+  forget: "An operator had an id forgotten",
 };
 
 const OUTCOMES = {
@@ -43,9 +48,12 @@ export function explain(code, retryAfter) {
   return retryAfter ? `${words} Try again in ${retryAfter} s.` : words;
 }
 
+const grouped = (text) => text.replace(/^[0-9> +-]+/, (numbers) => numbers.replace(/\B(?=(\d{3})+\b)/g, ","));
+
 /** Why a receipt has its number. */
 export function whyCharged({ source, outcome, tokens }) {
+  if (CHANGES[source]) return outcome === source ? `${CHANGES[source]}.` : `${CHANGES[source]}: ${grouped(outcome)}.`;
   const why = CHARGES[source] ?? `Source: ${source}.`;
-  const how = OUTCOMES[outcome] ?? (ERRORS[outcome] ? `Ended by ${outcome}.` : "");
+  const how = OUTCOMES[outcome] ?? (ERRORS[outcome] ? `${outcome}: ${ERRORS[outcome]}` : "");
   return tokens === 0 && source === "counted" ? `Nothing was generated. ${how}` : `${how} ${why}`.trim();
 }
