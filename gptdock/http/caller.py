@@ -55,17 +55,16 @@ class Caller:
         """Whether `catch_up` must be awaited before more is written."""
         return bool(self._kept) or bool(self._protocol.writing_paused)
 
-    def write_now(self, data: bytes) -> None:
-        """Send `data` without waiting. Raises CallerGone."""
-        if not data:  # as a chunk it would be the end of the body
-            return
-        if self._writer is None:
+    def write_now(self, data: bytes) -> bool:
+        """Send `data` without waiting. False if `catch_up` must be awaited before more. Raises CallerGone."""
+        if self._writer is None or not data:  # as a chunk, nothing would be the end of the body
             self._kept += data
-            return
+            return not self.is_behind
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             raise CallerGone
         server.write_now(transport, data, chunked=self._is_chunked)
+        return not self._protocol.writing_paused
 
     def ping(self) -> None:
         """Send a comment, so that nobody takes silence for a dead connection. Raises CallerGone.

@@ -34,10 +34,13 @@ class Overrun:
         self._next_look = DENSE_BYTES * self._most  # at so many bytes of text
         self._bytes_left = MOST_SHOWN_BYTES * self._most  # of events; once it is below 0, `look` is due
 
-    def note(self, shown_bytes: int) -> None:
-        """So many bytes of events go to the caller. Raises UpstreamError if that, or their text, is far too much."""
+    def note(self, shown_bytes: int, text_bytes: int) -> None:
+        """Note bytes of events for the caller, and how much text there is. Raises UpstreamError if it is too much.
+
+        See `look`.
+        """
         self._bytes_left -= shown_bytes
-        if self._meter.text_bytes > self._next_look or self._bytes_left < 0:
+        if text_bytes > self._next_look or self._bytes_left < 0:
             self.look()
 
     def look(self) -> None:

@@ -24,16 +24,14 @@ class Passage:
 
     def take(self, events: list[Event]) -> bool:
         """Send these events at once."""
-        meter, caller = self._meter, self._caller
-        if shown := self._show(events):
-            caller.write_now(shown)
+        meter, goes_on = self._meter, self._caller.write_now(self._show(events))
         turns = self._thinks is not None and self._thinks is not meter.thinks
-        return not (meter.is_over or caller.is_behind or turns)
+        return goes_on and not (meter.is_over or turns)
 
     def take_alike(self, data: bytes) -> bool | None:
         """Send one event at once, whose text is all that it tells."""
-        if not self._meter.read_alike(data):
+        text_bytes = self._meter.read_alike(data)
+        if not text_bytes:
             return None
-        self._overrun.note(len(data))
-        self._caller.write_now(data)
-        return not self._caller.is_behind
+        self._overrun.note(len(data), text_bytes)
+        return self._caller.write_now(data)

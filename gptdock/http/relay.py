@@ -130,7 +130,7 @@ class Bill:
         Raises UpstreamError if the text is far beyond the limit that the upstream was given.
         """
         shown = self.read(events)
-        self.overrun.note(len(shown))
+        self.overrun.note(len(shown), self.meter.text_bytes)
         if self.meter.error is not None and not self.meter.begun:
             self.exchange.refused()
             return b""
@@ -149,7 +149,7 @@ class Bill:
 
     def error_event(self, error: APIError, request: web.Request) -> bytes:
         """The event that tells the caller of this error."""
-        return self.form.error_event(told(request, self.told(error)), self.meter.last)
+        return self.form.error_event(told(request, self.told(error)), self.meter.next_number)
 
     def read_answer(self, answer: Answer) -> None:
         """Read a whole answer."""

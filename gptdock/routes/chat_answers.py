@@ -63,7 +63,10 @@ class ChatFormat:
             return reported
         return [content | {"choices": _deltas(content.get("choices")), "usage": None}, *reported]
 
-    def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
+    def next_number(self, event: dict[str, Any]) -> int:
+        return 0
+
+    def error_event(self, error: dict[str, Any], number: int) -> bytes:
         return b"data: " + json.dumps(error, separators=(",", ":")).encode() + b"\n\n"
 
 

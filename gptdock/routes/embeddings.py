@@ -152,7 +152,10 @@ class EmbeddingsFormat:
     def to_events(self, answer: dict[str, Any], usage: object, *, is_whole: bool) -> list[dict[str, Any]]:
         return [answer]
 
-    def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
+    def next_number(self, event: dict[str, Any]) -> int:
+        return 0
+
+    def error_event(self, error: dict[str, Any], number: int) -> bytes:
         return b"data: " + to_json(error).encode() + b"\n\n"
 
 

@@ -99,16 +99,15 @@ class ResponsesFormat:
             {"type": end if end in _ENDS else "response.completed", "sequence_number": 1, "response": answer},
         ]
 
-    def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
+    def next_number(self, event: dict[str, Any]) -> int:
+        number = event.get("sequence_number")
+        return number + 1 if type(number) is int else 0
+
+    def error_event(self, error: dict[str, Any], number: int) -> bytes:
         """The API's own error event, and within it `error`, without which OpenAI's packages raise nothing."""
         told = {name: error["error"][name] for name in ("code", "message", "param")}
-        event = {"type": "error", **told, "sequence_number": _next_number(last), **error}
+        event = {"type": "error", **told, "sequence_number": number, **error}
         return b"event: error\ndata: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
-
-
-def _next_number(last: dict[str, Any]) -> int:
-    number = last.get("sequence_number")
-    return number + 1 if type(number) is int else 0
 
 
 def _usage(answer: dict[str, Any]) -> object:

@@ -84,5 +84,8 @@ class Format(Protocol):
     def to_events(self, answer: dict[str, Any], usage: object, *, is_whole: bool) -> list[dict[str, Any]]:
         """A whole answer as the events of a stream, without [DONE]; of one that is not whole only the usage."""
 
-    def error_event(self, error: dict[str, Any], last: dict[str, Any]) -> bytes:
-        """An error of ours as an event; `last` is the last event that was parsed, `{}` if there was none."""
+    def next_number(self, event: dict[str, Any]) -> int:
+        """The number of the event behind this one; 0 where they have none."""
+
+    def error_event(self, error: dict[str, Any], number: int) -> bytes:
+        """An error of ours as an event of this number."""

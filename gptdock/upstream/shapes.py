@@ -23,7 +23,10 @@ class Shape(NamedTuple):
     def text_of(self, raw: bytes) -> bytes | None:
         """The text of an event that is like this one but for text and padding; None of any other."""
         start, middle, end = self
-        if not raw.startswith(start) or (end_of_text := raw.find(middle, len(start))) < 0:
+        if not raw.startswith(start):
+            return None
+        end_of_text = raw.find(b'"', len(start))
+        if not raw.startswith(middle, end_of_text) and (end_of_text := raw.find(middle, len(start))) < 0:
             return None
         padded = end_of_text + len(middle)
         if end is None:

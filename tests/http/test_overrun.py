@@ -70,7 +70,7 @@ def looks(count: Count, limit: int, piece: str, pieces: int) -> list[int]:
     overrun = Overrun(meter, limit, noting)
     for _ in range(pieces):
         meter.read(event(chunk(piece)))
-        overrun.note(0)
+        overrun.note(0, meter.text_bytes)
     return sizes
 
 

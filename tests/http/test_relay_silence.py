@@ -162,10 +162,11 @@ async def test_no_comment_is_sent_to_a_caller_who_does_not_read(serve, monkeypat
         transport = caller._protocol.transport
         return transport.get_write_buffer_size() if transport else 0
 
-    def writing(caller: Caller, data: bytes) -> None:
-        write_now(caller, data)
+    def writing(caller: Caller, data: bytes) -> bool:
+        goes_on = write_now(caller, data)
         if buffered(caller):
             full.set()
+        return goes_on
 
     def pinging(caller: Caller) -> None:
         before = buffered(caller)

@@ -57,10 +57,11 @@ async def test_an_answer_whose_end_could_not_be_written_in_time_is_not_complete(
 async def test_no_error_follows_a_done_that_is_on_its_way(serve, monkeypatch: pytest.MonkeyPatch):
     write_now, catch_up, done = Caller.write_now, Caller.catch_up, asyncio.Event()
 
-    def write(caller: Caller, data: bytes) -> None:
-        write_now(caller, data)
+    def write(caller: Caller, data: bytes) -> bool:
+        goes_on = write_now(caller, data)
         if b"[DONE]" in data:
             done.set()
+        return goes_on
 
     async def stuck(caller: Caller) -> None:
         await catch_up(caller)

@@ -25,10 +25,11 @@ async def test_no_client_minds_the_comments_of_a_silent_stream(serve, monkeypatc
     asked, write_now = ASKED | {"model": "o4-mini", "stream": True}, Caller.write_now
     async with serve(openai_model="o4-mini", ping_seconds=0.05) as service, openai_s(service) as client:
 
-        def write_and_release(caller: Caller, data: bytes) -> None:
-            write_now(caller, data)
+        def write_and_release(caller: Caller, data: bytes) -> bool:
+            goes_on = write_now(caller, data)
             if data == PING:
                 service.openai.release()
+            return goes_on
 
         def ask_without_async() -> str:
             with OpenAI(base_url=f"{service.url}/v1", api_key=KEY, default_headers=WHO) as client:

@@ -1,5 +1,6 @@
 """What of an answer the caller is to see."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -196,8 +197,14 @@ def test_no_shape_makes_the_meter_fail(first, choices, delta, usage):
     properties.meters_without_fail(stream, [], show_usage=False)
 
 
-def test_of_a_large_event_only_what_is_small_is_kept():
-    reader, _ = read({**chunk("Hi"), "more": [7] * 2**16}, {**chunk("Hi"), "sequence_number": 7, "more": [7] * 2**16})
+def test_nothing_of_an_event_is_kept_but_its_text():
+    reader = Meter(FORMAT)
+    tracemalloc.start()
+    try:
+        reader.read(event({**chunk("Hi"), "more": [7] * 2**16}))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
-    assert reader.last == {"id": "c-1", "sequence_number": 7}
-    assert reader.text() == "HiHi"
+    assert reader.text() == "Hi"
+    assert kept_bytes < 2**14
