@@ -1,6 +1,5 @@
 """An operator's work on clients, for the routes and the commands: list, show, and change them, see `changes`."""
 
-import heapq
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +16,8 @@ from gptdock.ledger.scans import Spent
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.settings import Settings
+
+MARGIN = 100  # books beyond twice the limit of a list, so that it is not sorted too often
 
 
 class Overview(NamedTuple):
@@ -171,17 +172,22 @@ class Clients:
         return Changes(self._store, account, period, self._settings.default_token_quota)
 
 
-async def fullest(books: AsyncIterator[Spent], percent: float, limit: int) -> list[Spent]:
-    """Up to `limit` books of which at least this much is used or held, the fullest first.
+async def fullest(
+    books: AsyncIterator[Spent], percent: float, limit: int, after: tuple[float, Account] | None = None
+) -> list[Spent]:
+    """Up to `limit` books of which at least this much is used or held, the fullest first: those behind this `place`.
 
     Memory grows with `limit`, not with the number of books.
     """
-    found: list[tuple[float, Spent]] = []  # a heap
+    found: list[Spent] = []
     async for book in books:
-        if book.percent >= percent:
-            push = heapq.heappush if len(found) < limit else heapq.heappushpop
-            push(found, (book.percent, book))
-    return [book for _, book in sorted(found, key=lambda each: (-each[0], each[1].account))]
+        if book.percent >= percent and (after is None or book.place > after):
+            found.append(book)
+        if len(found) == 2 * limit + MARGIN:
+            found.sort(key=lambda book: book.place)
+            del found[limit:]
+    found.sort(key=lambda book: book.place)
+    return found[:limit]
 
 
 def to_json(client: Client) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from gptdock.ledger.store import Store
 from gptdock.settings import MOST_QUOTA_TOKENS, Settings
 
 MOST_PERCENT = 100
-BOTH = ("json", "csv")
 
 Act = Callable[[Clients, argparse.Namespace], Awaitable[int | None]]  # an exit code; None: 0
 
@@ -33,11 +32,12 @@ def add_to(subparsers: Any) -> None:
     """Add `client` and `usage` to the subparsers of `gptdock`; each sets `run`."""
     client = subparsers.add_parser("client", help="list clients, show one, change its quota, reset its period")
     actions = client.add_subparsers(dest="action", required=True)
-    listed = _add(actions, "list", clients.list_all, "list all clients", one_client=False, forms=BOTH)
+    listed = _add(actions, "list", clients.list_all, "list all clients", one_client=False)
     listed.add_argument("--near", metavar="PERCENT", type=_percent, help="only those who used or hold so much")
+    listed.add_argument("--limit", metavar="N", type=_positive, help="with --near: at most so many, the fullest")
     listed.add_argument("--prometheus", action="store_true", help="with --near: a file for node-exporter")
-    listed.set_defaults(text="")
-    found = _add(actions, "find", clients.list_all, "list clients by a part of an id", one_client=False, forms=BOTH)
+    listed.set_defaults(text="", refuse=listed.error, check=_refuse_what_needs_near)
+    found = _add(actions, "find", clients.list_all, "list clients by a part of an id", one_client=False)
     found.add_argument("text", metavar="TEXT")
     found.set_defaults(near=None, prometheus=False)
     _add(actions, "show", clients.show, "show a client and its books")
@@ -62,7 +62,7 @@ def _add_forget(actions: Any) -> None:
 
 
 def _add_usage(subparsers: Any) -> None:
-    report = _add(subparsers, "usage", usage, "report what a client used, or all", one_client=False, forms=BOTH)
+    report = _add(subparsers, "usage", usage, "report what a client used, or all", one_client=False)
     report.add_argument("client_id", metavar="CLIENT", type=identity, nargs="?")
     report.add_argument("product_id", metavar="PRODUCT", type=identity, nargs="?")
     report.add_argument("--period", metavar="P", type=_period, help="all, 2026-11 or 2026-11-23 (default: running one)")
@@ -90,22 +90,28 @@ def _add_changes(actions: Any) -> None:
         action.set_defaults(changes_running_period=True)
 
 
-def _add(
-    subparsers: Any, name: str, act: Act, what: str, *, one_client: bool = True, forms: tuple[str, ...] = ("json",)
-) -> argparse.ArgumentParser:
+def _add(subparsers: Any, name: str, act: Act, what: str, *, one_client: bool = True) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=what)
     parser.set_defaults(run=_run, act=act, check=lambda _: None, changes_running_period=False)
     if one_client:
         parser.add_argument("client_id", metavar="CLIENT", type=identity)
         parser.add_argument("product_id", metavar="PRODUCT", type=identity)
-    add_forms(parser, forms)
+    add_forms(parser)
     return parser
 
 
-def add_forms(parser: argparse.ArgumentParser, forms: tuple[str, ...] = BOTH) -> None:
+def _refuse_what_needs_near(parsed: argparse.Namespace) -> None:
+    """Exit with 2 if an argument would have no effect."""
+    if parsed.near is None and (parsed.prometheus or parsed.limit):
+        parsed.refuse("--limit and --prometheus need --near")
+    if parsed.prometheus and parsed.form != "table":
+        parsed.refuse(f"--prometheus is another form than --{parsed.form}")
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
     """Add `--json` and `--csv`, of which `form` has the one given, otherwise `table`."""
     group = parser.add_mutually_exclusive_group()
-    for form in forms:
+    for form in ("json", "csv"):
         what = f"{form.upper()} instead of a table"
         group.add_argument(f"--{form}", action="store_const", const=form, dest="form", help=what)
     parser.set_defaults(form="table")
@@ -156,6 +162,12 @@ def _day(text: str) -> str:
     if len(text) != len("2026-11-23") or not periods.is_period(text):
         raise argparse.ArgumentTypeError("it must be a day like 2026-11-23")
     return text
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError("it must be an integer from 1 to 999999999")
+    return int(text)
 
 
 def _percent(text: str) -> int:

@@ -3,20 +3,21 @@
 import argparse
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.admin import report_rows
 from gptdock.admin.changes import Credit
-from gptdock.admin.clients import Clients, Overview, fullest, spent_to_json, to_json
+from gptdock.admin.clients import Clients, Overview, book_to_json, fullest, spent_to_json, to_json
 from gptdock.admin.forgetting import Forgotten
 from gptdock.cli.console import Table, agreed, counted, for_programs, tell
 from gptdock.ledger import periods
 
 _CLIENT = "client:<20 product:<20 max:>16 created:<24"
 _NEAR = ("client_id", "product_id", "quota_used", "quota_held", "quota_left", "max_quota", "percent")
+_BOOK = ("client_id", "product_id", "period", "quota_used", "quota_held", "quota_left", "max_quota", "resets_at")
 _COLUMNS = ("client_id", "product_id", "max_quota", "created_at", "follows_default")
 
 
@@ -36,11 +37,12 @@ async def list_all(clients: Clients, parsed: argparse.Namespace) -> None:
 
 
 async def _list_near(clients: Clients, parsed: argparse.Namespace) -> None:
-    shown = [spent_to_json(book) for book in await fullest(counted(clients.spent()), parsed.near, sys.maxsize)]
+    found = await fullest(counted(clients.spent()), parsed.near, parsed.limit or sys.maxsize)
+    shown = map(spent_to_json, found)
     if parsed.prometheus:
-        print(_exposition(shown), end="")
+        _print_exposition(shown)
     elif parsed.form == "json":
-        print(json.dumps({"period": clients.period(), "clients": shown}))
+        print(json.dumps({"period": clients.period(), "clients": [*shown]}))
     elif parsed.form == "csv":
         await _print_csv(_NEAR, _each(shown))
     else:
@@ -50,7 +52,7 @@ async def _list_near(clients: Clients, parsed: argparse.Namespace) -> None:
 
 
 async def show(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.look(account_of(parsed)), parsed.form)
+    await _print_client(await clients.look(account_of(parsed)), parsed.form)
 
 
 async def set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
@@ -60,16 +62,16 @@ async def set_quota(clients: Clients, parsed: argparse.Namespace) -> None:
     overview = await clients.set_quota(account, parsed.max_quota, parsed.operator, existing=parsed.existing)
     if is_new:
         tell(f"{account.client_id} {account.product_id} is a new client")
-    _print_client(overview, parsed.form)
+    await _print_client(overview, parsed.form)
 
 
 async def set_default(clients: Clients, parsed: argparse.Namespace) -> None:
-    _print_client(await clients.set_default(account_of(parsed), parsed.operator), parsed.form)
+    await _print_client(await clients.set_default(account_of(parsed), parsed.operator), parsed.form)
 
 
 async def credit(clients: Clients, parsed: argparse.Namespace) -> None:
     given = Credit(parsed.tokens, parsed.reason, parsed.id)
-    _print_client(await clients.credit(account_of(parsed), given, parsed.operator), parsed.form)
+    await _print_client(await clients.credit(account_of(parsed), given, parsed.operator), parsed.form)
 
 
 async def reset(clients: Clients, parsed: argparse.Namespace) -> int:
@@ -81,7 +83,7 @@ async def reset(clients: Clients, parsed: argparse.Namespace) -> int:
     if not parsed.yes and not agreed(f"This gives back the {used:,} tokens that {named} used in {period}."):
         tell("nothing was reset; it needs an answer, or --yes")
         return 1
-    _print_client(await clients.reset(account, parsed.operator), parsed.form)
+    await _print_client(await clients.reset(account, parsed.operator), parsed.form)
     return 0
 
 
@@ -90,7 +92,7 @@ async def release(clients: Clients, parsed: argparse.Namespace) -> None:
     account = account_of(parsed)
     await clients.look(account)  # what has expired needs no patience
     await clients.release(account, parsed.process, parsed.operator)
-    _print_client(await clients.look(account), parsed.form)
+    await _print_client(await clients.look(account), parsed.form)
 
 
 async def forget(clients: Clients, parsed: argparse.Namespace) -> int:
@@ -100,22 +102,25 @@ async def forget(clients: Clients, parsed: argparse.Namespace) -> int:
     if parsed.dry_run or not parsed.yes:
         planned = await act(whom, dry_run=True)
         if parsed.dry_run:
-            _print_forgotten(planned, parsed.form)
+            await _print_forgotten(planned, parsed.form)
             return 0
         many = f"{planned.books:,} books and {planned.receipts:,} receipts of {whom}"
         if not agreed(f"This puts {planned.pseudonym} in {many}, and cannot be undone."):
             tell("nothing was forgotten; it needs an answer, or --yes")
             return 1
     done = await act(whom)
-    _print_forgotten(done, parsed.form)
+    await _print_forgotten(done, parsed.form)
     if not done.done:
         tell(f"not done yet: {done.leases} leases of running processes are in the way; repeat it in some minutes")
     return 0 if done.done else 1
 
 
-def _print_forgotten(forgotten: Forgotten, form: str) -> None:
+async def _print_forgotten(forgotten: Forgotten, form: str) -> None:
     if form == "json":
         print(json.dumps(forgotten.to_json()))
+        return
+    if form == "csv":
+        await _print_csv(Forgotten._fields, _each([forgotten.to_json()]))
         return
     table = Table("pseudonym:<42 books:>8 receipts:>12 leases:>8 done:<5")
     table.row(*forgotten[:-1], "yes" if forgotten.done else "no")
@@ -126,17 +131,17 @@ def account_of(parsed: argparse.Namespace) -> Account:
     return Account(parsed.client_id, parsed.product_id)
 
 
-def _exposition(near: list[dict[str, Any]]) -> str:
-    """The shares as Prometheus reads them: in a label, a backslash, a quote and a new line are escaped."""
-    lines = ["# TYPE gptdock_client_quota_percent gauge"]
+def _print_exposition(near: Iterable[dict[str, Any]]) -> None:
+    """Print the shares as Prometheus reads them: in a label, a backslash, a quote and a new line are escaped."""
+    for_programs()
+    print("# TYPE gptdock_client_quota_percent gauge")
     for each in near:
         client, product = (each[name].replace("\\", r"\\").replace('"', r"\"") for name in ("client_id", "product_id"))
         labels = f'client="{client}",product="{product}"'
-        lines.append(f"gptdock_client_quota_percent{{{labels}}} {each['percent']}")
-    return "\n".join(lines) + "\n"
+        print(f"gptdock_client_quota_percent{{{labels}}} {each['percent']}")
 
 
-async def _each(rows: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+async def _each(rows: Iterable[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
     for row in rows:
         yield row
 
@@ -148,10 +153,17 @@ async def _print_csv(columns: tuple[str, ...], rows: AsyncIterator[dict[str, Any
         print(report_rows.csv_line(tuple(row.values())), end="")
 
 
-def _print_client(overview: Overview, form: str) -> None:
+async def _print_client(overview: Overview, form: str) -> None:
     if form == "json":
         print(json.dumps(overview.to_json()))
-        return
+    elif form == "csv":
+        account = overview.client.account._asdict()
+        await _print_csv(_BOOK, _each({**account, **book_to_json(*book)} for book in overview.books))
+    else:
+        _show_client(overview)
+
+
+def _show_client(overview: Overview) -> None:
     client, books = overview
     Table(_CLIENT).row(*client.account, client.max_quota, client.created_at)
     print()

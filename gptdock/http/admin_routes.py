@@ -42,11 +42,15 @@ async def list_clients(request: web.Request) -> web.Response:
 
 
 async def near(request: web.Request) -> web.Response:
-    """The clients who have used or hold most of their quota of the running period."""
-    await request.app[SERVICES].ledger.hear()
-    found = await clients.fullest(request.app[SERVICES].clients.spent(), _percent(request), _limit(request))
-    shown = [clients.spent_to_json(book) for book in found]
-    return web.json_response({"period": request.app[SERVICES].clients.period(), "clients": shown})
+    """A page of the clients who have used or hold most of their quota of the running period."""
+    ours = request.app[SERVICES]
+    await ours.ledger.hear()
+    percent, limit, after = _percent(request), _limit(request), _near_after(request)
+    found = await clients.fullest(ours.clients.spent(), percent, limit + 1, after)
+    shown = [clients.spent_to_json(book) for book in found[:limit]]
+    last = found[limit - 1] if len(found) > limit else None
+    cursor = to_cursor([repr(last.percent), *last.account]) if last else None
+    return web.json_response({"period": ours.clients.period(), "clients": shown, "next_cursor": cursor})
 
 
 async def look(request: web.Request) -> web.Response:
@@ -183,6 +187,16 @@ def _limit(request: web.Request) -> int:
 def _after(request: web.Request, size: int) -> list[str] | None:
     cursor = request.query.get("cursor")
     return from_cursor(cursor, size) if cursor else None
+
+
+def _near_after(request: web.Request) -> tuple[float, Account] | None:
+    """The place of the last client on the page before."""
+    place = _after(request, 3)
+    if place is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?", place[0]):
+        raise InvalidRequest("cursor must be the next_cursor of another page.", param="cursor")
+    return -float(place[0]), Account(*place[1:])
 
 
 def _report(request: web.Request, choices: tuple[By, ...]) -> Report:

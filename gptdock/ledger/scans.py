@@ -28,6 +28,11 @@ class Spent(NamedTuple):
         """How much of the quota is used or held; 100 if there is none. Over 100 where it was lowered."""
         return 100.0 * (self.max - self.left) / self.max if self.max else 100.0
 
+    @property
+    def place(self) -> tuple[float, Account]:
+        """The key to sort by: the fullest first."""
+        return -self.percent, self.account
+
 
 async def spent(store: Store, period: str) -> AsyncIterator[Spent]:
     """Every book of this period. Raises LedgerUnavailable."""

@@ -1,10 +1,15 @@
 """What an operator sees of clients, on moto over HTTP: pages of all, one client with its books, its receipts."""
 
+import sys
+from collections.abc import AsyncIterator
+
 import pytest
 
 from gptdock.accounts import Account
+from gptdock.admin.clients import fullest
 from gptdock.errors import ClientNotFound
 from gptdock.ledger.book import Lease
+from gptdock.ledger.scans import Spent
 from gptdock.ledger.store import Store
 from tests.harness.admin import ACCOUNT, ANNA, NOW, RECEIPT, charge, operate
 from tests.harness.proxy import Proxy
@@ -101,3 +106,17 @@ async def test_receipts_are_read_from_the_start_of_their_period(store: Store, be
     assert (every, month, day) == (days, days[6:], days[-1:])
     assert most > fewer > one == 1
     assert (await read("2026-09"))[0] == []
+
+
+async def test_the_fullest_of_many_books_are_kept_in_their_order():
+    def book(number: int) -> Spent:
+        return Spent(Account(f"c{number:04}", "p"), 100, number % 7, 0)
+
+    async def books() -> AsyncIterator[Spent]:
+        for number in reversed(range(1000)):
+            yield book(number)
+
+    expected = sorted(map(book, range(1000)), key=lambda each: (each.left, each.account))
+    assert await fullest(books(), 0, 10) == expected[:10]
+    assert await fullest(books(), 0, 10, expected[150].place) == expected[151:161]
+    assert await fullest(books(), 95, sys.maxsize) == [each for each in expected if each.left <= 5]

@@ -103,6 +103,15 @@ async def test_lists_over_all_clients_have_every_form(gptdock, dynamodb: str, st
     assert (await gptdock(env, "client", "find", "4321")).out.count("\n") == 1
 
 
+async def test_a_client_s_books_are_rows_of_csv(gptdock, dynamodb: str, store: Store):
+    await charge(store, RECEIPT)
+
+    shown = await gptdock(environment(dynamodb), "client", "show", "1234", "demo", "--csv")
+
+    [row] = csv.DictReader(shown.out.removeprefix("\ufeff").splitlines())
+    assert (row["client_id"], row["period"], row["quota_used"], row["resets_at"]) == ("1234", "all", "12", "")
+
+
 async def test_a_report_whose_days_are_in_the_wrong_order_is_an_error(gptdock, dynamodb: str):
     finished = await gptdock(environment(dynamodb), "usage", "--all", "--from", "9999-01-01")
 

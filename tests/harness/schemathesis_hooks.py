@@ -29,6 +29,7 @@ numbers = itertools.count()
 ids = st.sampled_from("ÿÿÿÿÿÿÿ\U0010ffff").flatmap(texts)
 schemathesis.openapi.format("id", ids)
 schemathesis.openapi.format("cursor", st.builds(Account, ids, ids).map(to_cursor))
+schemathesis.openapi.format("near_cursor", st.builds(Account, ids, ids).map(lambda each: to_cursor(["80.0", *each])))
 schemathesis.openapi.format("receipts_cursor", ids.map(lambda key: to_cursor([key])))
 
 

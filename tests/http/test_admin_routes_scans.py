@@ -4,6 +4,7 @@ import csv
 from datetime import UTC, datetime
 
 from gptdock.accounts import Account
+from gptdock.http.cursors import to_cursor
 from gptdock.ledger.book import Lease, Receipt, Write
 from tests.harness.hostile import Fault, fault_of
 from tests.harness.operator import read
@@ -38,9 +39,26 @@ async def test_clients_near_their_limit_are_listed_the_fullest_first(service):
         "percent": 95.0,
     }
     assert (near["period"], first["clients"]) == ("all", near["clients"][:1])
+    for cursor in (to_cursor(["1", "2"]), to_cursor(["nan", "a", "b"]), to_cursor(["1_0", "a", "b"]), "x"):
+        async with service.admin("GET", "clients/near", cursor=cursor) as response:
+            assert await fault_of(response) == Fault(400, "invalid_request", "cursor")
     for percent in ("101", "-1", "x"):
         async with service.admin("GET", "clients/near", percent=percent) as response:
             assert await fault_of(response) == Fault(400, "invalid_request", "percent")
+
+
+async def test_clients_who_are_as_near_as_each_other_are_on_one_page_each(service):
+    accounts = [Account(f"c{number}", product) for number in range(5) for product in ("p#1", "é")]
+    for account in reversed(accounts):
+        await service.store.open_book(account, "all", 0, "now")
+
+    found, cursor = [], ""
+    while cursor is not None:
+        page = await answer(service, "clients/near", limit="3", cursor=cursor)
+        found += [(each["client_id"], each["product_id"]) for each in page["clients"]]
+        cursor = page["next_cursor"]
+
+    assert found == accounts
 
 
 async def test_clients_are_found_by_a_part_of_an_id_page_by_page(service):

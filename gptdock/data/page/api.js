@@ -72,7 +72,7 @@ export const toQuota = (book) => ({
 
 export const admin = {
   status: () => get("/v1/admin/status", { admin: true }),
-  near: (limit) => get("/v1/admin/clients/near", { admin: true, query: { percent: 0, limit } }),
+  near: (limit, cursor) => get("/v1/admin/clients/near", { admin: true, query: { percent: 0, limit, ...(cursor && { cursor }) } }),
   find: (text, cursor) =>
     get("/v1/admin/clients", { admin: true, query: { find: text, limit: 20, ...(cursor && { cursor }) } }),
   client: (account) => get("/v1/admin/client", { admin: true, query: named(account) }),

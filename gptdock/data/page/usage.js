@@ -8,7 +8,6 @@ import { $, count, idText, make, say, table } from "./dom.js";
 const COLUMNS = ["Client", "Product", "Quota", "#Used", "#Held", "#Left", "#Of"];
 
 const PAGE = 20;
-const MOST = 1000; // that the route lists
 
 export class Usage {
   constructor(openKeys) {
@@ -49,12 +48,11 @@ export class Usage {
     }
   }
 
-  /** The clients that are the nearest to their limit; `cursor` is whether there may be more. */
+  /** The next page of the clients that are the nearest to their limit. */
   async nearest() {
-    const limit = Math.min(this.clients.length + PAGE, MOST);
-    const { clients } = await admin.near(limit);
-    this.clients = clients.map((each) => ({ account: { client: each.client_id, product: each.product_id }, quota: toQuota(each) }));
-    this.cursor = clients.length === limit && limit < MOST;
+    const page = await admin.near(PAGE, this.cursor);
+    this.clients.push(...page.clients.map((each) => ({ account: { client: each.client_id, product: each.product_id }, quota: toQuota(each) })));
+    this.cursor = page.next_cursor;
   }
 
   async find() {
@@ -75,7 +73,6 @@ export class Usage {
       const load = make("button", { type: "button", onclick: () => this.next() }, "Load more clients");
       parts.push(make("div", { class: "actions" }, load, `${count(this.clients.length)} loaded`));
     }
-    if (rows.length >= MOST) parts.push(make("p", { class: "empty" }, "The list ends here. Others are found by their id."));
     $("clients").replaceChildren(...parts);
   }
 }
