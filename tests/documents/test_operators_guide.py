@@ -25,7 +25,7 @@ IN_A_TRANSACTION = {
     "Update": "UpdateItem",
     "Delete": "DeleteItem",
 }
-SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml"]
+SHIPPED = ["gptdock.conf", "requirements.txt", "grafana.json", "alerts.yml", "umask.conf"]
 
 
 async def test_the_guide_s_commands_answer_as_it_shows(tmp_path):

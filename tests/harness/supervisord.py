@@ -30,6 +30,13 @@ def shipped() -> RawConfigParser:
     return parser
 
 
+def shipped_umask() -> int:
+    """That of `supervisor/umask.conf`, with which systemd starts supervisord."""
+    parser = RawConfigParser()
+    parser.read(ROOT / "supervisor/umask.conf")
+    return int(parser["Service"]["UMask"], 8)
+
+
 class Supervisor:
     """A supervisord with the shipped configuration, except for its user, port, paths and log files."""
 
@@ -66,7 +73,12 @@ class Supervisor:
     async def running(self) -> AsyncIterator["Supervisor"]:
         """Run supervisord; yields once both processes run, and stops it at the end."""
         self._process = await asyncio.create_subprocess_exec(
-            BIN / "supervisord", "-c", self._config, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=_path()
+            *(BIN / "supervisord", "-c", self._config),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env=_path(),
+            umask=shipped_umask(),
         )
         try:
             await self.logged("success: gptdock_. entered RUNNING state", times=len(WORKERS))

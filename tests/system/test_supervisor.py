@@ -45,7 +45,9 @@ async def supervisor(tmp_path: Path, dynamodb: str, openai: SimulatedOpenAI) -> 
         yield supervisor
 
 
-async def test_both_processes_serve_and_a_killed_one_comes_back(supervisor: Supervisor):
+async def test_both_processes_serve_and_a_killed_one_comes_back(supervisor: Supervisor, tmp_path: Path):
+    modes = [oct(os.stat(tmp_path / f"gptdock_{number}.log").st_mode)[-3:] for number in (0, 1)]
+    assert modes == ["640", "640"]
     first, second = [int(await supervisor.control("pid", worker)) for worker in WORKERS]
 
     with stopped(first):
