@@ -36,7 +36,10 @@ SHA256 = {  # as in tiktoken_ext/openai_public.py
     "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
 }
 INLINE_BYTES = 8192
-WORD_CHARACTERS = 16  # roles and the like, which recur in every prompt: counted once
+# Texts that recur are counted once: words, such as roles, in every prompt, and messages, since each question comes with
+# those before it. At most so many characters and texts are kept, 8 MB.
+WORD_CHARACTERS, WORDS = 16, 256
+MESSAGE_CHARACTERS, MESSAGES = 2048, 1024
 THREADS = 2
 
 
@@ -47,7 +50,8 @@ class Tokens:
         loaded = {name: load(name) for name in map(encoding_name, (model, *others))}
         self._encoding = loaded[encoding_name(model)]
         self._encodings = {each: loaded[encoding_name(each)] for each in others}
-        self._count_word = functools.lru_cache(maxsize=256)(self._count)
+        self._count_word = functools.lru_cache(maxsize=WORDS)(self._count)
+        self._count_message = functools.lru_cache(maxsize=MESSAGES)(self._count)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
 
     def count(self, text: str, model: str = "") -> int:
@@ -55,7 +59,9 @@ class Tokens:
 
         Special tokens in it count as text. Where tiktoken fails, its bytes are counted, which are never fewer.
         """
-        return self._count_word(text, model) if len(text) <= WORD_CHARACTERS else self._count(text, model)
+        if len(text) <= WORD_CHARACTERS:
+            return self._count_word(text, model)
+        return self._count_message(text, model) if len(text) <= MESSAGE_CHARACTERS else self._count(text, model)
 
     def _count(self, text: str, model: str) -> int:
         try:

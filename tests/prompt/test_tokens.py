@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,3 +169,29 @@ async def test_a_closed_counter_has_no_thread_left():
     ran.join(timeout=10)
 
     assert not ran.is_alive()
+
+
+class Counting:
+    """An encoding that notes what it is asked to encode."""
+
+    def __init__(self, encoding: tiktoken.Encoding) -> None:
+        self.asked: list[str] = []
+        self._encoding = encoding
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        self.asked.append(text)
+        return self._encoding.encode_ordinary(text)
+
+
+def test_texts_that_recur_are_counted_once_but_for_long_ones(monkeypatch):
+    counter = Tokens("gpt-4o-mini", "gpt-3.5-turbo")
+    encoding = Counting(tokens.load("o200k_base"))
+    monkeypatch.setattr(counter, "_encoding", encoding)
+    word, message, long = "user", "What comes in? " * 100, "What comes in? " * 200
+
+    counted = [[counter.count(text) for text in (word, message, long)] for _ in range(2)]
+
+    assert encoding.asked == [word, message, long, long]
+    assert counted[0] == counted[1] == [1, 401, 801]
+    assert counter.count("Γειά σου, κόσμε των αριθμών", "gpt-3.5-turbo") > counter.count("Γειά σου, κόσμε των αριθμών")
+    counter.close()
