@@ -116,17 +116,25 @@ class BookLoop:
     async def _decide(self) -> bool:
         """Put the next commit in flight, as soon as there is one; False if nothing is left to wait for."""
         while True:
-            await self._ask_for_the_time()
+            if not self._rules.clock.sure:
+                await self._ask_for_the_time()
             self._woken.clear()
-            if (wills := await self._renewals.count(self._holds_wait)) is not None:
-                self._state = lease_state.progress(self._state, wills)
-            write = lease_state.commit(self._state, self._rules.terms(), self._put, renew=wills is not None)
-            if write:
+            renew = self._renewals.may_be_due() and await self._renew()
+            if (renew or not lease_state.is_settled(self._state)) and (
+                write := lease_state.commit(self._state, self._rules.terms(), self._put, renew=renew)
+            ):
                 self._state = lease_state.send(self._state, write)
                 return True
             if not self._state.requests:
                 return False
             await self._wait()
+
+    async def _renew(self) -> bool:
+        """Note what the requests may have used by their next renewal; False if that is not due, or holds wait."""
+        wills = await self._renewals.count(self._holds_wait)
+        if wills is not None:
+            self._state = lease_state.progress(self._state, wills)
+        return wills is not None
 
     async def _ask_for_the_time(self) -> None:
         """A lease that is written by a wrong time may be swept while this process lives: then it is dated anew."""

@@ -23,13 +23,14 @@ import re
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import NamedTuple
 
 AGREE_SECONDS = 1.0
 DRIFT = 0.001  # seconds a second: twice what the kernel slews a clock by at most
 MOST_SKEW_SECONDS = 5.0  # of the machine's clock, without a warning
+SINCE_BOOT = partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # which goes on while the machine sleeps
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Clock:
     """
 
     def __init__(self, machine: Callable[[], float] = time.time, steady: Callable[[], float] | None = None) -> None:
-        self.steady = steady or _since_boot
+        self.steady = steady or SINCE_BOOT
         self._machine = machine
         self._known: _Bounds | None = None
         self._doubted: _Bounds | None = None
@@ -132,10 +133,6 @@ class Clock:
                 "the clock of this machine is off" if is_off else "the clock of this machine is right again",
                 extra={"skew_seconds": round(skew, 1)},
             )
-
-
-def _since_boot() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)  # unlike time.monotonic, it goes on while the machine sleeps
 
 
 @lru_cache(maxsize=4)  # a second has many answers

@@ -6,7 +6,7 @@ DynamoDB disagree on arithmetic in conditions, SET with three operands, equality
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -91,7 +91,7 @@ def update(write: Write) -> dict[str, Any]:
         values[":lease"] = {"M": _from_lease(write.lease)}
     if write.fence is not None:
         sets.append("#f = :fence")
-    conditions = " AND ".join(["attribute_exists(#left)", *_conditions(write, names, values)])
+    conditions = " AND ".join(_conditions(write, names, values))
     return {
         "UpdateExpression": f"SET {', '.join(sets)}" + ("" if write.lease else " REMOVE #l"),
         "ConditionExpression": conditions,
@@ -100,23 +100,25 @@ def update(write: Write) -> dict[str, Any]:
     }
 
 
-def _conditions(write: Write, names: Item, values: Item) -> Iterator[str]:
+def _conditions(write: Write, names: Item, values: Item) -> list[str]:
     """The conditions of a write; adds the names and values that they need."""
+    conditions = ["attribute_exists(#left)"]
     if write.expected_number is not None:
         names["#n"], values[":expected_number"] = "n", number(write.expected_number)
-        yield "#l.#n = :expected_number"
+        conditions.append("#l.#n = :expected_number")
         if write.expected_will is not None:
             names["#c"], values[":expected_will"] = "c", number(write.expected_will)
-            yield "#l.#c = :expected_will"
+            conditions.append("#l.#c = :expected_will")
     elif write.lease:
         names["#f"], values[":expires_at"] = "f", number(write.lease.expires_at)
-        yield "attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)"
+        conditions.append("attribute_not_exists(#l) AND (attribute_not_exists(#f) OR #f < :expires_at)")
     if write.needed is not None:
         values[":needed"] = number(write.needed)
-        yield "#left >= :needed"
+        conditions.append("#left >= :needed")
     if write.fence is not None:
         names["#f"], values[":fence"] = "f", number(write.fence)
-        yield "(attribute_not_exists(#f) OR #f <= :fence)"
+        conditions.append("(attribute_not_exists(#f) OR #f <= :fence)")
+    return conditions
 
 
 def change_updates(account: Account, period: str, change: Change) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -30,6 +30,9 @@ class Renewals:
     def begin(self, request_id: int, outlook: Outlook) -> int:
         """A request begins: its will until it is due, in tokens."""
         now = asyncio.get_running_loop().time()
+        if not self._outlooks and now >= self._all_at and not self._counts_all:
+            # The only one: the commit of its hold dates the lease.
+            self._all_at = self.next_at = now + self._most_seconds
         self._outlooks[request_id] = outlook
         will = self._will(request_id, outlook, now, self._all_at - now if now < self._all_at else self._most_seconds)
         self.next_at = min(self.next_at, self._sooner.get(request_id, self._all_at))
@@ -49,13 +52,16 @@ class Renewals:
         """All are due now."""
         self.next_at = self._all_at = 0.0
 
+    def may_be_due(self) -> bool:
+        """Whether `count` may have something to do now."""
+        return self._counts_all or asyncio.get_running_loop().time() >= self.next_at
+
     async def count(self, holds_wait: Callable[[], bool]) -> dict[int, int] | None:
         """The wills of the requests that are due, in tokens by request id.
 
         None if nothing is due, or if the rest must be counted later, since holds wait.
         """
-        due = self._due(asyncio.get_running_loop().time())
-        if due is None:
+        if (due := self._due(asyncio.get_running_loop().time())) is None:
             return None
         for number, request_id in enumerate([i for i in due if i not in self._counted], 1):
             if outlook := self._outlooks.get(request_id):
@@ -70,8 +76,6 @@ class Renewals:
 
     def _due(self, now: float) -> list[int] | None:
         """The requests that are to be counted now, with those that would be due in a moment; None: not now."""
-        if now < self.next_at and not self._counts_all:
-            return None
         soon = now + FIRST_RENEWAL_SECONDS
         due = [request_id for request_id, due_at in self._sooner.items() if due_at < soon]
         if not self._counts_all and (now >= self._all_at or len(due) == len(self._outlooks)):

@@ -35,7 +35,8 @@ class Sweeper:
 
     def saw(self, account: Account, period: str, book: Book) -> None:
         """Sweep this book in the background, if one of its leases ended."""
-        if any(self._ended(book)) and (account, period) not in self._busy:
+        has_others = book.leases.keys() != {self._process}
+        if has_others and self._ended(book) and (account, period) not in self._busy:
             task = asyncio.create_task(self._try(account, period, book), context=Context())
             self._busy[account, period] = task
             task.add_done_callback(lambda _: self._busy.pop((account, period)))

@@ -136,8 +136,8 @@ def _judged(answer: Answer, form: Format) -> Answer | None:
 
 
 def _finished(answer: Answer, told: dict[str, Any], form: Format) -> Answer:
-    fault = UpstreamError("The upstream's answer is not finished.")
-    return answer._replace(fault=fault) if form.is_unfinished(told) else answer
+    is_cut = form.is_unfinished(told)
+    return answer._replace(fault=UpstreamError("The upstream's answer is not finished.")) if is_cut else answer
 
 
 def read_too_large(start: bytes, end: bytes, form: Format) -> Answer:

@@ -4,7 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from gptdock.ledger.renewals import COUNTED_AT_ONCE
+from gptdock.ledger.rates import FIRST_RENEWAL_SECONDS, Pace, Rate
+from gptdock.ledger.renewals import COUNTED_AT_ONCE, Renewals
+from gptdock.ledger.rules import Outlook
 from tests.harness.ledgers import Start, claim
 
 
@@ -82,3 +84,20 @@ async def test_a_hold_waits_for_no_turn_of_the_loop_while_others_are_counted(sta
         await asking
 
     assert len(set(turns)) <= 1
+
+
+async def test_a_request_alone_is_first_counted_when_it_begins_and_not_at_once_again():
+    def will(seconds: float) -> int:
+        asked.append(seconds)
+        return 7
+
+    asked: list[float] = []
+    renewals = Renewals(most_seconds=60)
+    pace = Pace(Rate(), asyncio.get_running_loop().time())
+
+    for request_id in (1, 2):
+        assert renewals.begin(request_id, Outlook(will, pace, "r")) == 7
+        assert not renewals.may_be_due()
+        assert renewals.end(request_id)
+
+    assert asked == [FIRST_RENEWAL_SECONDS] * 2
