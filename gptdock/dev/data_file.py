@@ -1,7 +1,8 @@
 """The tables of `gptdock dev --data FILE`, as JSON in a file that is replaced as a whole, so that it is never half.
 
 One process at a time has it, by a lock on a file beside it, which the kernel takes back when the process ends. A file
-that was not read is never replaced.
+that was not read is never replaced. It is written at the end, and while there are changes five times a second, or as
+often as it can be: a process that is killed loses the changes since it was last written.
 """
 
 import fcntl
