@@ -7,11 +7,12 @@ import socket
 import aiohttp
 import pytest
 
-from gptdock.dev import beside
+from gptdock.dev import beside, stack
 from gptdock.dev.openai import SimulatedOpenAI
 from gptdock.dev.script import Script
+from gptdock.http.app_keys import SERVICES
 from tests.harness.processes import dev, run
-from tests.harness.service import QUESTION, sse_data
+from tests.harness.service import NOBODY, QUESTION, make_settings, sse_data
 
 HEADERS = {"Authorization": "Bearer dev-key"}
 UNKNOWN_KEY = {"message": "Incorrect API key provided: sk-very-secret-1.", "code": "invalid_api_key", "type": "x"}
@@ -94,3 +95,12 @@ def test_another_dynamodb_that_is_named_is_preferred(tmp_path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with beside.announced("http://127.0.0.1:6002"):
         assert beside.found({name: "x"}) is None
+
+
+@pytest.mark.parametrize(("keys", "told"), [("dev-key", "dev-key"), ("secret", ""), ("secret,dev-key", "dev-key")])
+def test_the_page_is_told_no_key_but_the_one_that_everybody_knows(keys: str, told: str):
+    settings = make_settings(NOBODY, NOBODY, pre_shared_key=tuple(keys.split(",")), admin_key=("secret-admin",))
+
+    here = stack._application(settings, None)[SERVICES].here
+
+    assert (here["key"], here["admin_key"]) == (told, "")
