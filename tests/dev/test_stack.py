@@ -99,7 +99,7 @@ def test_another_dynamodb_that_is_named_is_preferred(tmp_path, monkeypatch: pyte
 
 @pytest.mark.parametrize(("keys", "told"), [("dev-key", "dev-key"), ("secret", ""), ("secret,dev-key", "dev-key")])
 def test_the_page_is_told_no_key_but_the_one_that_everybody_knows(keys: str, told: str):
-    settings = make_settings(NOBODY, NOBODY, pre_shared_key=tuple(keys.split(",")), admin_key=("secret-admin",))
+    settings = make_settings(NOBODY, NOBODY, pre_shared_key=keys, admin_key="secret-admin")
 
     here = stack._application(settings, None)[SERVICES].here
 
