@@ -114,10 +114,11 @@ class Connection(PipelineHandler):
 
     def has_read(self, data: bytes, bodies: list[StreamReader]) -> int | None:
         """Bound heads in bytes and in time."""
+        was_pending = self._heads.pending
         fit = self._heads.feed(data, bodies)
         if self._heads.pending:
             self._connections.head_began(self)
-        else:
+        elif was_pending:
             self._connections.head_ended(self)
         return fit
 

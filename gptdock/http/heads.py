@@ -42,7 +42,7 @@ class HeadMeter:
         text = self._tail + data[max(0, len(data) - rest) :]
         size, at = self.pending - len(self._tail), 0
         for count, body in enumerate(bodies):
-            begin = at if size else _skip_lines(text, at)
+            begin = _skip_lines(text, at) if not size and text.startswith(b"\r\n", at) else at
             end = found + len(_END) if (found := text.find(_END, begin)) >= 0 else len(text)
             if size + end - begin > MOST_HEAD_BYTES:
                 return count
@@ -53,7 +53,7 @@ class HeadMeter:
             self.pending, self._tail, self._held = 0, b"", max(0, len(text) - at)
             return None
         self._body = None
-        left = text[at if size else _skip_lines(text, at) :]
+        left = text[at if size or at >= len(text) else _skip_lines(text, at) :]
         self.pending = size + len(left) if left else 0
         self._tail = text[-3:] if left else b""
         return len(bodies) if self.pending > MOST_HEAD_BYTES else None

@@ -86,11 +86,6 @@ def is_whole(start: bytes) -> bool:
     return _VALUE.match(start.removeprefix(BOM)) is not None
 
 
-def is_any(start: bytes) -> bool:
-    """Whether a body that starts so may be an answer or an error, whatever its content type is."""
-    return is_whole(start) or is_stream(start)
-
-
 def read(raw: bytes, form: Format) -> Answer | None:
     """The answer or the error in a whole body; None if it is neither. Raises ValueError if it is not JSON.
 

@@ -55,10 +55,11 @@ async def read_answer(response: aiohttp.ClientResponse, form: Format, most: int,
     Raises ValueError if it is not JSON though it should be, and aiohttp's errors.
     """
     start = await read_start(response, start)
-    if content_type(response) != JSON and not answers.is_any(start):
-        return None
-    if answers.is_stream(start):
-        return await _read_stream(response, form, most, start)
+    if not answers.is_whole(start):
+        if answers.is_stream(start):
+            return await _read_stream(response, form, most, start)
+        if content_type(response) != JSON:
+            return None
     try:
         return answers.read(await read(response, most, start), form)
     except TooLarge as exc:

@@ -80,17 +80,24 @@ class Meter:
     def read_answer(self, answer: dict[str, Any], raw: bytes) -> None:
         """Note what a whole answer tells; `raw` is its bytes."""
         self.done, self.has_text, self.thinks = True, True, False
-        text, usage = self._text(answer, raw), self._format.usage_of(answer)
+        usage = self._format.usage_of(answer)
         if usage is not None:
-            is_answer = text or not self._format.has_text or self._told(answer, text).more
-            self._note_usage(usage, beside_answer=bool(is_answer))
-        if self.usage is None:
-            self._add(text + self._told(answer, text).more)
+            self._note_usage(usage, beside_answer=True)
+        if self.usage is None:  # without one, or with one that denies that there was an answer
+            self._note_answer(self._text(answer, raw), answer, usage)
 
     @property
     def is_over(self) -> bool:
         """Whether the answer ended, by [DONE], an event that tells so, or an error."""
         return self.done or self.error is not None
+
+    def _note_answer(self, text: str, answer: dict[str, Any], usage: object) -> None:
+        text += self._told(answer, text).more
+        if usage is not None and self._format.has_text and not text:
+            self.odd_usage = False
+            self._note_usage(usage, beside_answer=False)
+        if self.usage is None:
+            self._add(text)
 
     @property
     def final_usage(self) -> Usage | None:
