@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.documents import ROOT
+from tests.harness.documents import OPERATORS, ROOT
 
 RULES = ROOT / "supervisor/alerts.yml"
 MISSING = "promtool is missing: `make .venv/bin/promtool` fetches Debian's, or install the package prometheus"
@@ -63,6 +63,20 @@ CASES: list[tuple[str, dict[str, str], str, set[str]]] = [
     ("a client has used 80 %", BUSY | {NEAR: "80x80"}, "16m", set()),
 ]
 
+# When the faults of these cases begin, in seconds, for the table in the guide for operators.
+BEGIN = {
+    "one process is down": 315,
+    "both are down": 315,
+    "nothing is scraped": 0,
+    "every request is a 500": 165,
+    "a process died, and another charged it": 315,
+    "a process dies again and again": 510,  # for the third time
+    "DynamoDB fails": 315,
+    "OpenAI fails": 165,
+    "MAX_STREAMS is reached": 15,
+    "a client is near its limit": 0,
+}
+
 
 def unit_test(name: str, series: dict[str, str], at: str, firing: set[str]) -> dict[str, object]:
     """The case as promtool reads it."""
@@ -93,6 +107,26 @@ def test_each_alert_fires_when_it_must_and_is_quiet_when_it_must(tmp_path):
     fired = set[str]().union(*(firing for *_, firing in CASES))
     assert all(f"- alert: {name}\n" in RULES.read_text() for name in fired)
     assert RULES.read_text().count("- alert: ") == len(fired)
+
+
+def test_each_fault_is_told_as_soon_as_the_guide_says(tmp_path):
+    cases = {name: (series, firing) for name, series, _, firing in CASES}
+    told = {fault: (alert.strip("`"), after) for fault, alert, after in OPERATORS.table("How soon")}
+    tests = []
+    for fault, (alert, after) in told.items():
+        series, firing = cases[fault]
+        minutes, seconds = map(int, after.split(":"))
+        at = BEGIN[fault] + 60 * minutes + seconds
+        assert firing == {alert}
+        tests += [
+            unit_test(fault, series, f"{at}s", firing),
+            unit_test(f"{fault}, too soon", series, f"{at - 15}s", set()),
+        ]
+
+    code, said = run(tests, tmp_path)
+
+    assert code == 0, said
+    assert told.keys() == BEGIN.keys()
 
 
 @pytest.mark.parametrize(
