@@ -31,6 +31,8 @@ class ChatFormat:
         return data
 
     def told(self, event: dict[str, Any], text: str) -> Told:
+        if chat_texts.is_usual(event) and event.get("object") != "error":  # as most: a fifth of the time
+            return Told(event.get("usage"))
         error = error_of(event)
         more = chat_texts.unknown_text_of(event, text) if error is None else ""
         return Told(reported(event), error, more=more, thinks=chat_texts.sums_up(event))
@@ -91,7 +93,7 @@ def reported(answer: dict[str, Any]) -> object:
 def _has_only_content(event: dict[str, Any], text: str) -> bool:
     match event["choices"]:
         case [{"delta": delta, **rest}] if delta == {"content": text} and "message" not in rest:
-            return not chat_texts.unknown_text_of(event | {"choices": [rest]}, "")
+            return chat_texts.is_usual(event) or not chat_texts.unknown_text_of(event | {"choices": [rest]}, "")
     return False
 
 

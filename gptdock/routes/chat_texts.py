@@ -59,28 +59,30 @@ def unknown_text_of(answer: object, known: str) -> str:
 
 def sums_up(answer: dict[str, Any]) -> bool:
     """Whether the text in a chunk is only a summary of thoughts, as OpenRouter marks it."""
-    deltas = [_get(choice, "delta") for choice in _items(answer.get("choices"))]
-    return any(isinstance(each, dict) and "reasoning_details" in each and _is_summary(each) for each in deltas)
+    return any(_is_summary(_get(choice, "delta")) for choice in _items(answer.get("choices")))
 
 
-def _is_summary(delta: dict[str, Any]) -> bool:
-    kinds = [_get(each, "type") for each in _items(delta["reasoning_details"])]
+def _is_summary(delta: Any) -> bool:
+    kinds = [_get(each, "type") for each in _items(_get(delta, "reasoning_details"))]
     return "reasoning.summary" in kinds and not any(read(delta.get(name)) for name, read in _READERS.items())
 
 
-def _is_empty(chunk: dict[str, Any]) -> bool:
-    """Whether a chunk without text has no fields but the usual ones, as the first and the last of each stream."""
+def is_usual(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk has the usual fields and values alone: besides its text it tells a usage at most, or an error."""
     choices = chunk.get("choices")
-    if not isinstance(choices, list) or not chunk.keys() <= _OF_A_CHUNK or not all(map(_is_usual, choices)):
+    return isinstance(choices, list) and chunk.keys() <= _OF_A_CHUNK and all(map(_is_usual, choices))
+
+
+def _is_empty(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk is a usual one without text, as the first and the last of each stream."""
+    if not is_usual(chunk):
         return False
-    return all(name == "role" or not value for choice in choices for name, value in choice["delta"].items())
+    return all(name == "role" or not value for choice in chunk["choices"] for name, value in choice["delta"].items())
 
 
 def _is_usual(choice: object) -> bool:
     """Whether a choice beside text has no fields but the usual ones: so most have, and need no more of a look."""
-    if not isinstance(choice, dict) or not choice.keys() <= _USUAL:
-        return False
-    delta = choice.get("delta")
+    delta = choice.get("delta") if isinstance(choice, dict) and choice.keys() <= _USUAL else None
     return isinstance(delta, dict) and delta.keys() <= _KNOWN and all(map(_is_usual_field, delta, delta.values()))
 
 
@@ -92,9 +94,7 @@ def _is_usual_field(name: str, value: object) -> bool:
 
 def _usual_call(call: object) -> str | None:
     """The text of a call of OpenAI's form; None of any other."""
-    if not isinstance(call, dict) or not call.keys() <= _USUAL_CALL:
-        return None
-    function = call.get("function")
+    function = call.get("function") if isinstance(call, dict) and call.keys() <= _USUAL_CALL else None
     if not isinstance(function, dict) or not function.keys() <= _USUAL_FUNCTION:
         return None
     name, arguments = function.get("name") or "", function.get("arguments") or ""

@@ -27,7 +27,7 @@ def is_chunk(event: Event | None) -> bool:
 
 def says_nothing(event: Event) -> bool:
     """Whether its data is JSON, but not an object: some upstreams begin with `null` or `[]` to show that they live."""
-    if not event.data or event.is_error:
+    if not event.data or event.is_error or event.data[:1] == b"{":
         return not event.data
     try:
         return not _is_done(event.data) and as_object(parse(event.data)) is None
