@@ -52,9 +52,9 @@ examples: .venv/test.installed ## Try the programs and packages in JavaScript; n
 
 release: .venv/bin/pip ## Build the wheel into dist/, and check it in an environment of its own
 	rm -rf build dist .venv/release
-	.venv/bin/pip wheel -q --no-deps -w dist .
 	$(PYTHON) -m venv .venv/release
 	.venv/release/bin/pip install -q --require-hashes -r supervisor/requirements.txt
+	.venv/release/bin/pip wheel -q --no-deps --no-build-isolation -w dist .
 	.venv/release/bin/pip install -q --no-deps --no-index dist/gptdock-*.whl
 	cd .venv/release && bin/python -c 'import pkgutil, gptdock; names = [each.name for each in pkgutil.walk_packages(gptdock.__path__, "gptdock.") if ".dev" not in each.name]; [__import__(name) for name in names]; print(len(names), "modules of", gptdock.__path__[0])' && bin/gptdock --help > /dev/null && ls ../../dist
 
