@@ -9,7 +9,7 @@ import { Receipts } from "./receipts.js";
 const MOST_USERS = 10;
 
 export class Details {
-  /** `changed` is called after each change. */
+  /** `changed` is called with the account and its quota after each change. */
   constructor(place, changed) {
     Object.assign(this, { place, changed });
   }
@@ -30,18 +30,30 @@ export class Details {
 
   async load() {
     const receipts = new Receipts(this.account);
-    const [{ books }, days, users] = await Promise.all([
-      admin.client(this.account), admin.report(this.account, "day"), admin.report(this.account, "user"), receipts.more(),
-    ]);
+    const { books } = await admin.client(this.account);
+    await receipts.more();
     this.quota = books.length ? toQuota(books[0]) : null;
     const shown = make("div");
     new QuotaBar(shown).show(this.quota, this.quota ? "" : "It has not asked yet.");
     this.title = make("h2", { tabindex: "-1" }, idText(this.account.client), " / ", idText(this.account.product));
+    const [days, users] = [0, 1].map(() => make("div", {}, make("p", { class: "empty" }, "Reading all receipts.")));
+    const period = this.quota && this.quota.period !== "all" ? `, period ${this.quota.period}` : "";
     this.place.replaceChildren(make("section", { class: "card", "aria-label": "One client" },
       this.title, shown, this.changes(),
-      make("h3", {}, `Tokens by day (UTC), ${days.period === "all" ? "all periods" : `period ${days.period}`}`), plot(days.rows),
-      make("h3", {}, "Top users"), topUsers(users.rows),
+      make("h3", {}, `Tokens by day (UTC)${period}`), days, make("h3", {}, "Top users"), users,
       make("h3", {}, "Receipts, newest first"), receipts.place));
+    this.sum(days, users);
+  }
+
+  /** Sums all receipts, which takes its time: one report after the other, while the rest is shown. */
+  async sum(days, users) {
+    for (const [place, by, shape] of [[days, "day", plot], [users, "user", topUsers]]) {
+      try {
+        place.replaceChildren(shape((await admin.report(this.account, by)).rows));
+      } catch (error) {
+        place.replaceChildren(make("p", { class: "error" }, error.words || error.message));
+      }
+    }
   }
 
   changes() {
@@ -80,7 +92,7 @@ export class Details {
       await change();
       await this.load();
       this.title.focus();
-      this.changed();
+      if (this.quota) this.changed(this.account, this.quota);
       say(done);
     } catch (error) {
       say(error.words || error.message, true);

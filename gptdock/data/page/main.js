@@ -24,6 +24,7 @@ function openKeys() {
 
 /** Shows with these keys what they open. */
 async function begin() {
+  const showsUsage = !$("usage").hidden; // if it is chosen meanwhile, that reads it
   try {
     const { data } = await get("/v1/models");
     $("model").replaceChildren(...data.map(({ id }) => make("option", {}, id)));
@@ -34,7 +35,7 @@ async function begin() {
     if (error.code === "forbidden") openKeys();
   }
   showCode();
-  await Promise.all([showLights(), $("usage").hidden ? null : views.usage.refresh()]);
+  await Promise.all([showLights(), showsUsage ? views.usage.refresh() : null]);
 }
 
 function showCode() {
