@@ -3,8 +3,8 @@
     server      a server's connection that tells what was read, and when it reads no more
     tap         hands on the body of an answer from the loop's own callbacks, where it comes chunk by chunk past the
                 parser; `can_tap` looks whether it fits
-    watch       tells the reader of a body that its connection ended
-    pool        connections to an upstream, each used again only if nobody's answer can be left on it
+    pool        connections to an upstream, each used again only if nobody's answer can be left on it; one that ends
+                tells the reader of its body
 
 Written for aiohttp 3.14. tests/aiohttp_private has a test for each and fails with a version that differs.
 """

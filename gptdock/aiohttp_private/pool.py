@@ -35,6 +35,7 @@ class Wire(ResponseHandler):
     is_reused = False
     is_in_step = False  # its last request got the right answer, and nothing came behind that
     tap: "Reader | None" = None  # has each read before the parser, and is told of those that it leaves to that
+    body: aiohttp.StreamReader | None = None  # of its last answer, as Pool.watch was told
     _last_parser: Any = None
     _unasked: "select.poll | None" = None
 
@@ -51,6 +52,12 @@ class Wire(ResponseHandler):
         if may_have_it and (self._payload is None or self._payload.is_eof()):
             data = _X_GZIP.sub(rb"\1gzip", data, count=1)
         super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As aiohttp does, which lets the reader of a body wait after broken framing."""
+        super().connection_lost(exc)
+        if self.body is not None and not self.body.is_eof() and self.body.exception() is None:
+            self.body.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
 
     def rest(self) -> None:
         """Begin to be idle: what comes from now on is unasked, and is kept unparsed."""
@@ -89,6 +96,12 @@ class Pool(aiohttp.TCPConnector):
         """Let the connection of this answer, which was the right one, be used again."""
         if isinstance(response._protocol, Wire):
             response._protocol.is_in_step = True
+
+    @staticmethod
+    def watch(response: aiohttp.ClientResponse) -> None:
+        """End the response's body with ClientPayloadError if its connection closes before the body is complete."""
+        if isinstance(response._protocol, Wire):
+            response._protocol.body = response.content
 
     @staticmethod
     def is_doubtful(response: aiohttp.ClientResponse) -> bool:

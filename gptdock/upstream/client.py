@@ -15,7 +15,6 @@ import aiohttp
 
 from gptdock.aiohttp_private.pool import Pool
 from gptdock.aiohttp_private.tap import can_tap
-from gptdock.aiohttp_private.watch import BodyWatch
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
 from gptdock.telemetry import metrics, request_line
@@ -39,7 +38,6 @@ class Upstream:
         self._session, self._settings = session, settings
         self.last = "unknown"  # how the upstream answered last: `complete`, or the code of the error
         self._budget = retry.Budget()
-        self._bodies = BodyWatch()
         self._tapped = can_tap()
         if not self._tapped:
             log.warning("this aiohttp cannot be tapped: streams take the slower way")
@@ -154,7 +152,7 @@ class Upstream:
             exchange.lost()
             return refusals.failed(ConnectionError(), UpstreamLost(), again=True)
         if 200 <= response.status < 300:  # some upstreams answer 201
-            self._bodies.watch(response)
+            Pool.watch(response)
             return response
         exchange.refused()
         refusal = await refusals.refusal(response, self._settings.open_ai_key, form)

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
+from gptdock.aiohttp_private.pool import Pool
 from gptdock.aiohttp_private.server import PipelineHandler
 from gptdock.aiohttp_private.tap import unread
-from gptdock.aiohttp_private.watch import BodyWatch
 from tests.harness.hostile import PATIENCE_SECONDS, Connection, raw_upstream, request
 
 GET = request("GET", "/", headers={})
@@ -168,7 +168,11 @@ async def answered(*pieces: bytes, reset: bool = False) -> AsyncIterator[tuple[a
             Connection(reader, writer).hang_up(reset=True)
         writer.close()
 
-    async with raw_upstream(serve) as url, aiohttp.ClientSession() as session, session.get(url) as response:
+    async with (
+        raw_upstream(serve) as url,
+        aiohttp.ClientSession(connector=Pool()) as session,
+        session.get(url) as response,
+    ):
         yield response, go_on
 
 
@@ -205,7 +209,7 @@ async def test_a_client_s_answer_that_came_whole_has_no_connection_to_watch():
         await turn_until(lambda: response.content.is_eof())
 
         assert response.connection is None
-        BodyWatch().watch(response)
+        Pool.watch(response)
         assert await response.read() == b"Hello"
 
 
@@ -231,7 +235,7 @@ async def test_a_client_s_body_with_broken_framing_ends_only_if_it_is_watched(wa
         protocol = protocol_of(response)
         assert protocol.closed is not None
         if watched:
-            BodyWatch().watch(response)
+            Pool.watch(response)
         go_on.set()
 
         await closed(protocol)
