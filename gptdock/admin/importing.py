@@ -20,7 +20,7 @@ from gptdock.ledger import verbs
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import BATCH, Store
 
-ONCE = "import"
+ONCE = "an import"  # no id of a credit: these have no space
 PATIENCE_SECONDS = 60.0  # for DynamoDB to answer, before the import gives up; it may be started again
 UNITS = 12  # write units of a client besides its users' receipts: two transactions, of two items and of four
 

@@ -35,7 +35,7 @@ OF_ALL: tuple[By, ...] = ("client", "model", "day", "user")  # on all clients
 RUN = 2000  # rows sorted without a pause: 2 ms
 _OF_A_LEASE: frozenset[Source] = frozenset({"lost", "late"})
 _OF_NO_REQUEST: frozenset[Source] = _OF_A_LEASE | {"set_quota", "reset", "credit", "import", "forget"}
-_OF_TIME = ("day", "time")
+_OF_TIME = ("day", "time", "created_at", "resets_at")
 # What a spreadsheet keeps as it is: no formula, and no number, date or truth value that it would write in another way.
 _STAYS = re.compile(
     r"""[+-]?

@@ -150,7 +150,7 @@ async def _print_csv(columns: tuple[str, ...], rows: AsyncIterator[dict[str, Any
     for_programs()
     print("\ufeff" + report_rows.csv_line(columns), end="")
     async for row in rows:
-        print(report_rows.csv_line(tuple(row.values())), end="")
+        print(report_rows.csv_line(tuple(row.values()), columns), end="")
 
 
 async def _print_client(overview: Overview, form: str) -> None:

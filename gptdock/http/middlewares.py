@@ -105,13 +105,16 @@ def _require_key(request: web.Request, settings: Settings) -> None:
 
 
 def _check_query(request: web.Request) -> None:
-    """Refuse a parameter of the query that a route of our own does not know: it may be one that is misspelt.
+    """Refuse a parameter of the query that a route of our own does not know, which may be misspelt, or has twice.
 
     OpenAI's routes ignore it, as OpenAI does, and so does health.
     """
     if _is_ours(route := _route(request)):
         for name in request.query.keys() - openapi.queries()[route]:
             raise errors.InvalidRequest("The query has a parameter that this route does not know.", param=_shown(name))
+        if len(request.query) > len(names := set(request.query)):
+            twice = min(name for name in names if len(request.query.getall(name)) > 1)
+            raise errors.InvalidRequest("The query has a parameter more than once.", param=twice)
 
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:

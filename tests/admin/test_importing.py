@@ -2,11 +2,13 @@
 
 import pytest
 
+from gptdock.accounts import once
+from gptdock.admin.changes import Credit
 from gptdock.admin.import_rows import Brought
 from gptdock.admin.importing import Import, Pace
-from gptdock.errors import LedgerUnavailable
+from gptdock.errors import InvalidRequest, LedgerUnavailable
 from gptdock.ledger.store import Store
-from tests.harness.admin import ACCOUNT, NOW, book_of
+from tests.harness.admin import ACCOUNT, ANNA, NOW, book_of, operate
 from tests.harness.forgetting import KEY, check_balance, forgetting
 from tests.harness.ledgers import at
 from tests.harness.proxy import proxied
@@ -63,6 +65,18 @@ async def test_a_client_that_was_forgotten_is_not_imported_again(store: Store, d
         assert not await Import(keyed, "all", "cli:anna", 10_000).bring(COMES)
 
     assert await store.client(ACCOUNT) is None
+
+
+async def test_a_credit_is_not_taken_for_an_import_whatever_its_id(store: Store):
+    await store.open_book(ACCOUNT, "all", 60, "2026-11-01T00:00:00.000Z")
+    for credit_id in ("import", "an%20import"):
+        await operate(store).credit(ACCOUNT, Credit(5, "an outage", credit_id), ANNA)
+
+    assert await importing(store, "all").bring(COMES)
+
+    assert (await book_of(store)).used == 50
+    with pytest.raises(InvalidRequest):
+        once("an import", "id")
 
 
 def test_units_are_spread_and_idle_time_is_not_caught_up_with():

@@ -35,6 +35,7 @@ async def test_changes_of_a_quota_are_told(gptdock, dynamodb: str, store: Store)
     assert (shown["follows_default"], shown["books"][0]["max_quota"]) == (True, 70)
     [row] = csv.DictReader(listed.out.removeprefix("\ufeff").splitlines())
     assert (row["client_id"], row["max_quota"], row["follows_default"]) == ("1234", "70", "True")
+    assert row["created_at"] == shown["created_at"]
     assert [each["source"] for each in await read_receipts(store, ACCOUNT)].count("credit") == 1
 
 

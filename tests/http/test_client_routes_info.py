@@ -72,6 +72,8 @@ async def test_an_unknown_parameter_of_the_query_is_a_400_that_names_it(service)
         "openapi.json?x": "x",
         "openapi.json?sk-secret%20key=1": "query",
         f"admin/client?{client}&by=day": "by",
+        f"admin/client?{client}&client_id=c2": "client_id",
+        "admin/usage?by=day&by=day&to=": "by",
         f"admin/client/usage?{client}&perod=day": "perod",
     }.items():
         key = ADMIN_KEY if path.startswith("admin") else KEY
