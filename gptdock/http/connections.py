@@ -134,10 +134,10 @@ class Connection(PipelineHandler):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Write what the handler did not write itself; cut the connection if that takes longer than WRITE_TIMEOUT."""
-        if isinstance(resp, web.HTTPExpectationFailed):  # raised before the middlewares; its text quotes the header
-            resp = self.handle_error(request, resp.status, resp)
         if resp.prepared:  # a `Caller` began to write it, and has ended it or cut the connection
             return await super().finish_response(request, resp, start_time)
+        if isinstance(resp, web.HTTPExpectationFailed):  # raised before the middlewares; its text quotes the header
+            resp = self.handle_error(request, resp.status, resp)
         try:
             async with asyncio.timeout(self._connections.write_timeout):
                 return await super().finish_response(request, resp, start_time)

@@ -49,14 +49,14 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     if traceparent:
         line.note(traceparent=traceparent)
     outcome: Outcome = "caller_left"
+    told = {}
     try:
         response = await handler(request)
-        outcome = "complete"
-        line.note(status=response.status)
+        outcome, told = "complete", {"status": response.status}
         return response
     finally:
         connections.answered(connection)
-        line.answered(outcome)
+        line.answered(outcome, **told)
 
 
 @web.middleware

@@ -51,18 +51,12 @@ class Requests(dict[int, Request]):
         self.gave_up: dict[int, Request] = {}
         self.released: dict[int, Request] = {}
         self.charged: dict[int, Request] = {}
-        self._of_phase = {
-            Phase.WAITS: self.waiting,
-            Phase.GAVE_UP: self.gave_up,
-            Phase.OPEN: None,
-            Phase.ENDED: self.released,
-        }
         self.holding = self.held = self.will = 0
 
     def put(self, request_id: int, request: Request | None) -> None:
         """Let this be the request of that id; None: it is gone."""
         if before := self.pop(request_id, None):
-            if (alike := self.charged if before.receipt else self._of_phase[before.phase]) is not None:
+            if (alike := self._alike(before)) is not None:
                 del alike[request_id]
             if before.phase in _HOLD:
                 self._count(before, -1)
@@ -70,7 +64,7 @@ class Requests(dict[int, Request]):
             self[request_id] = request
             if request.phase in _HOLD:
                 self._count(request, 1)
-            if (alike := self.charged if request.receipt else self._of_phase[request.phase]) is not None:
+            if (alike := self._alike(request)) is not None:
                 alike[request_id] = request
 
     def share(self, request: Request) -> tuple[int, int]:
@@ -92,6 +86,13 @@ class Requests(dict[int, Request]):
     def unsettled(self) -> int:
         """The number of requests that ended and are not yet charged or released in the book."""
         return len(self.released) + len(self.charged)
+
+    def _alike(self, request: Request) -> dict[int, Request] | None:
+        if request.phase is Phase.ENDED:
+            return self.charged if request.receipt else self.released
+        if request.phase is Phase.WAITS:  # not by a table: to hash a phase takes two calls
+            return self.waiting
+        return self.gave_up if request.phase is Phase.GAVE_UP else None
 
     def _count(self, request: Request, sign: int) -> None:
         held, will = self.share(request)

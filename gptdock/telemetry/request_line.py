@@ -31,10 +31,10 @@ class RequestLog:
         """Note that the first event of the answer is sent."""
         self.note(first_event_ms=round((time.monotonic() - self._began) * 1000, 1))
 
-    def answered(self, outcome: str) -> None:
-        """Note the end of the answer and its duration, with this outcome unless another was noted."""
-        self._fields = {"outcome": outcome} | self._fields
-        self.note(ms=round((time.monotonic() - self._began) * 1000, 1))
+    def answered(self, outcome: str, **fields: object) -> None:
+        """Note the end of the answer and its duration, with these fields and this outcome unless another was noted."""
+        milliseconds = round((time.monotonic() - self._began) * 1000, 1)
+        self._fields = {"outcome": outcome, **self._fields, **fields, "ms": milliseconds}
         self.finished()
 
     def expect(self) -> None:
