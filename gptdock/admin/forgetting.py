@@ -72,7 +72,7 @@ class Forgetting:
             left = await self._left(client_id)
         is_moved = not any(left)
         receipts = 0
-        for product_id in await self._products(first, to):
+        for product_id in await self._products(first, to) if is_moved or dry_run else ():
             of = Account(client_id, product_id)
             receipts += await (self._move_receipts(of, to) if is_moved else self._count_receipts(of))
         done = Forgotten(to, len(first.books) - (0 if dry_run else len(left.books)), receipts, _leases(left), is_moved)

@@ -104,7 +104,7 @@ async def test_a_client_is_not_forgotten_while_a_process_has_a_lease(store: Stor
 
     held = await forgetting(store).client("c1")
 
-    assert (held.leases, held.books, held.done) == (1, 0, False)
+    assert (held.leases, held.books, held.receipts, held.done) == (1, 0, 0, False)
     assert held.pseudonym not in json.dumps(await everything(store))
     assert await sums(store) == before
 
