@@ -14,6 +14,7 @@ aiohttp's client costs 60 us more a call, an eighth of a whole request to GPTDoc
 import asyncio
 import select
 import ssl
+import time
 from collections import deque
 from typing import NamedTuple, Self, cast
 from urllib.parse import urlsplit
@@ -72,6 +73,7 @@ class Wire(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None  # only while one is asked for
         self._reading: Reading | None = None  # once a part of it came
         self._unasked = select.poll()
+        self._loop = asyncio.get_running_loop()  # once: until Python 3.12, each look at it asks the kernel
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,11 +89,10 @@ class Wire(asyncio.Protocol):
 
     async def ask(self, request: bytes) -> Answer:
         """Send the request and wait for its answer; without one, the connection is aborted."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
         self._answer = answer
         self._transport.write(request)
-        timer = loop.call_later(READ_SECONDS, self._fail, ReadTimeoutError())
+        timer = self._loop.call_later(READ_SECONDS, self._fail, ReadTimeoutError())
         try:
             return await answer
         except BaseException:
@@ -147,7 +148,7 @@ class HTTPClient:
         try:
             answer = await wire.ask(request)
             if answer.keep:
-                wire.idle_since = asyncio.get_running_loop().time()
+                wire.idle_since = time.monotonic()
                 self._idle.append(wire)
             else:
                 wire.abort()
@@ -196,7 +197,7 @@ class HTTPClient:
         await asyncio.sleep(0)  # asyncio closes the sockets in its next turn
 
     def _kept(self) -> Wire | None:
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        oldest = time.monotonic() - IDLE_SECONDS
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.popleft().abort()
         while self._idle:

@@ -31,8 +31,9 @@ def headers(host: str, region: str, credentials: Credentials, operation: str, bo
     names, signed, lines = _fields(host, operation, credentials.token, now)
     canonical = f"{signed}{hashlib.sha256(body).hexdigest()}"
     text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.digest(_key(credentials.secret_key, now[:8], region), text.encode(), "sha256").hex()
-    whose = f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    signature = _key(credentials.secret_key, now[:8], region).copy()
+    signature.update(text.encode())
+    whose = f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature.hexdigest()}"
     return f"{lines}Authorization: AWS4-HMAC-SHA256 {whose}\r\n"
 
 
@@ -55,8 +56,9 @@ def _stamp(second: int) -> str:
 
 
 @lru_cache(maxsize=4)
-def _key(secret_key: str, day: str, region: str) -> bytes:
+def _key(secret_key: str, day: str, region: str) -> hmac.HMAC:
+    """What a signature begins with, to be copied: that takes two thirds of the time of a new one."""
     key = f"AWS4{secret_key}".encode()
     for part in (day, region, "dynamodb", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
