@@ -21,11 +21,15 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
         raise UnsupportedEncoding
     if _charset(request.headers.get("Content-Type", "")) not in ("utf-8", "utf8", "us-ascii"):
         raise InvalidRequest("The body must be JSON in UTF-8.", param="Content-Type")
-    _check_size(request.content_length or 0, settings)
+    if (size := request.content_length or 0) > settings.max_body_bytes:
+        raise PayloadTooLarge(
+            f"The request body has {size} bytes; {settings.max_body_bytes} are allowed (MAX_BODY_BYTES)."
+        )
     try:
         if request.content.is_eof():  # it is here already, as most are
             body = request.content.read_nowait()
-            _check_size(len(body), settings)
+            if len(body) > settings.max_body_bytes:
+                raise web.HTTPRequestEntityTooLarge(settings.max_body_bytes, len(body))  # as aiohttp does below
             return body
         async with asyncio.timeout(settings.body_timeout):
             return await request.read()
@@ -34,12 +38,6 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
         raise RequestTimeout(message) from exc
     except web.RequestPayloadError as exc:
         raise InvalidRequest("The request body is truncated or malformed.", param="body") from exc
-
-
-def _check_size(size: int, settings: Settings) -> None:
-    most = settings.max_body_bytes
-    if size > most:
-        raise PayloadTooLarge(f"The request body has {size} bytes; {most} are allowed (MAX_BODY_BYTES).")
 
 
 def _charset(content_type: str) -> str:

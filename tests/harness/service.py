@@ -4,12 +4,13 @@ import asyncio
 import copy
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp import web, web_app
+from botocore.exceptions import ReadTimeoutError
 
 from gptdock.accounts import Account
 from gptdock.dev.dynamodb import Tables, serve_dynamodb
@@ -79,11 +80,14 @@ class Service:
 
 async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
     """The receipts of one client in the table `usage`, oldest first; numbers as int."""
-    answer = await store._client.aiobotocore.query(
-        TableName=store._usage,
-        KeyConditionExpression="account = :a",
-        ExpressionAttributeValues={":a": {"S": f"{account.client_id}#{account.product_id}"}},
-    )
+    answer = None
+    while answer is None:
+        with suppress(ReadTimeoutError):  # moto took seconds on a busy machine
+            answer = await store._client.aiobotocore.query(
+                TableName=store._usage,
+                KeyConditionExpression="account = :a",
+                ExpressionAttributeValues={":a": {"S": f"{account.client_id}#{account.product_id}"}},
+            )
     return [
         {name: int(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
         for item in answer["Items"]
