@@ -9,6 +9,7 @@ from typing import Any
 from gptdock.routes import chat_texts
 from gptdock.upstream import complaints
 from gptdock.upstream.format import Told
+from gptdock.upstream.loose_json import as_object, parse
 from gptdock.upstream.shapes import Shape
 from gptdock.upstream.usage import sane_usage
 
@@ -47,7 +48,8 @@ class ChatFormat:
         """That of an event that has one choice with plain content, and nothing else to tell."""
         if reported(event) is not None or event.get("error") is not None:
             return None
-        return Shape.of(raw, _CONTENT, text) if _has_only_content(event, text) else None
+        shape = Shape.of(raw, _CONTENT, text) if _has_only_content(event, text) else None
+        return shape if shape and _holds(shape) else None
 
     def is_answer(self, content: dict[str, Any]) -> bool:
         return "choices" in content and (error_of(content) is None or bool(self.text_of(content)))
@@ -88,6 +90,15 @@ def reported(answer: dict[str, Any]) -> object:
     if not elsewhere or sane_usage(usage) is not None:
         return usage
     return next((each for each in elsewhere if sane_usage(each) is not None), usage)
+
+
+def _holds(shape: Shape) -> bool:
+    """Whether another text in this place is the text, and padding is none: keys may be escaped, or stand elsewhere."""
+    try:
+        event = as_object(parse(shape.with_text(b"text", b"padding").partition(b"data: ")[2]))
+    except ValueError:
+        return False
+    return event is not None and _has_only_content(event, "text")
 
 
 def _has_only_content(event: dict[str, Any], text: str) -> bool:

@@ -37,6 +37,10 @@ class Shape(NamedTuple):
         text = raw[len(start) : end_of_text]
         return text if _PLAIN.fullmatch(text) else _unescaped(text)
 
+    def with_text(self, text: bytes, padding: bytes) -> bytes:
+        """An event of this shape."""
+        return self.start + text + self.middle + (b"" if self.end is None else padding + self.end)
+
     @classmethod
     def of(cls, raw: bytes, key: bytes, text: str) -> "Shape | None":
         """The shape of an event whose text stands plainly after the only `key`; None if it does not."""

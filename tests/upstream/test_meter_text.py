@@ -88,6 +88,22 @@ def test_an_event_tells_the_same_whether_one_like_it_was_parsed_or_not(first, ed
     assert told[0] == told[1]
 
 
+ELSEWHERE = {
+    "padding under another name": rb'{"choices":[{"index":0,"delta":{"content":"Hi"},"x\"obfuscation":"%b"}]}',
+    "a text behind a space": rb'{"choices":[{"delta":{"content": "Hi"}}],"metadata":{"content":"%b"}}',
+    "a text under an escaped name": rb'{"choices":[{"delta":{"cont\u0065nt":"Hi"}}],"metadata":{"content":"%b"}}',
+    "a name twice": rb'{"choices":[{"delta":{"content":"%b"},"delta":{"content" :"Hi"}}]}',
+}
+
+
+@pytest.mark.parametrize("data", ELSEWHERE.values(), ids=ELSEWHERE)
+@pytest.mark.parametrize(("first", "second"), [(b"Hi", b""), (b"Hi", b"Bye"), (b"", b"hidden words")])
+def test_what_only_looks_like_the_text_or_the_padding_of_an_event_makes_no_shape(data, first, second):
+    reader, _ = read(data % first, data % second)
+
+    assert reader.text() == read(data % first)[0].text() + read(data % second)[0].text()
+
+
 def test_text_is_seen_once_there_is_some():
     reader = Meter(FORMAT)
 
