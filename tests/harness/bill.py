@@ -33,14 +33,14 @@ class Bill(Proxy):
 
 def units(item: dict[str, Any]) -> int:
     """The write units that an item of at most this size takes."""
-    return max(1, math.ceil(_size({"M": item}) / UNIT))
+    return max(1, math.ceil(size_of({"M": item}) / UNIT))
 
 
-def _size(value: dict[str, Any]) -> int:
-    """About the size of a value, as DynamoDB's guide says."""
+def size_of(value: dict[str, Any]) -> int:
+    """About the bytes of an attribute, as DynamoDB's guide says."""
     [(kind, content)] = value.items()
     if kind == "M":
-        return 3 + sum(len(name.encode()) + _size(each) + 1 for name, each in content.items())
+        return 3 + sum(len(name.encode()) + size_of(each) + 1 for name, each in content.items())
     if kind == "L":
-        return 3 + sum(_size(each) + 1 for each in content)
+        return 3 + sum(size_of(each) + 1 for each in content)
     return len(str(content).encode())

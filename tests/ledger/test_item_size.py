@@ -2,13 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any
 
 from gptdock.ledger import items, lease_state, verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.requests import Requests
 from gptdock.ledger.store import Store
+from tests.harness.bill import size_of
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers
 from tests.harness.proxy import Proxy
 from tests.harness.world import apply
@@ -20,18 +20,8 @@ LONGEST = Receipt(
 )._replace(cached_tokens=10**9, reasoning_tokens=10**9)
 
 
-def _size(value: Any) -> int:
-    """Bytes of an attribute, as DynamoDB counts them."""
-    [(kind, content)] = value.items()
-    if kind == "M":
-        return 3 + sum(len(name.encode()) + _size(each) + 1 for name, each in content.items())
-    if kind == "L":
-        return 3 + sum(_size(each) + 1 for each in content)
-    return len(str(content).encode())
-
-
 def _item_size(book: Book) -> int:
-    return sum(len(name) + 2 + _size({"M": items._from_lease(lease)}) for name, lease in book.leases.items())
+    return sum(len(name) + 2 + size_of({"M": items._from_lease(lease)}) for name, lease in book.leases.items())
 
 
 def _joined(book: Book, process: str) -> Book:
@@ -70,7 +60,7 @@ def test_a_receipt_is_as_large_as_it_makes_its_lease():
     receipts = tuple(LONGEST._replace(key=f"{number:02}") for number in range(MOST_RECEIPTS))
     more, less = ({"M": items._from_lease(Lease(0, 0, 1, 1, of))} for of in (receipts, receipts[1:]))
 
-    assert _size(more) - _size(less) == items.receipt_bytes(receipts[0])
+    assert size_of(more) - size_of(less) == items.receipt_bytes(receipts[0])
 
 
 def test_a_lost_revival_that_does_not_fit_is_shut_out():
