@@ -34,7 +34,7 @@ class Renewals:
             # The only one: the commit of its hold dates the lease.
             self._all_at = self.next_at = now + self._most_seconds
         self._outlooks[request_id] = outlook
-        will = self._will(request_id, outlook, now, self._all_at - now if now < self._all_at else self._most_seconds)
+        will = self._will(request_id, outlook, now, self._seconds_from(now))
         self.next_at = min(self.next_at, self._sooner.get(request_id, self._all_at))
         return will
 
@@ -66,7 +66,7 @@ class Renewals:
         for number, request_id in enumerate([i for i in due if i not in self._counted], 1):
             if outlook := self._outlooks.get(request_id):
                 now = asyncio.get_running_loop().time()
-                seconds = self._most_seconds if self._counts_all else self._all_at - now
+                seconds = self._most_seconds if self._counts_all else self._seconds_from(now)
                 self._counted[request_id] = self._will(request_id, outlook, now, seconds)
             if number % COUNTED_AT_ONCE == 0:
                 if holds_wait():
@@ -85,6 +85,10 @@ class Renewals:
             return list(self._outlooks)
         self._set_next()
         return due or None
+
+    def _seconds_from(self, now: float) -> float:
+        """How long a will must last. All may be overdue: then it lasts as long as any, since a renewal is late."""
+        return self._all_at - now if now < self._all_at else self._most_seconds
 
     def _will(self, request_id: int, outlook: Outlook, now: float, seconds: float) -> int:
         """The will of a request for so many seconds, or until it is due sooner."""

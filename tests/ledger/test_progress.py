@@ -4,7 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from gptdock.ledger.rates import FIRST_RENEWAL_SECONDS, Pace, Rate
+import pytest
+
+from gptdock.ledger.rates import ENOUGH, FIRST_RENEWAL_SECONDS, Pace, Rate
 from gptdock.ledger.renewals import COUNTED_AT_ONCE, Renewals
 from gptdock.ledger.rules import Outlook
 from tests.harness.ledgers import Start, claim
@@ -101,3 +103,29 @@ async def test_a_request_alone_is_first_counted_when_it_begins_and_not_at_once_a
         assert renewals.end(request_id)
 
     assert asked == [FIRST_RENEWAL_SECONDS] * 2
+
+
+async def test_a_will_that_is_counted_late_allows_for_no_less_than_was_used(monkeypatch: pytest.MonkeyPatch):
+    """On a busy loop all may become due while the young are counted: a time to come of -1 s took 800 tokens off."""
+
+    now, asked = 0.0, list[float]()
+
+    def will(seconds: float) -> int:
+        nonlocal now
+        now = 61.0 if now else 0.0
+        asked.append(seconds)
+        return 7
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    renewals, known = Renewals(most_seconds=60), Rate()
+    for _ in range(ENOUGH):
+        known.observe(100, 1.0)
+    for request_id, rate in enumerate((Rate(), Rate(), known)):
+        renewals.begin(request_id, Outlook(will, Pace(rate, now), "r"))
+
+    now = 59.5
+    counted = await renewals.count(lambda: False)
+
+    assert counted == {0: 7, 1: 7}
+    assert asked == [FIRST_RENEWAL_SECONDS] * 2 + [60, FIRST_RENEWAL_SECONDS, 60]
+    assert renewals.may_be_due()
