@@ -114,6 +114,7 @@ class Tap:
             and content.total_compressed_bytes is None
             and wire is not None
             and wire.exception() is None
+            and wire.read_timeout is None  # aiohttp's own, which only a read through the parser puts off
         )
 
     def _step(self) -> None:

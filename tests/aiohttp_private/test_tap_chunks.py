@@ -141,6 +141,23 @@ async def test_what_is_compressed_goes_through_the_parser():
     assert await body.ended() == (EVENT * 2, "NoneType")
 
 
+async def test_reads_for_which_aiohttp_has_a_timeout_go_through_the_parser():
+    """It puts off its `sock_read` where it parses: a lively stream would end by that if its reads went past."""
+    wire, content = await begun()
+    wire.read_timeout = PATIENCE_SECONDS
+    body = Body(content)
+    await asyncio.sleep(0)
+
+    for _ in range(3):
+        put_off = wire._read_timeout_handle
+        wire.data_received(chunk(EVENT))
+        await asyncio.sleep(0)
+        assert wire._read_timeout_handle not in (None, put_off)
+
+    wire.data_received(LAST)
+    assert await body.ended() == (EVENT * 3, "NoneType")
+
+
 @pytest.mark.parametrize("stops", ["stopped", "cancelled"])
 async def test_a_tap_that_lets_go_leaves_the_next_chunks_to_the_parser(stops: str):
     wire, content = await begun()
