@@ -1,5 +1,6 @@
 """A pool of client's connections of which none can give one request the answer to another."""
 
+import gc
 import re
 import select
 from functools import partial
@@ -9,6 +10,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MOST_HEAD = 2**14  # bytes, in which the alias is looked for
+_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 _X_GZIP = re.compile(rb"\A((?:[^\r\n]+\r\n)+?content-encoding:[ \t]*)x-gzip(?=[ \t]*\r\n)", re.IGNORECASE)
 
 
@@ -104,6 +107,15 @@ class Pool(aiohttp.TCPConnector):
             response._protocol.body = response.content
 
     @staticmethod
+    def forget_heads(response: aiohttp.ClientResponse) -> None:
+        """Let go of what was read of the answer's head, and of its request's: 7 KB, as long as the body is read."""
+        response._headers, response._raw_headers, response._raw_cookie_headers = _NO_HEADERS, (), None
+        response._request_info = None  # type: ignore[assignment] # only errors before the body tell it
+        response._cache.clear()
+        if response._connection is not None and response._connection.protocol is not None:
+            _forget_fields(response._connection.protocol._parser)
+
+    @staticmethod
     def is_doubtful(response: aiohttp.ClientResponse) -> bool:
         """Whether this may be the answer to another request: it came before its own was sent, or is one of two."""
         wire = response._protocol
@@ -120,3 +132,10 @@ class Pool(aiohttp.TCPConnector):
                 return connection
             connection.close()
         return None
+
+
+def _forget_fields(parser: object) -> None:
+    """The parser is written in C and keeps the fields of its last head in two lists until the next one begins."""
+    for kept in gc.get_referents(parser):
+        if type(kept) is list and kept and isinstance(kept[0][0], str | bytes):
+            kept.clear()
