@@ -107,13 +107,13 @@ if the number is negative, the lease was swept since. A refused write shows the 
 
 **Not answered: the same commit again**, until it is answered. It may have been applied, or may be at any later time,
 so it is neither changed nor given up. The client of DynamoDB repeats nothing: it could not tell whether the first won.
+Whoever waits for DynamoDB does not count the time in which the event loop of this process stood still (`patience`).
     Test: test_lost_answers_charge_once, test_whatever_is_no_clear_answer_is_ledger_unavailable,
-    test_an_answer_that_cannot_be_understood_stops_no_settle
+    test_an_answer_that_cannot_be_understood_stops_no_settle, test_a_hold_is_not_refused_since_the_loop_stood_still
 
-**Refused for lack of tokens after an attempt was lost: shut out.** The lost attempt may still arrive and take tokens
-for requests that were denied. A commit without new holds replaces it, and is sent until answered. Then its requests
-wait again: a request is denied only where a refusal without lost attempts shows that it does not fit. If the lost
-attempt arrived first, its requests are admitted.
+**Refused for lack of tokens after an attempt was lost: shut out.** The lost attempt may yet take tokens for requests
+that were denied. A commit without new holds replaces it, and is sent until answered. Then its requests wait again: only
+a refusal without lost attempts denies one. If the lost attempt arrived first, its requests are admitted.
     Test: test_a_request_is_not_denied_while_its_lost_hold_may_still_arrive,
     test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted, test_without_a_rule_a_promise_breaks[no_resolving],
     test_a_request_that_fits_is_admitted_after_an_attempt_was_lost,

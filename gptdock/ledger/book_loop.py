@@ -13,7 +13,7 @@ from itertools import islice
 from gptdock import moments
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import lease_state, verbs
+from gptdock.ledger import lease_state, patience, verbs
 from gptdock.ledger.backoff import Backoff
 from gptdock.ledger.book import Book, Demand, Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
@@ -60,8 +60,8 @@ class BookLoop:
         """The number of requests that ended and are not yet charged in the book."""
         return self._state.requests.unsettled
 
-    async def admit(self, request_id: int, demand: Demand, outlook: Outlook, patience: float) -> Admission:
-        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable: after `patience` seconds or, if
+    async def admit(self, request_id: int, demand: Demand, outlook: Outlook, most_seconds: float) -> Admission:
+        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable: after `most_seconds` or, if
         too many receipts wait to be put, at once.
 
         If cancelled, the request gives its hold up.
@@ -72,7 +72,7 @@ class BookLoop:
         self._waiting[request_id] = demand, admission
         self._state = lease_state.ask(self._state, request_id, demand, self._renewals.begin(request_id, outlook))
         self._wake()
-        timer = admission.get_loop().call_later(patience, _lose_patience, admission)
+        timer = patience.begin(admission, most_seconds, _lose_patience)
         try:
             return await admission
         except BaseException:
@@ -246,5 +246,4 @@ class BookLoop:
 
 
 def _lose_patience(admission: "asyncio.Future[Admission]") -> None:
-    if not admission.done():
-        admission.set_exception(LedgerUnavailable())
+    admission.set_exception(LedgerUnavailable())

@@ -1,4 +1,6 @@
-"""Ledgers behind the proxy, on a DynamoDB whose time a test moves; so the steady clock of each process goes with it."""
+"""Ledgers behind the proxy, on a DynamoDB whose time a test moves; so the steady clock of each process goes with it.
+And a server whose every byte a test decides, for the HTTP client.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +11,8 @@ import pytest
 from gptdock.ledger import clock as dynamodb_time
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
+from tests.harness.hostile import raw_upstream
+from tests.harness.http_peer import Accepted, Peer
 from tests.harness.ledgers import Clock, Start, learn
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, make_settings
@@ -57,3 +61,19 @@ def start(behind: Store, proxy: Proxy, clock: Clock) -> Start:
                     await ledger.settled()
 
     return start
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    accepted: asyncio.Queue[Accepted] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.put_nowait(Accepted(reader, writer))
+
+    async with raw_upstream(serve) as url:
+        peer = Peer(url, accepted)
+        yield peer
+        await peer.client.close()
+        for task in peer.tasks:
+            task.cancel()
+        await asyncio.gather(*peer.tasks, return_exceptions=True)

@@ -4,31 +4,14 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
 
 import pytest
 
 from gptdock.ledger import http_client
 from gptdock.ledger.http_answer import BrokenAnswer
 from gptdock.ledger.http_client import HTTPClient, Server
-from tests.harness.hostile import bound_socket, raw_upstream, read_request, url_of
+from tests.harness.hostile import bound_socket, read_request, url_of
 from tests.harness.http_peer import REQUEST, Accepted, Peer, answer
-
-
-@pytest.fixture
-async def peer() -> AsyncIterator[Peer]:
-    accepted: asyncio.Queue[Accepted] = asyncio.Queue()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.put_nowait(Accepted(reader, writer))
-
-    async with raw_upstream(serve) as url:
-        peer = Peer(url, accepted)
-        yield peer
-        await peer.client.close()
-        for task in peer.tasks:
-            task.cancel()
-        await asyncio.gather(*peer.tasks, return_exceptions=True)
 
 
 async def served_once(peer: Peer, data: bytes) -> Accepted:
@@ -48,38 +31,6 @@ async def test_a_connection_serves_one_request_after_the_other(peer: Peer):
 
     assert await asked == b"second"
     assert peer.accepted.empty()
-
-
-async def test_requests_at_once_have_a_connection_each_up_to_the_limit(peer: Peer, monkeypatch):
-    monkeypatch.setattr(http_client, "CONNECTIONS", 2)
-    peer.client = HTTPClient(peer.client.server)
-    asked = [peer.send() for _ in range(3)]
-    connections = [await peer.accept() for _ in range(2)]
-
-    await connections[0].serve(answer(b"first"))
-    await connections[0].serve(answer(b"third"))
-    await connections[1].serve(answer(b"second"))
-
-    assert sorted(await asyncio.gather(*asked)) == [b"first", b"second", b"third"]
-    assert peer.accepted.empty()
-
-
-async def test_a_request_cancelled_as_its_turn_comes_leaves_it_to_the_next(peer: Peer, monkeypatch):
-    monkeypatch.setattr(http_client, "CONNECTIONS", 1)
-    first, second, third = [peer.send() for _ in range(3)]
-    connection = await peer.accept()
-    received = http_client.Wire.data_received
-
-    def cancelling(wire: http_client.Wire, data: bytes) -> None:
-        received(wire, data)
-        asyncio.get_running_loop().call_soon(second.cancel)  # runs between the end of the first and the second's turn
-
-    monkeypatch.setattr(http_client.Wire, "data_received", cancelling)
-    await connection.serve(answer(b"first"))
-    await connection.serve(answer(b"third"))
-
-    assert [await first, await third] == [b"first", b"third"]
-    assert second.cancelled()
 
 
 @pytest.mark.parametrize("data", [answer(b"first", "Connection: close"), answer(b"first") + answer(b"nobody's")])
