@@ -1,5 +1,6 @@
 """The undocumented parts of aiohttp that GPTDock relies on; no other package uses any.
 
+    reading     a connection that resumes only what was paused
     server      a server's connection that tells what was read, and when it reads no more
     tap         hands on the body of an answer from the loop's own callbacks, where it comes chunk by chunk past the
                 parser; `can_tap` looks whether it fits

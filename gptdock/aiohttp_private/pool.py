@@ -12,6 +12,8 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gptdock.aiohttp_private.reading import LazyResume
+
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.tracing import Trace
@@ -32,13 +34,14 @@ class Reader(Protocol):
         """Called when the parser has had this read."""
 
 
-class Wire(ResponseHandler):
+class Wire(LazyResume, ResponseHandler):
     """A client's connection, which knows whether it can be used again."""
 
     is_reused = False
     is_in_step = False  # its last request got the right answer, and nothing came behind that
     tap: "Reader | None" = None  # has each read before the parser, and is told of those that it leaves to that
     body: aiohttp.StreamReader | None = None  # of its last answer, as Pool.watch was told
+    _was_paused = False
     _last_parser: Any = None
     _unasked: "select.poll | None" = None
 

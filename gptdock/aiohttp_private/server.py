@@ -1,6 +1,7 @@
 """The server's connection, and how to write to it past aiohttp."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -8,11 +9,17 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
+from gptdock.aiohttp_private.reading import LazyResume
 
-class PipelineHandler(web.RequestHandler):
+
+class PipelineHandler(LazyResume, web.RequestHandler):
     """A server's connection that tells what aiohttp keeps to itself: what was read, and when it reads no more."""
 
-    __slots__ = ()
+    __slots__ = ("_was_paused",)
+
+    def __init__(self, manager: web.Server, **arguments: Any) -> None:
+        super().__init__(manager, **arguments)
+        self._was_paused = False
 
     def has_read(self, data: bytes, bodies: list[aiohttp.StreamReader]) -> int | None:
         """Called after each read with the bodies of the requests whose heads ended in it.
