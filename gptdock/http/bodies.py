@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import aiohttp
 from aiohttp import web
 
 from gptdock.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedEncoding
@@ -32,12 +33,23 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
                 raise web.HTTPRequestEntityTooLarge(settings.max_body_bytes, len(body))  # as aiohttp does below
             return body
         async with asyncio.timeout(settings.body_timeout):
-            return await request.read()
+            return await _read(request.content, settings.max_body_bytes)
     except TimeoutError as exc:
         message = f"The request body was not here after {settings.body_timeout:g} s (BODY_TIMEOUT)."
         raise RequestTimeout(message) from exc
     except web.RequestPayloadError as exc:
         raise InvalidRequest("The request body is truncated or malformed.", param="body") from exc
+
+
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
+    """As `request.read`, which keeps the body as long as the request."""
+    content.set_read_chunk_size(most)  # so that the connection seldom stops reading
+    body = bytearray()
+    while piece := await content.readany():
+        body += piece
+        if len(body) > most:
+            raise web.HTTPRequestEntityTooLarge(most, len(body))
+    return bytes(body)
 
 
 def _charset(content_type: str) -> str:

@@ -45,11 +45,9 @@ async def ask_question(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     body = await read_body(request, services.settings)
     with services.gate.passed():
-        asked = await services.tokens.run(len(body), ChatRequest.from_json, body)
-        model = services.settings.openai_model
-        request_line.current().note(**asked.account.named(), user=asked.user_id, model=model)
-        prompt = await _assemble(services, asked, len(body))
-        return await relay(request, services, _completion(request, services, asked, prompt))
+        completion = await _completion(request, services, body)
+        del body  # see Completion.take_body
+        return await relay(request, services, completion)
 
 
 async def _assemble(services: Services, asked: ChatRequest, size: int) -> Prompt:
@@ -73,8 +71,11 @@ def _head(tokens: Tokens, system: str) -> Prompt:
     return ask.head(system, tokens.count)
 
 
-def _completion(request: web.Request, services: Services, asked: ChatRequest, prompt: Prompt) -> Completion:
+async def _completion(request: web.Request, services: Services, body: bytes) -> Completion:
     settings = services.settings
+    asked = await services.tokens.run(len(body), ChatRequest.from_json, body)
+    request_line.current().note(**asked.account.named(), user=asked.user_id, model=settings.openai_model)
+    prompt = await _assemble(services, asked, len(body))
     claim = Claim(
         account=asked.account,
         user=asked.user_id,

@@ -74,7 +74,9 @@ async def _relay(request: web.Request, read: Read, form: Format, served: Collect
         asked = await services.tokens.run(len(body), read, body, served, passed)
         claim = await _claim(request, services, account, asked, len(body))
         completion = Completion(form, claim, asked.upstream_body, asked.stream, asked.show_usage, callers_words=True)
-        if not (size := _size(asked, claim, form)):
+        size = _size(asked, claim, form)
+        del body, asked  # see Completion.take_body
+        if not size:
             return await relay(request, services, completion)
         with services.room.of(size):
             return await relay(request, services, completion)

@@ -12,9 +12,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from aiohttp import web
 
@@ -47,7 +48,8 @@ STREAM_HEADERS = {
 }
 
 
-class Completion(NamedTuple):
+@dataclass(slots=True)
+class Completion:
     """What a route asks for. `body` returns the upstream's request for an answer of at most so many tokens."""
 
     form: Format
@@ -56,6 +58,12 @@ class Completion(NamedTuple):
     stream: bool
     show_usage: bool = False
     callers_words: bool = False  # True: the caller wrote the body, so what the upstream says of it is the caller's
+
+    def take_body(self, tokens: int) -> bytes:
+        """That request, once: a stream may last for minutes, and does not keep its question as long."""
+        body = self.body
+        del self.body
+        return body(tokens)
 
 
 async def relay(request: web.Request, services: Services, completion: Completion) -> web.StreamResponse:
@@ -69,7 +77,7 @@ async def relay(request: web.Request, services: Services, completion: Completion
         with Bill(hold, services.tokens, meter, completion, exchange, secret) as bill:
             serve = _stream if completion.stream else _whole
             try:
-                return await serve(request, services, completion.body(hold.completion_tokens), bill)
+                return await serve(request, services, completion.take_body(hold.completion_tokens), bill)
             except APIError as exc:
                 raise bill.told(exc) from exc.__cause__
 
@@ -179,6 +187,7 @@ async def _stream(request: web.Request, services: Services, body: bytes, bill: B
     caller = Caller(request, services.settings, response)
     patience = Patience(services.settings, bill.hold.claim.model, caller)
     opening = services.upstream.open_stream(bill.form, body, bill.exchange, patience.first_event)
+    del body
     try:
         try:
             async with services.gate.deadline(), opening as stream:

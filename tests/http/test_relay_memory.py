@@ -1,0 +1,51 @@
+"""What a stream keeps in memory as long as it lasts, through the whole service."""
+
+import asyncio
+import gc
+import json
+from typing import Any
+
+import pytest
+
+from gptdock.dev.script import Script
+from gptdock.http.app_keys import SERVICES
+from gptdock.prompt.ask import ChatRequest, Prompt
+from gptdock.routes.chat import CompletionRequest
+from gptdock.routes.responses import ResponseRequest
+from tests.harness.hostile import AUTHORIZED, PATIENCE_SECONDS, connect, question, request
+from tests.harness.service import Service
+
+ASKED = "a question that nobody else asks"
+ACCOUNT = AUTHORIZED | {"X-Client-Id": "c1", "X-Product-Id": "p1"}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/ask": json.loads(question(question=ASKED, stream=True)),
+    "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": ASKED}], "stream": True},
+    "/v1/responses": {"model": "gpt-4o-mini", "input": ASKED, "stream": True},
+}
+PARSED = (ChatRequest, CompletionRequest, ResponseRequest)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_stream_keeps_nothing_of_its_question(service: Service, path: str):
+    service.openai.script = Script(hold_at=3)
+
+    async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
+        head, _, body = request("POST", path, ACCOUNT, json.dumps(BODIES[path]).encode()).partition(b"\r\n\r\n")
+        connection.send(head + b"\r\n\r\n")
+        while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - then the body comes alone
+            await asyncio.sleep(0)
+        connection.send(body)
+        del body
+        while b"data: " not in await connection.line():
+            pass
+
+        kept = [part for each in gc.get_objects() for part in gc.get_referents(each) if _tells(part)]
+        service.openai.release()
+
+    assert len({id(part) for part in kept}) == 1, kept  # what the simulated upstream was sent
+
+
+def _tells(part: object) -> bool:
+    if isinstance(part, bytes):
+        return ASKED.encode() in part
+    return isinstance(part, PARSED) or (isinstance(part, Prompt) and len(part.messages) > 1)
