@@ -105,15 +105,17 @@ def _becomes_a_prompt(request: ChatRequest, budget: int) -> None:
 
 
 def meters_without_fail(stream: bytes, sizes: list[int], *, show_usage: bool) -> None:
-    """A stream is metered alike however it is cut and whenever its text is read; any JSON object may be an answer."""
+    """A stream is metered alike however it is cut, whenever its text is read, and whether or not an event is read by
+    the shape of an earlier one; any JSON object may be an answer.
+    """
     events = datas(split(stream, sizes))
-    states = [_state_after(events, show_usage, ask_early) for ask_early in (False, True)]
+    states = [_state_after(map(_as_sent, events), show_usage, ask_early) for ask_early in (False, True)]
 
     for data in events:
         if (answer := _object(data)) is not None:
             _meters_an_answer(answer, data)
     if not any(map(_is_deep, events)):
-        assert states[0] == states[1]
+        assert states[0] == states[1] == _state_after(map(_without_a_shape, events), show_usage, ask_early=False)
         assert states[0][-1] == "".join(map(_text_alone, _until_the_end(events)))
         for data in events:
             could_be_chunk = _is_done(data) or (_is_json(data) and data.strip()[:1] in (b"{", b"["))
@@ -121,10 +123,18 @@ def meters_without_fail(stream: bytes, sizes: list[int], *, show_usage: bool) ->
             assert is_chunk(Event(b"", data)) or _object(data) is None
 
 
-def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tuple[Any, ...]:
+def _as_sent(data: bytes) -> Event:
+    return Event(b"data: %b\n\n" % data, data)
+
+
+def _without_a_shape(data: bytes) -> Event:
+    return Event(b"", data)
+
+
+def _state_after(events: Iterable[Event], show_usage: bool, ask_early: bool) -> tuple[Any, ...]:
     meter, shown, text = Meter(FORMAT, show_usage=show_usage), [], ""
-    for data in events:
-        shown.append(meter.read(Event(data, data)))
+    for event in events:
+        shown.append(meter.read(event))
         if ask_early:
             assert meter.text().startswith(text)
             text = meter.text()
@@ -134,7 +144,7 @@ def _state_after(events: list[bytes], show_usage: bool, ask_early: bool) -> tupl
 
 def _text_alone(data: bytes) -> str:
     meter = Meter(FORMAT)
-    meter.read(Event(data, data))
+    meter.read(_without_a_shape(data))
     assert _is_json(data) or data.isspace() or meter.text() == data.decode("utf-8", "replace")
     return meter.text()
 
@@ -158,7 +168,7 @@ def _until_the_end(events: list[bytes]) -> Iterator[bytes]:
         if meter.error is not None:
             return
         yield data
-        meter.read(Event(data, data))
+        meter.read(_without_a_shape(data))
 
 
 def _is_done(data: bytes) -> bool:
