@@ -79,6 +79,8 @@ def _commits(world: World, p: int, process: Process) -> Iterator[tuple[str, Worl
         as_expected = lease_state.progress(fork(process.state), used)
         for renew, ours in ((False, process.state), (True, as_expected)):
             made = lease_state.commit(ours, _terms(world, process), process.put, renew=renew)
+            if made and not renew and lease_state.is_settled(ours):
+                yield f"P{p} sends nothing", world._replace(bad=f"settled, though it had to send {made}")
             if made and not (renew and _is_idle(ours, made)):
                 yield f"P{p} sends {made}", _launched(swap(world, p, state=ours), p, made)
         if not process.state.requests and process.state.lease and (after := spend(world, "forget")):
