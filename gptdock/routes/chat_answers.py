@@ -44,11 +44,9 @@ class ChatFormat:
     def is_shown(self, event: dict[str, Any]) -> bool:
         return bool(event.get("choices")) or event.get("usage") is None
 
-    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
+    def shape(self, raw: bytes, text: str) -> Shape | None:
         """That of an event that has one choice with plain content, and nothing else to tell."""
-        if reported(event) is not None or event.get("error") is not None:
-            return None
-        shape = Shape.of(raw, _CONTENT, text) if _has_only_content(event, text) else None
+        shape = Shape.of(raw, _CONTENT, text)
         return shape if shape and _holds(shape) else None
 
     def is_answer(self, content: dict[str, Any]) -> bool:
@@ -98,12 +96,12 @@ def _holds(shape: Shape) -> bool:
         event = as_object(parse(shape.with_text(b"text", b"padding").partition(b"data: ")[2]))
     except ValueError:
         return False
-    return event is not None and _has_only_content(event, "text")
+    return event is not None and _has_only_content(event)
 
 
-def _has_only_content(event: dict[str, Any], text: str) -> bool:
-    match event["choices"]:
-        case [{"delta": delta, **rest}] if delta == {"content": text} and "message" not in rest:
+def _has_only_content(event: dict[str, Any]) -> bool:
+    match event.get("choices"):
+        case [{"delta": {"content": "text", **others}, **rest}] if not others:
             return chat_texts.is_usual(event) or not chat_texts.unknown_text_of(event | {"choices": [rest]}, "")
     return False
 

@@ -137,7 +137,7 @@ class EmbeddingsFormat:
     def is_shown(self, event: dict[str, Any]) -> bool:
         return True
 
-    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
+    def shape(self, raw: bytes, text: str) -> Shape | None:
         return None
 
     def is_answer(self, content: dict[str, Any]) -> bool:

@@ -75,7 +75,7 @@ class ResponsesFormat:
     def is_shown(self, event: dict[str, Any]) -> bool:
         return True
 
-    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
+    def shape(self, raw: bytes, text: str) -> Shape | None:
         return None  # each event has a number of its own
 
     def is_answer(self, content: dict[str, Any]) -> bool:

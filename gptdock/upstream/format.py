@@ -69,7 +69,7 @@ class Format(Protocol):
     def is_shown(self, event: dict[str, Any]) -> bool:
         """Whether the caller gets an event that has no error also if it did not ask for the usage."""
 
-    def shape(self, raw: bytes, event: dict[str, Any], text: str) -> Shape | None:
+    def shape(self, raw: bytes, text: str) -> Shape | None:
         """What later events may have in common with this one, whose bytes are `raw`, and which has this text."""
 
     def is_answer(self, content: dict[str, Any]) -> bool:

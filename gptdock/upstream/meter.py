@@ -139,7 +139,7 @@ class Meter:
         if text := self._text(chunk, data):
             self._note_text(text)
             if len(data) <= _LARGE_BYTES:  # more is not kept: the caller may not read on
-                self._shape = self._format.shape(event.raw, chunk, text) or self._shape
+                self._shape = self._format.shape(event.raw, text) or self._shape
         return self._note(chunk, text, is_error=is_error)
 
     def _text(self, content: dict[str, Any], data: bytes) -> str:

@@ -92,6 +92,11 @@ ELSEWHERE = {
     "padding under another name": rb'{"choices":[{"index":0,"delta":{"content":"Hi"},"x\"obfuscation":"%b"}]}',
     "a text behind a space": rb'{"choices":[{"delta":{"content": "Hi"}}],"metadata":{"content":"%b"}}',
     "a text under an escaped name": rb'{"choices":[{"delta":{"cont\u0065nt":"Hi"}}],"metadata":{"content":"%b"}}',
+    "a text beside the content": rb'{"choices":[{"delta":{"content":"%b","words":"hidden"}}]}',
+    "a message beside the delta": rb'{"choices":[{"delta":{"content":"%b"},"message":{"content":"hidden"}}]}',
+    "a text beside the choices": rb'{"choices":[{"delta":{"content":"%b"}}],"words":"hidden"}',
+    "a usage that is none": rb'{"choices":[{"delta":{"content":"%b"}}],"usage":{"total_tokens":"many"}}',
+    "an error that is none": rb'{"choices":[{"delta":{"content":"%b"}}],"error":{}}',
     "a name twice": rb'{"choices":[{"delta":{"content":"%b"},"delta":{"content" :"Hi"}}]}',
 }
 
