@@ -1,8 +1,10 @@
 """A pool of client's connections of which none can give one request the answer to another."""
 
+import asyncio
 import gc
 import re
 import select
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -110,13 +112,18 @@ class Pool(aiohttp.TCPConnector):
             response._protocol.body = response.content
 
     @staticmethod
-    def forget_heads(response: aiohttp.ClientResponse) -> None:
-        """Let go of what was read of the answer's head, and of its request's: 7 KB, as long as the body is read."""
+    def forget_beginning(response: aiohttp.ClientResponse) -> None:
+        """Let go of the heads of an answer and its request, and of what is left of a handshake: 7 KB, or 24 over TLS.
+
+        Otherwise they are kept as long as the body is read. Nobody can ask for them then.
+        """
         response._headers, response._raw_headers, response._raw_cookie_headers = _NO_HEADERS, (), None
         response._request_info = None  # type: ignore[assignment] # only errors before the body tell it
         response._cache.clear()
-        if response._connection is not None and response._connection.protocol is not None:
-            _forget_fields(response._connection.protocol._parser)
+        wire = response._connection.protocol if response._connection is not None else None
+        if wire is not None and wire.transport is not None:
+            _forget_fields(wire._parser)
+            _forget_handshake(wire.transport)
 
     @staticmethod
     def is_doubtful(response: aiohttp.ClientResponse) -> bool:
@@ -142,3 +149,12 @@ def _forget_fields(parser: object) -> None:
     for kept in gc.get_referents(parser):
         if type(kept) is list and kept and isinstance(kept[0][0], str | bytes):
             kept.clear()
+
+
+def _forget_handshake(transport: asyncio.BaseTransport) -> None:
+    if (tls := transport.get_extra_info("ssl_object")) is not None:
+        (transport.get_extra_info("peercert") or {}).clear()
+        with suppress(OSError):  # ssl.SSLError of a connection that is being closed
+            # OpenSSL takes 16 KB to read the tickets that come behind a handshake, and keeps them until it has written
+            # something. To write nothing sends nothing.
+            tls.write(b"")

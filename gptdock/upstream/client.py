@@ -62,7 +62,7 @@ class Upstream:
                         stream.replace(failed)
                     else:
                         await self._begin(stream, response, form, exchange, first)
-                Pool.forget_heads(response)
+                Pool.forget_beginning(response)
             except TimeoutError as exc:
                 raise UpstreamTimeout from exc
             yield stream

@@ -1,13 +1,17 @@
 """A client's pool uses a connection again only while nothing came on it unasked."""
 
 import asyncio
+import ctypes
+import ssl
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from gptdock.aiohttp_private.pool import Pool, Wire
 from tests.harness.hostile import PATIENCE_SECONDS, raw_upstream
+from tests.harness.relays import private_ca
 
 
 @pytest.mark.parametrize("unasked", [b"", b"read", b"unread"])
@@ -51,10 +55,66 @@ async def test_the_heads_of_an_answer_are_let_go_while_its_body_is_read():
             async with session.get(url) as response:
                 assert await response.content.readany() == b"He"
                 parts = (response.headers["X-Told"], response.raw_headers[0], response.request_info.headers, object())
-                Pool.forget_heads(response)
+                Pool.forget_beginning(response)
 
                 assert len({sys.getrefcount(part) for part in parts}) == 1  # as the last, which nobody else has
                 writers[0].write(b"llo")
                 assert await response.content.read() == b"llo"
                 Pool.keep(response)
         assert len(writers) == 1
+
+
+async def test_a_connection_over_tls_lets_go_of_what_its_handshake_took(tmp_path: Path):
+    ca, tls = private_ca(tmp_path)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHe")
+
+    context = ssl.create_default_context(cafile=ca)
+    async with raw_upstream(serve, tls) as url, aiohttp.ClientSession(connector=Pool(ssl=context)) as session:
+        for number in range(2):
+            async with session.get(url) as response:
+                assert await response.content.readany() == b"He"
+                before = _bytes_in_use()
+                Pool.forget_beginning(response)
+
+                assert (before - _bytes_in_use() > 2**14) is (number == 0)
+                assert response.connection is not None
+                assert response.connection.transport is not None
+                assert not response.connection.transport.get_extra_info("peercert")
+                writers[0].write(b"llo")
+                assert await response.content.read() == b"llo"
+                Pool.keep(response)
+    assert len(writers) == 1
+
+
+class MallocInfo(ctypes.Structure):
+    """What glibc's malloc tells."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    )
+
+
+_malloc_info = ctypes.CDLL(None).mallinfo2
+_malloc_info.restype = MallocInfo
+
+
+def _bytes_in_use() -> int:
+    told = _malloc_info()
+    return int(told.uordblks + told.hblkhd)

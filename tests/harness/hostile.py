@@ -6,6 +6,7 @@ Also: reading an error answer as a `Fault`, and `check_nothing_is_left`, which h
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -168,7 +169,7 @@ async def final_book(service: Service, account: Account = Account("c1", "p1")) -
 
 @asynccontextmanager
 async def raw_upstream(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """Run an upstream that calls `serve` for each connection, and closes all at the end; yields its base URL."""
     writers = []
@@ -178,9 +179,9 @@ async def raw_upstream(
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await serve(reader, writer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     finally:
         server.close()
         for writer in writers:
