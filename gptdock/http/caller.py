@@ -41,6 +41,19 @@ class Caller:
     `write_now` never waits: what comes before the head is out, or more than the caller reads, waits for `catch_up`.
     """
 
+    __slots__ = (
+        "_ends",
+        "_is_chunked",
+        "_kept",
+        "_protocol",
+        "_request",
+        "_response",
+        "_timeout",
+        "_writer",
+        "ended",
+        "has_waited",
+    )
+
     def __init__(self, request: web.Request, settings: Settings, response: web.StreamResponse) -> None:
         self._request, self._response, self._protocol = request, response, request.protocol
         self._timeout = settings.write_timeout
@@ -146,3 +159,4 @@ class Caller:
         self._is_chunked = "Transfer-Encoding" in self._response.headers
         kept, self._kept = self._kept, b""
         await self._response.write(kept)
+        self._response.headers.clear()  # they are written, and would stay as long as a stream

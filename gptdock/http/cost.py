@@ -19,6 +19,20 @@ from gptdock.upstream.usage import Usage
 class Cost:
     """The cost of one answer. `comes_at_once`: not as a stream, so none of its text can be seen before its end."""
 
+    __slots__ = (
+        "_comes_at_once",
+        "_counted_length",
+        "_counted_tokens",
+        "_exchange",
+        "_hold",
+        "_meter",
+        "_thinks_since",
+        "_thought_seconds",
+        "_tokens",
+        "_waits_since",
+        "held_up",
+    )
+
     def __init__(self, hold: Hold, tokens: Tokens, meter: Meter, exchange: Exchange, *, comes_at_once: bool) -> None:
         self._hold, self._tokens, self._meter, self._exchange = hold, tokens, meter, exchange
         self._comes_at_once = comes_at_once

@@ -25,6 +25,8 @@ class HeadMeter:
     A chunked body is taken for shorter than it is, which does not matter: its connection is not kept.
     """
 
+    __slots__ = ("_body", "_body_bytes", "_held", "_tail", "pending")
+
     def __init__(self) -> None:
         self.pending = 0
         self._tail = b""  # the last bytes of it: its end may be split between reads

@@ -27,6 +27,8 @@ MOST_SHOWN_BYTES = 8192  # a token, of events
 class Overrun:
     """Watches a meter for more text than `limit` allows; `count` counts tokens."""
 
+    __slots__ = ("_bytes_left", "_count", "_meter", "_most", "_next_look", "_seen", "_tokens")
+
     def __init__(self, meter: Meter, limit: int, count: Callable[[str], int]) -> None:
         self._meter, self._count = meter, count
         self._most = 2 * limit + MARGIN_TOKENS

@@ -19,6 +19,8 @@ class Passage:
     `show` reads events, and returns what the caller gets of them. `thinks` is None if that does not matter.
     """
 
+    __slots__ = ("_caller", "_meter", "_overrun", "_show", "_thinks")
+
     def __init__(self, caller: Caller, meter: Meter, overrun: Overrun, show: Show, *, thinks: bool | None) -> None:
         self._caller, self._meter, self._overrun, self._show, self._thinks = caller, meter, overrun, show, thinks
 

@@ -17,6 +17,8 @@ from gptdock.upstream.stream import FirstEvent
 class Patience:
     """With one stream of `model`, for one caller."""
 
+    __slots__ = ("_caller", "_ping_seconds", "_settings", "may_think")
+
     def __init__(self, settings: Settings, model: str, caller: Caller) -> None:
         self._settings, self._caller = settings, caller
         self.may_think = charges.may_think(model)

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 class RequestLog:
     """The fields of one request's line, collected until the line is written."""
 
+    __slots__ = ("_began", "_fields", "_level", "_unfinished")
+
     def __init__(self, method: str, route: str, level: int = logging.INFO) -> None:
         self._fields: dict[str, Any] = {"method": method, "route": route}
         self._level = level

@@ -15,6 +15,8 @@ class Exchange:
     `is_heard` once its head came: from then on its text shows as soon as it is written.
     """
 
+    __slots__ = ("_refused_since", "_since", "headers", "is_heard", "lost_attempts", "lost_seconds")
+
     def __init__(self, traceparent: str = "") -> None:
         self.headers = {"traceparent": traceparent} if traceparent else None  # of each attempt
         self.lost_attempts, self.lost_seconds = 0, 0.0

@@ -38,6 +38,24 @@ def says_nothing(event: Event) -> bool:
 class Meter:
     """Reads the events of one stream. `next_number` is that of the next, where the route counts them."""
 
+    __slots__ = (
+        "_format",
+        "_retold",
+        "_shape",
+        "_show_usage",
+        "_usage_at",
+        "_utf8",
+        "begun",
+        "done",
+        "error",
+        "has_text",
+        "next_number",
+        "odd_usage",
+        "summary_bytes",
+        "thinks",
+        "usage",
+    )
+
     def __init__(self, form: Format, *, show_usage: bool = False) -> None:
         self.next_number = 0
         self.usage: Usage | None = None

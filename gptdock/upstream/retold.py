@@ -10,6 +10,8 @@ from gptdock.upstream.format import Again
 class Retold:
     """The tellings of one answer."""
 
+    __slots__ = ("_again", "_came")
+
     def __init__(self) -> None:
         self._came: dict[str, int] = {}  # characters by kind, once each
         self._again: dict[str, int] = {}

@@ -40,6 +40,8 @@ class EventTooLarge(ValueError):
 class EventSplitter:
     """Splits one stream. `keeps_names`: callers get the name of an event, too, as `event: name` before its data."""
 
+    __slots__ = ("_at_start", "_keeps_names", "_limit", "pending")
+
     def __init__(self, limit: int = MOST_EVENT_BYTES, *, keeps_names: bool = False) -> None:
         self._limit, self._keeps_names = limit, keeps_names
         self.pending = bytearray()  # the beginning of an event

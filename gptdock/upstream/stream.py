@@ -49,6 +49,20 @@ class Stream:
     `start` is what was read of a body that is no stream.
     """
 
+    __slots__ = (
+        "_content",
+        "_fault",
+        "_form",
+        "_has_begun",
+        "_is_stopped",
+        "_response",
+        "_run",
+        "_secret",
+        "_splitter",
+        "first",
+        "start",
+    )
+
     def __init__(self, response: aiohttp.ClientResponse, form: Format, secret: str, *, tapped: bool) -> None:
         self.first: list[Event] = []
         self.start = b""
@@ -149,7 +163,8 @@ class Stream:
         if len(self.start) < MOST_SPACE and (not self.start.strip() or BOM.startswith(self.start)):
             return False
         self._has_begun = True
-        return self._take_bytes(self.start, self._take_first)
+        start, self.start = self.start, b""
+        return self._take_bytes(start, self._take_first)
 
     def _take_first(self, events: list[Event]) -> bool:
         silent = [meter.says_nothing(event) for event in events]

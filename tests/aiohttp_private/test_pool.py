@@ -94,20 +94,12 @@ async def test_a_connection_over_tls_lets_go_of_what_its_handshake_took(tmp_path
 class MallocInfo(ctypes.Structure):
     """What glibc's malloc tells."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
+    _fields_ = (
+        ("_before", ctypes.c_size_t * 4),
+        ("mapped", ctypes.c_size_t),
+        ("_between", ctypes.c_size_t * 2),
+        ("used", ctypes.c_size_t),
+        ("_behind", ctypes.c_size_t * 2),
     )
 
 
@@ -117,4 +109,4 @@ _malloc_info.restype = MallocInfo
 
 def _bytes_in_use() -> int:
     told = _malloc_info()
-    return int(told.uordblks + told.hblkhd)
+    return int(told.used + told.mapped)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -43,6 +44,24 @@ async def test_a_stream_keeps_nothing_of_its_question(service: Service, path: st
         service.openai.release()
 
     assert len({id(part) for part in kept}) == 1, kept  # what the simulated upstream was sent
+
+
+async def test_what_a_stream_adds_to_memory_has_slots(service: Service):
+    async with service.ask(stream=True) as response:  # the first opens the client's book
+        await response.read()
+    service.openai.script = Script(hold_at=3)
+    gc.collect()
+    before = Counter(map(type, gc.get_objects()))
+
+    async with service.ask(stream=True) as response:
+        await response.content.readuntil(b"\n\n")
+        added = Counter(map(type, gc.get_objects())) - before
+        service.openai.release()
+
+    ours = {kind for kind in added if kind.__module__.startswith("gptdock.") and ".dev" not in kind.__module__}
+    slack = {kind.__name__ for kind in ours if kind.__dictoffset__}
+    assert slack <= {"Bill", "Hold"}, "an object without slots takes 100 bytes more"
+    assert "Meter" in {kind.__name__ for kind in ours}
 
 
 def _tells(part: object) -> bool:
