@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -186,14 +187,15 @@ async def _stream(request: web.Request, services: Services, body: bytes, bill: B
     response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(services, bill))
     caller = Caller(request, services.settings, response)
     patience = Patience(services.settings, bill.hold.claim.model, caller)
-    opening = services.upstream.open_stream(bill.form, body, bill.exchange, patience.first_event)
-    del body
     try:
         try:
-            async with services.gate.deadline(), opening as stream:
-                await _pump(stream, bill, caller, patience)
-                await caller.end()
-                await stream.rest()
+            async with services.gate.deadline():
+                stream = await services.upstream.open_stream(bill.form, body, bill.exchange, patience.first_event)
+                del body  # nothing is sent again, and the stream may last for minutes
+                with closing(stream):
+                    await _pump(stream, bill, caller, patience)
+                    await caller.end()
+                    await stream.rest()
         except APIError as exc:
             if not response.prepared:
                 raise

@@ -42,33 +42,29 @@ class Upstream:
         if not self._tapped:
             log.warning("this aiohttp cannot be tapped: streams take the slower way")
 
-    @asynccontextmanager
-    async def open_stream(
-        self, form: Format, body: bytes, exchange: Exchange, first: FirstEvent
-    ) -> AsyncIterator[Stream]:
-        """The stream that answers `body`, once its first event arrived. Its connection is closed at the end.
+    async def open_stream(self, form: Format, body: bytes, exchange: Exchange, first: FirstEvent) -> Stream:
+        """The stream that answers `body`, once its first event arrived; to be closed.
 
         Raises what became of the request instead: any error that `refusals` knows, UpstreamLost or UpstreamTimeout,
         and whatever `first.ping` raises.
         """
-        response: aiohttp.ClientResponse | None = None
+        stream, is_open = None, False
         try:
-            try:
-                async with asyncio.timeout(first.most_seconds):
-                    response, failed = await self._post(form, body, exchange)
-                    del body  # nothing is sent again, and the stream may last for minutes
-                    stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
-                    if failed:
-                        stream.replace(failed)
-                    else:
-                        await self._begin(stream, response, form, exchange, first)
-                Pool.forget_beginning(response)
-            except TimeoutError as exc:
-                raise UpstreamTimeout from exc
-            yield stream
+            async with asyncio.timeout(first.most_seconds):
+                response, failed = await self._post(form, body, exchange)
+                stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
+                if failed:
+                    stream.replace(failed)
+                else:
+                    await self._begin(stream, response, form, exchange, first)
+            Pool.forget_beginning(response)
+            is_open = True
+            return stream
+        except TimeoutError as exc:
+            raise UpstreamTimeout from exc
         finally:
-            if response is not None:
-                response.close()
+            if stream is not None and not is_open:
+                stream.close()
 
     async def complete(self, form: Format, body: bytes, exchange: Exchange) -> Answer:
         """The whole answer to `body`. Raises as `open_stream` does, but has no deadline of its own."""

@@ -153,6 +153,10 @@ class Stream:
         except (aiohttp.ClientError, OSError):  # the answer was whole; only the connection is lost
             return
 
+    def close(self) -> None:
+        """Close the connection, unless the body ended and it may be used again."""
+        self._response.close()
+
     def _take_start(self, data: bytes) -> bool | None:
         """As Take: stops at the first event that says something, or if the body is no stream."""
         if self._has_begun:
