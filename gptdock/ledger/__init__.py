@@ -148,10 +148,10 @@ swept lease is kept for LEASE_RETAIN_SECONDS, an empty one until it expires: its
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
 same content, but for `d`. They leave the lease by a later commit or a sweep. Whoever ends a lease puts what is in it.
 A lease has at most 32 in 5,000 bytes or, where there are more than five, in its share of 27,000: an item of 50 leases
-stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then; a process
-with 10,000 receipts to put takes no new holds, and answers 503. A commit that DynamoDB refuses for the item's size is
-followed by one with half its new receipts; after a lost attempt, one without any shuts that out first.
-    Test: test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids,
+stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then. While a
+process has 10,000 receipts to put, a hold waits, and is refused like one without an answer. A commit that DynamoDB
+refuses for its size is followed by one with half its new receipts; after a lost attempt one without any goes first.
+    Test: test_an_item_stays_under_100_kb_with_50_processes_with_the_longest_ids, test_a_full_outbox_lets_holds_wait,
     test_a_process_killed_between_settle_and_receipt_charges_exactly, test_a_lost_revival_that_does_not_fit_is_shut_out,
     test_no_schedule_breaks_a_promise_while_receipts_cannot_be_put, test_no_hold_is_taken_while_too_many_receipts_wait,
     test_a_commit_that_does_not_fit_into_the_item_becomes_smaller, test_receipts_are_put_after_an_outage_of_their_table,

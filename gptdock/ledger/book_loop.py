@@ -61,13 +61,12 @@ class BookLoop:
         return self._state.requests.unsettled
 
     async def admit(self, request_id: int, demand: Demand, outlook: Outlook, most_seconds: float) -> Admission:
-        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable: after `most_seconds` or, if
-        too many receipts wait to be put, at once.
+        """Wait until the hold is in the book. Raises QuotaExceeded, LedgerUnavailable: after `most_seconds`.
 
         If cancelled, the request gives its hold up.
         """
         if self._outbox.is_full:
-            raise LedgerUnavailable(fault="receipts not put")
+            most_seconds -= await self._outbox.room(most_seconds)
         admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = demand, admission
         self._state = lease_state.ask(self._state, request_id, demand, self._renewals.begin(request_id, outlook))

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import outbox
+from gptdock.ledger import http_client, outbox
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.lease_state import MOST_RECEIPTS
-from gptdock.ledger.store import Store
+from gptdock.ledger.store import BATCH, Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers, spend
 from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import read_receipts
@@ -76,8 +76,10 @@ async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store
         async with ledger.hold(claim()) as late:
             for _ in range(MOST_RECEIPTS + 5):
                 await spend(ledger, 1, completion_tokens=1)
+            ledger.patience = 0.05
             with pytest.raises(LedgerUnavailable):
                 await spend(ledger, 1)
+            ledger.patience = 20
             late.settle(charge(1), "complete")
         await spend(other, 1)
         proxy.faults.clear()
@@ -86,6 +88,38 @@ async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store
         await spend(ledger, 1)
         await other.settled()
         assert await numbers(ledger, store) == (960, 0, 40, 40)
+
+
+async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeypatch):
+    """A busy process puts them late; were its callers refused, they would keep it busy by asking again."""
+    monkeypatch.setattr(outbox, "MOST_PENDING", 5)
+    proxy.strike(*throttled(), operation="BatchWriteItem")
+    async with start() as ledger, asyncio.timeout(10):
+        ledger.patience = 10
+        for _ in range(5):
+            await spend(ledger, 1)
+        waiting = [asyncio.create_task(spend(ledger, 1)) for _ in range(7)]
+        waiting[0].cancel()
+        await proxy.struck.wait()
+        assert not any(task.done() for task in waiting[1:])
+        proxy.faults.clear()
+
+        await asyncio.gather(*waiting[1:])
+        await ledger.settled()
+        assert not ledger._outbox._callers
+
+
+async def test_receipts_do_not_wait_for_a_batch_that_is_not_answered(start: Start, proxy: Proxy, monkeypatch):
+    monkeypatch.setattr(http_client, "READ_SECONDS", 1000)
+    receipt = Receipt("", 5, 2, 3, "user", "model", "counted", "complete", "p")
+    proxy.strike("hole", operation="BatchWriteItem")
+    async with start(settled=False) as ledger, asyncio.timeout(10):
+        was_put = asyncio.Event()
+        for number in range(BATCH + 1):
+            key = f"2026-11-23T12:00:00.000Z#r#p.{number}"
+            ledger._outbox.add(ACCOUNT, "all", receipt._replace(key=key), lambda _: was_put.set())
+
+        await was_put.wait()
 
 
 async def test_receipts_that_cannot_be_put_deny_no_request(start: Start, store: Store, proxy: Proxy):
