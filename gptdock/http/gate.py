@@ -47,7 +47,9 @@ class Gate:
         """Let this scope expire after REQUEST_TIMEOUT, unless it ends first."""
         loop = asyncio.get_running_loop()
         self._due[scope] = loop.time() + self._request_timeout
-        if self._timer is None:
+        if self.is_cut:
+            _expire(scope)
+        elif self._timer is None:
             self._timer = loop.call_at(self._due[scope], self._look)
 
     def end(self, scope: asyncio.Timeout) -> None:
@@ -100,7 +102,7 @@ class Deadline:
         self._gate = gate
 
     async def __aenter__(self) -> None:
-        self._scope = asyncio.timeout(0 if self._gate.is_cut else None)
+        self._scope = asyncio.Timeout(None)
         await self._scope.__aenter__()
         self._gate.begin(self._scope)
 

@@ -39,6 +39,7 @@ class BookLoop:
     ) -> None:
         self.account, self.period = account, period
         self.task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()  # as in `Renewals`
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
         self._state = LeaseState(rules.process, Requests())
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
@@ -67,7 +68,7 @@ class BookLoop:
         """
         if self._outbox.is_full:
             most_seconds -= await self._outbox.room(most_seconds)
-        admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        admission: asyncio.Future[Admission] = self._loop.create_future()
         self._waiting[request_id] = demand, admission
         self._state = lease_state.ask(self._state, request_id, demand, self._renewals.begin(request_id, outlook))
         self._wake()
@@ -94,7 +95,7 @@ class BookLoop:
             if self._is_tight or self.unsettled >= MOST_RECEIPTS:
                 self.settle()
             elif self._settling is None:
-                self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
+                self._settling = self._loop.call_later(SETTLE_SECONDS, self.settle)
 
     def settle(self) -> None:
         """Do not let the settles wait any longer for others."""
@@ -147,7 +148,7 @@ class BookLoop:
                 await self._backoff.pause()
 
     async def _wait(self) -> None:
-        renewal = asyncio.get_running_loop().call_at(self._renewals.next_at, self._woken.set)
+        renewal = self._loop.call_at(self._renewals.next_at, self._woken.set)
         try:
             await self._woken.wait()
         finally:

@@ -20,6 +20,7 @@ class Renewals:
 
     def __init__(self, most_seconds: float) -> None:
         self.next_at = 0.0
+        self._loop = asyncio.get_running_loop()  # once: until Python 3.12, each look at it asks the kernel
         self._most_seconds = most_seconds
         self._outlooks: dict[int, Outlook] = {}
         self._all_at = 0.0
@@ -29,7 +30,7 @@ class Renewals:
 
     def begin(self, request_id: int, outlook: Outlook) -> int:
         """A request begins: its will until it is due, in tokens."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         if not self._outlooks and now >= self._all_at and not self._counts_all:
             # The only one: the commit of its hold dates the lease.
             self._all_at = self.next_at = now + self._most_seconds
@@ -54,18 +55,18 @@ class Renewals:
 
     def may_be_due(self) -> bool:
         """Whether `count` may have something to do now."""
-        return self._counts_all or asyncio.get_running_loop().time() >= self.next_at
+        return self._counts_all or self._loop.time() >= self.next_at
 
     async def count(self, holds_wait: Callable[[], bool]) -> dict[int, int] | None:
         """The wills of the requests that are due, in tokens by request id.
 
         None if nothing is due, or if the rest must be counted later, since holds wait.
         """
-        if (due := self._due(asyncio.get_running_loop().time())) is None:
+        if (due := self._due(self._loop.time())) is None:
             return None
         for number, request_id in enumerate([i for i in due if i not in self._counted], 1):
             if outlook := self._outlooks.get(request_id):
-                now = asyncio.get_running_loop().time()
+                now = self._loop.time()
                 seconds = self._most_seconds if self._counts_all else self._seconds_from(now)
                 self._counted[request_id] = self._will(request_id, outlook, now, seconds)
             if number % COUNTED_AT_ONCE == 0:
