@@ -78,7 +78,7 @@ async def relay(request: web.Request, services: Services, completion: Completion
         with Bill(hold, services.tokens, meter, completion, exchange, secret) as bill:
             serve = _stream if completion.stream else _whole
             try:
-                return await serve(request, services, completion.take_body(hold.completion_tokens), bill)
+                return await serve(request, services, completion, bill)
             except APIError as exc:
                 raise bill.told(exc) from exc.__cause__
 
@@ -173,7 +173,8 @@ class Bill:
         metrics.first_chunk(claim.operation, claim.model, time.monotonic() - self._began)
 
 
-async def _whole(request: web.Request, services: Services, body: bytes, bill: Bill) -> web.StreamResponse:
+async def _whole(request: web.Request, services: Services, asked: Completion, bill: Bill) -> web.StreamResponse:
+    body = asked.take_body(bill.hold.completion_tokens)
     async with services.gate.deadline():
         answer = await services.upstream.complete(bill.form, body, bill.exchange)
     bill.read_answer(answer)
@@ -183,15 +184,16 @@ async def _whole(request: web.Request, services: Services, body: bytes, bill: Bi
     return await send_whole(request, services.settings, raw, _quota_headers(services, bill))
 
 
-async def _stream(request: web.Request, services: Services, body: bytes, bill: Bill) -> web.StreamResponse:
+async def _stream(request: web.Request, services: Services, asked: Completion, bill: Bill) -> web.StreamResponse:
     response = web.StreamResponse(headers=STREAM_HEADERS | _quota_headers(services, bill))
     caller = Caller(request, services.settings, response)
     patience = Patience(services.settings, bill.hold.claim.model, caller)
     try:
         try:
             async with services.gate.deadline():
-                stream = await services.upstream.open_stream(bill.form, body, bill.exchange, patience.first_event)
-                del body  # nothing is sent again, and the stream may last for minutes
+                stream = await services.upstream.open_stream(
+                    bill.form, asked.take_body(bill.hold.completion_tokens), bill.exchange, patience.first_event
+                )
                 with closing(stream):
                     await _pump(stream, bill, caller, patience)
                     await caller.end()

@@ -52,6 +52,7 @@ class Upstream:
         try:
             async with asyncio.timeout(first.most_seconds):
                 response, failed = await self._post(form, body, exchange)
+                del body  # nothing is sent again, and a model may think for minutes from here on
                 stream = Stream(response, form, self._settings.open_ai_key, tapped=self._tapped)
                 if failed:
                     stream.replace(failed)

@@ -28,8 +28,17 @@ PARSED = (ChatRequest, CompletionRequest, ResponseRequest)
 
 @pytest.mark.parametrize("path", BODIES)
 async def test_a_stream_keeps_nothing_of_its_question(service: Service, path: str):
-    service.openai.script = Script(hold_at=3)
+    await _check_that_nothing_is_kept(service, path, Script(hold_at=3), b"data: ")
 
+
+async def test_a_stream_whose_model_thinks_keeps_nothing_of_its_question(serve):
+    async with serve(openai_model="o4-mini", ping_seconds=0.05) as service:
+        await _check_that_nothing_is_kept(service, "/v1/ask", Script(hold_at=0), b": ping")
+
+
+async def _check_that_nothing_is_kept(service: Service, path: str, script: Script, line: bytes) -> None:
+    """Once this line came of a stream that is held."""
+    service.openai.script = script
     async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
         head, _, body = request("POST", path, ACCOUNT, json.dumps(BODIES[path]).encode()).partition(b"\r\n\r\n")
         connection.send(head + b"\r\n\r\n")
@@ -37,7 +46,7 @@ async def test_a_stream_keeps_nothing_of_its_question(service: Service, path: st
             await asyncio.sleep(0)
         connection.send(body)
         del body
-        while b"data: " not in await connection.line():
+        while line not in await connection.line():
             pass
 
         kept = [part for each in gc.get_objects() for part in gc.get_referents(each) if _tells(part)]
