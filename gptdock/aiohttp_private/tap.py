@@ -11,6 +11,7 @@ from aiohttp.base_protocol import BaseProtocol
 from gptdock.aiohttp_private.pool import Wire
 
 MOST_UNREAD = 2**20  # bytes, after which no more is asked for
+MOMENT_SECONDS = 0.05  # in which the loop reads what came while the process stood still
 MOST_CHUNK_HEAD = 8  # bytes: the size of a chunk of up to 16 MiB and its line end
 Take = Callable[[bytes], bool | None]
 
@@ -20,7 +21,8 @@ class Silence:
     """What becomes of a body without events, in seconds.
 
     After each `ping_seconds` without an event `ping` is called. The flow ends with TimeoutError after `most_seconds`
-    without a sign of life: an event or, if `any_bytes`, any bytes.
+    without a sign of life: an event or, if `any_bytes`, any bytes. A process that stood still has had no time to read
+    them: its loop may call its timers first. So a flow ends MOMENT_SECONDS after its time, if nothing came by then.
     """
 
     most_seconds: float
@@ -46,6 +48,7 @@ class Tap:
         "_event_at",
         "_is_between",
         "_loop",
+        "_read_by",
         "_silence",
         "_soon",
         "_take",
@@ -58,6 +61,7 @@ class Tap:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._alive_at = self._event_at = self._loop.time()
+        self._read_by = -math.inf  # once the last sign of life is too long ago: when the next must have been read
         self._timer = self._loop.call_at(self._due_at(), self._look)
         self._soon = self._is_between = False
         self._wire = content._protocol if isinstance(content._protocol, Wire) else None
@@ -159,15 +163,19 @@ class Tap:
         self._timer = self._loop.call_at(self._due_at(), self._look)
 
     def _ping_or_end(self) -> None:
-        now = self._loop.time()
-        if now >= self._alive_at + self._silence.most_seconds:
-            raise TimeoutError
+        now, end_at = self._loop.time(), self._alive_at + self._silence.most_seconds
+        if now >= end_at and not self._soon:
+            if self._read_by <= end_at:
+                self._read_by = now + MOMENT_SECONDS
+            elif now >= self._read_by:
+                raise TimeoutError
         if now >= self._event_at + self._silence.ping_seconds:
             self._event_at = now
             self._silence.ping()
 
     def _due_at(self) -> float:
-        return min(self._alive_at + self._silence.most_seconds, self._event_at + self._silence.ping_seconds)
+        end_at = max(self._alive_at + self._silence.most_seconds, self._read_by)
+        return min(end_at, self._event_at + self._silence.ping_seconds)
 
 
 def can_tap() -> bool:

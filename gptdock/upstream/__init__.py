@@ -13,8 +13,8 @@ further event. A comment is not an event. A model that may think has THINK_TIMEO
 unseen, since its silence is no fault: until its first text, before the headers, too (what stands between may send these
 with the first event only, and callers get pings from the headers on); behind a summary of thoughts, which is text, but
 not their end; within an item of thoughts, and between items. After the first event, comments of the upstream count as
-life. A whole answer, of which nothing can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too
-(`gptdock.http.gate`).
+life. What came while the process stood still is read before a silence ends a stream. A whole answer, of which nothing
+can be seen before its end, has only REQUEST_TIMEOUT, which bounds streams, too (`gptdock.http.gate`).
 aiohttp's own limits, 300 s for a request and 100 connections, are off: MAX_STREAMS bounds the connections.
     Test: test_a_connection_that_is_not_accepted_ends_at_the_deadline,
     test_an_upstream_that_sends_no_head_is_left_at_the_deadline,
@@ -26,6 +26,7 @@ aiohttp's own limits, 300 s for a request and 100 connections, are off: MAX_STRE
     test_a_model_that_has_written_after_its_summary_may_not_think_on,
     test_a_model_may_think_before_its_headers_come, test_a_model_that_may_think_has_no_more_time_after_its_first_text,
     test_comments_of_the_upstream_keep_a_model_alive_that_may_think,
+    test_what_came_while_the_process_stood_still_ends_the_silence,
     test_a_whole_answer_has_the_request_s_deadline_only, test_more_streams_than_the_default_pool_of_aiohttp_run_at_once
 
 **Retries.** An attempt is retried if its connection was refused, or was reset or closed before the response headers,

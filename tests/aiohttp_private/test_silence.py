@@ -1,12 +1,16 @@
 """What a Tap does while no event comes. Time is the loop's own, moved by hand: no test waits for it."""
 
 import asyncio
+import time
+from typing import Any
 
 import aiohttp
 import pytest
 
 from gptdock.aiohttp_private.tap import Silence, Take, Tap
+from gptdock.upstream.flow import hand_on_plainly
 from tests.aiohttp_private.test_tap import body
+from tests.aiohttp_private.test_tap_chunks import begun
 
 
 async def waiting(content: aiohttp.StreamReader, take: Take, silence: Silence) -> tuple["asyncio.Task[None]", Tap]:
@@ -99,3 +103,28 @@ async def test_silence_ends_a_flow_and_signs_of_life_put_that_off():
     with pytest.raises(TimeoutError):
         await task
     assert taken == [b"life", b"comment"]
+
+
+@pytest.mark.parametrize("hand_on", [Tap.hand_on, hand_on_plainly])
+async def test_what_came_while_the_process_stood_still_ends_the_silence(hand_on: Any):
+    """A loop whose process was stopped for half a minute may call the timers first, and read then."""
+    (_, content), taken, loop = await begun(), list[bytes](), asyncio.get_running_loop()
+    task = asyncio.create_task(hand_on(content, taken.append, Silence(0.01)))
+    await asyncio.sleep(0)
+
+    loop.call_later(0.02, content.feed_data, b"event")
+    time.sleep(0.03)  # noqa: ASYNC251 - the process stands still
+
+    await task
+    assert taken == [b"event"]
+
+
+async def test_what_was_read_and_not_yet_handed_on_ends_the_silence():
+    content, taken = body(), list[bytes]()
+    task, tap = await waiting(content, taken.append, Silence(60))
+    tap._alive_at -= 60
+    content.feed_data(b"event")
+    tap._look()
+
+    await task
+    assert taken == [b"event"]

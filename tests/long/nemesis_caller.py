@@ -14,6 +14,7 @@ from gptdock.ledger.book import LEAST_COMPLETION_TOKENS, MARGIN_TOKENS, Book
 from tests.long.nemesis_upstreams import MODELS
 from tests.long.nemesis_worker import Worker
 
+PATIENCE_SECONDS = 300.0  # on a busy machine all processes stand still for more than a minute, until a lease is swept
 CALLERS, ASKS = 2, 3  # callers of each client, and how often each asks
 MOST_PROMPT_TOKENS, MOST_COMPLETION_TOKENS = 120, 600
 LEAST_DEMAND = MOST_PROMPT_TOKENS + MARGIN_TOKENS + LEAST_COMPLETION_TOKENS
@@ -80,7 +81,7 @@ async def call(
 async def _ask(client: Client, url: str, session: aiohttp.ClientSession, rng: random.Random) -> int | None:
     path, headers, body = _request(client, rng)
     leaves = client.mishap in ("leave", "faults") and rng.random() < 0.6
-    patience = rng.random() * 0.4 if leaves else 30.0
+    patience = rng.random() * 0.4 if leaves else PATIENCE_SECONDS
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(patience), session.post(url + path, json=body, headers=headers) as response:
             if leaves and rng.random() < 0.4:
