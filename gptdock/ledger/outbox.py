@@ -80,15 +80,17 @@ class Outbox:
 
     async def run(self) -> None:
         """Put what is added, in batches, until cancelled."""
-        backoff = Backoff()
+        backoff, at_once = Backoff(), AT_ONCE
         while True:
             await self._due.wait()
-            keys = list(islice(self._waiting, AT_ONCE * BATCH))
+            keys = list(islice(self._waiting, at_once * BATCH))
             batches = [keys[at : at + BATCH] for at in range(0, len(keys), BATCH)]
             if all(await asyncio.gather(*map(self._put, batches))):
                 backoff.reset()
+                at_once = AT_ONCE
             else:
                 await backoff.pause()
+                at_once = 1  # to a table that is throttled, more would be the wrong answer
 
     async def _put(self, batch: list[Key]) -> bool:
         receipts = [(account, period, self._waiting[account, period, key][0]) for account, period, key in batch]

@@ -7,6 +7,7 @@ import pytest
 from gptdock.errors import LedgerUnavailable
 from gptdock.ledger import http_client, outbox
 from gptdock.ledger.book import Receipt
+from gptdock.ledger.holds import Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import BATCH, Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers, spend
@@ -111,15 +112,34 @@ async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeyp
 
 async def test_receipts_do_not_wait_for_a_batch_that_is_not_answered(start: Start, proxy: Proxy, monkeypatch):
     monkeypatch.setattr(http_client, "READ_SECONDS", 1000)
-    receipt = Receipt("", 5, 2, 3, "user", "model", "counted", "complete", "p")
     proxy.strike("hole", operation="BatchWriteItem")
     async with start(settled=False) as ledger, asyncio.timeout(10):
-        was_put = asyncio.Event()
-        for number in range(BATCH + 1):
-            key = f"2026-11-23T12:00:00.000Z#r#p.{number}"
-            ledger._outbox.add(ACCOUNT, "all", receipt._replace(key=key), lambda _: was_put.set())
+        await two_batches(ledger).wait()
 
-        await was_put.wait()
+
+async def test_receipts_are_put_in_one_call_at_once_after_one_that_failed(
+    start: Start, store: Store, proxy: Proxy, monkeypatch
+):
+    monkeypatch.setattr(http_client, "READ_SECONDS", 1000)
+    proxy.strike("throttle", "throttle", "hole", operation="BatchWriteItem")
+    async with start(settled=False) as ledger, asyncio.timeout(10):
+        was_put = two_batches(ledger)
+        while proxy.calls["BatchWriteItem"] < 3:
+            await store.ping()
+        for _ in range(5):
+            await store.ping()
+
+        assert not was_put.is_set()
+
+
+def two_batches(ledger: Ledger) -> asyncio.Event:
+    """Receipts that are to be put; set once one is."""
+    was_put = asyncio.Event()
+    for number in range(BATCH + 1):
+        key = f"2026-11-23T12:00:00.000Z#r#p.{number}"
+        receipt = Receipt(key, 5, 2, 3, "user", "model", "counted", "complete", "p")
+        ledger._outbox.add(ACCOUNT, "all", receipt, lambda _: was_put.set())
+    return was_put
 
 
 async def test_receipts_that_cannot_be_put_deny_no_request(start: Start, store: Store, proxy: Proxy):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.long.bench import table
 from tests.long.bench.figures import Figures, Scale
 from tests.long.bench.load import Load, Question
 from tests.long.bench.rows import ROWS
+from tests.long.bench.store import Store
 from tests.long.bench.systems import ROOT, Server, System, world
 
 SMALL = 0.02
@@ -63,6 +65,16 @@ async def test_wrong_books_are_a_fault(tmp_path: Path, column: str, fault: str):
         book[column]["N"] = str(int(book[column]["N"]) + 1)
 
     assert fault in built.store.faults
+
+
+def test_a_store_that_throttles_takes_no_receipts():
+    store, item = Store(), {"account": {"S": "c1#p1"}, "receipt": {"S": "r"}}
+    body = json.dumps({"RequestItems": {"gptdock_usage": [{"PutRequest": {"Item": item}}]}}).encode()
+
+    store.throttles = True
+    assert b" 400 " in store.call("BatchWriteItem", body)
+    store.throttles = False
+    assert b" 200 " in store.call("BatchWriteItem", body)
 
 
 async def test_the_command_prints_the_table_and_keeps_the_figures(tmp_path: Path):

@@ -23,6 +23,8 @@ CROWDS = (10, 100, 1000)
 CROWD_EVENTS_PER_SECOND = 4000  # over all streams, however many those are
 CROWD_STARTS_PER_SECOND = 500
 CROWD_BEGUN_SECONDS = 30.0
+PENDING = 4000  # receipts that wait
+PENDING_REQUESTS = 3000  # that are measured then; with them it has to be less than the 10,000 at which requests wait
 
 Begin = Callable[..., AbstractAsyncContextManager[Server]]
 
@@ -152,6 +154,23 @@ async def _crowd_event(server: Server, crowd: int, scale: Scale, figures: Figure
     return cost
 
 
+async def measure_pending(begin: Begin, scale: Scale) -> Figures:
+    """CPU a request, while receipts are put as they come, and while so many cannot be: it should not depend on that."""
+    figures = Figures()
+    async with begin() as server:
+        for pending in (1, PENDING):
+            server.store.throttles = pending == PENDING
+            load = server.load("hot", JSON, stream=False)
+            async with load.burst(scale.count(JSON_CALLERS)):
+                await load.over(BURST_PATIENCE_SECONDS, scale.count(PENDING))
+                meter, begun = Meter(server, load.tally, figures), load.tally.over
+                await load.over(BURST_PATIENCE_SECONDS, begun + scale.count(PENDING_REQUESTS))
+                figures.values[f"request_us_{pending}"] = meter.us_a_request()
+            figures.note(load.tally)
+        server.store.throttles = False
+    return figures
+
+
 ROWS: dict[str, Callable[[Begin, Scale], Awaitable[Figures]]] = {
     "start": measure_start,
     "json": measure_json,
@@ -161,4 +180,5 @@ ROWS: dict[str, Callable[[Begin, Scale], Awaitable[Figures]]] = {
     "full": Paced(1000, 500, 100, 50, 60).measure,
     "quiet": Paced(5000, 1000, 20, 500, 60).measure,
     "flat": measure_flat,
+    "pending": measure_pending,
 }

@@ -33,11 +33,15 @@ class Refused(Exception):
 
 
 class Store:
-    """All tables, and how often each operation was called; `faults` are calls that it did not understand."""
+    """All tables, and how often each operation was called; `faults` are calls that it did not understand.
+
+    While `throttles`, no receipt can be put.
+    """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.throttles = False
         self._tables: defaultdict[str, dict[tuple[str, ...], Item]] = defaultdict(dict)
         self._acts: dict[str, Callable[[Request], Any]] = {
             "DescribeTable": self._describe_table,
@@ -89,6 +93,8 @@ class Store:
         return {"Attributes": new} if request.get("ReturnValues") == "ALL_NEW" else {}
 
     def _batch_write_item(self, request: Request) -> Any:
+        if self.throttles:
+            raise Refused("ThrottlingException")
         for table, writes in request["RequestItems"].items():
             for write in writes:
                 self._put(table, write["PutRequest"]["Item"])

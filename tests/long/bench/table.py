@@ -62,6 +62,8 @@ LINES = (
         for kind, name, digits in (("event", "an event", 1), ("request", "a JSON request", 0))
         for crowd in (10, 100, 1000)
     ),
+    Line("pending", "request_us_1", "CPU a JSON request, us: receipts put as they come"),
+    Line("pending", "request_us_4000", "CPU a JSON request, us: 4,000 receipts wait to be put"),
     Line("start", "start_seconds", "start to first answer, s", 2),
     Line("start", "idle_mib", "memory after that, MiB"),
 )
