@@ -147,7 +147,7 @@ swept lease is kept for LEASE_RETAIN_SECONDS, an empty one until it expires: its
 
 **Receipts are put after the commit that charged them**, by anyone, any number of times: the same key always has the
 same content, but for `d`. They leave the lease by a later commit or a sweep. Whoever ends a lease puts what is in it.
-A lease has at most 32 in 5,000 bytes or, where there are more than five, in its share of 27,000: an item of 50 leases
+A lease has at most 64 in 10,000 bytes or, where there are more than two, in its share of 22,000: an item of 50 leases
 stays below 100 KB. A charge that finds no room waits for the next commit, and holds what it costs until then. While a
 process has 10,000 receipts to put, a hold waits, and is refused like one without an answer. A commit that DynamoDB
 refuses for its size is followed by one with half its new receipts; after a lost attempt one without any goes first.

@@ -23,9 +23,9 @@ from gptdock.ledger.requests import Phase, Request, Requests
 
 # In a lease; further settles wait for the next commit. Its bytes are a share of those for all leases, as the book last
 # showed their number, but enough for one receipt: so the item of 50 leases stays below 100 KB.
-MOST_RECEIPTS = 32
-MOST_BYTES = 5_000
-SHARED_BYTES = 27_000
+MOST_RECEIPTS = 64
+MOST_BYTES = 10_000
+SHARED_BYTES = 22_000
 
 
 class LeaseState(NamedTuple):

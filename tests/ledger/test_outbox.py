@@ -61,12 +61,12 @@ async def test_receipts_are_put_although_few_come(start: Start, store: Store):
 async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: Store, proxy: Proxy):
     proxy.strike("hole", operation="BatchWriteItem")
     async with start() as ledger:
-        await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(60)))
+        await asyncio.gather(*(spend(ledger, 1, completion_tokens=1) for _ in range(90)))
         while (book := await ledger.read(ACCOUNT, ledger.period())).used < MOST_RECEIPTS:
             continue
         assert len(book.leases[ledger.process].receipts) <= MOST_RECEIPTS
 
-        assert await numbers(ledger, store) == (940, 0, 60, 60)
+        assert await numbers(ledger, store) == (910, 0, 90, 90)
 
 
 async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store: Store, proxy: Proxy, monkeypatch):
@@ -88,7 +88,7 @@ async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store
 
         await spend(ledger, 1)
         await other.settled()
-        assert await numbers(ledger, store) == (960, 0, 40, 40)
+        assert await numbers(ledger, store) == (928, 0, 72, 72)
 
 
 async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeypatch):
@@ -143,11 +143,11 @@ def two_batches(ledger: Ledger) -> asyncio.Event:
 
 
 async def test_receipts_that_cannot_be_put_deny_no_request(start: Start, store: Store, proxy: Proxy):
-    """Beyond 32 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
+    """Beyond 64 receipts a charge waits for room in the lease; it holds what it costs then, not all that it held."""
     proxy.strike(*throttled(), operation="BatchWriteItem")
     async with start() as ledger:
-        for _ in range(60):
+        for _ in range(90):
             await spend(ledger, 1)
         proxy.faults.clear()
 
-        assert await numbers(ledger, store) == (940, 0, 60, 60)
+        assert await numbers(ledger, store) == (910, 0, 90, 90)
