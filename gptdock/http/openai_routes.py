@@ -100,7 +100,7 @@ def _model(name: str) -> dict[str, object]:
 
 async def _claim(request: web.Request, services: Services, account: Account, asked: Request, size: int) -> Claim:
     settings, tokens = services.settings, services.tokens
-    count, most = partial(tokens.count, model=asked.model), settings.max_completion_tokens
+    count, most = tokens.counter(asked.model), settings.max_completion_tokens
     limits = {"max_prompt_tokens": settings.max_prompt_tokens, "max_completion_tokens": most}
     pricing = partial(requests.price, asked, **limits, count=count)
     is_named = any(request.headers.getall("X-User-Id", ()))

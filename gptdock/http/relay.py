@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -96,7 +95,7 @@ class Bill:
         self._secret = secret
         self.form, self._callers_words = asked.form, asked.callers_words
         self._began, self._shown = time.monotonic(), False
-        self.overrun = Overrun(meter, hold.completion_tokens, partial(tokens.count, model=hold.claim.model))
+        self.overrun = Overrun(meter, hold.completion_tokens, tokens.counter(hold.claim.model))
 
     def __enter__(self) -> Self:
         return self

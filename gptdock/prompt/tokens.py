@@ -52,6 +52,7 @@ class Tokens:
         self._encodings = {each: loaded[encoding_name(each)] for each in others}
         self._count_word = functools.lru_cache(maxsize=WORDS)(self._count)
         self._count_message = functools.lru_cache(maxsize=MESSAGES)(self._count)
+        self._counters: dict[str, Callable[[str], int]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
 
     def count(self, text: str, model: str = "") -> int:
@@ -62,6 +63,12 @@ class Tokens:
         if len(text) <= WORD_CHARACTERS:
             return self._count_word(text, model)
         return self._count_message(text, model) if len(text) <= MESSAGE_CHARACTERS else self._count(text, model)
+
+    def counter(self, model: str) -> Callable[[str], int]:
+        """`count` with a model that is served; the same for each request, since a stream keeps it."""
+        if (counter := self._counters.get(model)) is None:
+            counter = self._counters[model] = functools.partial(self.count, model=model)
+        return counter
 
     def _count(self, text: str, model: str) -> int:
         try:

@@ -70,7 +70,7 @@ class Meter:
         self._utf8 = bytearray()  # of the text so far; half a surrogate pair as it is
         self._usage_at = 0  # how much text there was when the usage came
         self._shape: formats.Shape | None = None
-        self._retold = Retold()
+        self._retold: Retold | None = None  # few answers tell their text again
 
     def read_alike(self, raw: bytes) -> int:
         """Note the text of an event, from its bytes, if it differs from one that was read by that alone.
@@ -184,7 +184,7 @@ class Meter:
 
     def _note(self, chunk: dict[str, Any], text: str, *, is_error: bool) -> bool:
         self.next_number, told = self._format.next_number(chunk), self._told(chunk, text)
-        if told.again and (new := self._retold.new_in(told.again, text)):
+        if told.again and (new := self._new_in(told.again, text)):
             self._note_text(new)
             text += new
         if told.thinks:
@@ -201,6 +201,11 @@ class Meter:
         self.done = told.ends
         # GPTDock asked for the usage-only chunk; the caller sees it only if it asked, too.
         return self._show_usage or self._format.is_shown(chunk)
+
+    def _new_in(self, again: formats.Again, text: str) -> str:
+        if self._retold is None:
+            self._retold = Retold()
+        return self._retold.new_in(again, text)
 
     def _fail(self, error: dict[str, Any]) -> bool:
         self.error = error

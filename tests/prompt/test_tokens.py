@@ -88,6 +88,13 @@ def test_each_of_several_models_counts_with_its_own_encoding(o200k, cl100k):
     several.close()
 
 
+def test_a_counter_of_a_model_is_the_same_for_each_request(tokens: Tokens):
+    counter = tokens.counter("gpt-3.5-turbo")
+
+    assert tokens.counter("gpt-3.5-turbo") is counter is not tokens.counter("gpt-4o-mini")
+    assert counter("Hallo Welt") == tokens.count("Hallo Welt", "gpt-3.5-turbo")
+
+
 @given(st.text(st.characters(exclude_categories=())))
 def test_every_text_counts_at_most_its_bytes(o200k, text):
     counted = o200k.count(text)
