@@ -20,6 +20,7 @@ QUESTION = {"question": "Why?", "user_id": "u", "client_id": 7, "product_id": "p
 WORDS = [b"\xef\xbb\xbf", b"\r\n\r\n", b"\n\n", b"data: ", b"[DONE]", b"null", b"1e999", rb"\ud83d", rb"\u0000"]
 WORDS += [b'{"choices":[{"delta":{"content":"x"}}]}', b'"usage":{"total_tokens":7}', b'"error":{"message":"x"}']
 NAMES = [*QUESTION, "history", "role", "user", "content", "choices", "delta", "message", "refusal", "reasoning"]
+NAMES += ["index", "finish_reason", "obfuscation"]
 NAMES += ["tool_calls", "function_call", "function", "custom", "name", "arguments", "input", "total_tokens"]
 WORDS += [*(f'"{name}":'.encode() for name in NAMES), b'"user"', b"[[[[[[[[", b"]]]]]]]]"]
 
@@ -52,7 +53,10 @@ def seeds(target: str) -> Iterator[bytes]:
         return
     chunks = stream.split(b"\n\n")
     few = b"\n\n".join([*chunks[1:3], b"data: [DONE]", *chunks[3:5]])
-    for part in (stream, few, *chunks[1:4], b"data: " + json.dumps(answer).encode()):
+    padded = b"".join(
+        b'data: {"choices":[{"delta":{"content":"x"}}],"obfuscation":"%b"}\n\n' % pad for pad in (b"a", b"bc")
+    )
+    for part in (stream, few, padded, *chunks[1:4], b"data: " + json.dumps(answer).encode()):
         yield b"\0" + part + b"\n\n"
         yield b"\x83\x07\x01\x40" + part.replace(b"\n", b"\r\n") + b"\r\n\r\n"
 
