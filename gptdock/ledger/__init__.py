@@ -168,8 +168,7 @@ wills are renewed 0.5, 1, 2 and 4 s after the request, too. Only those that are 
     test_a_hold_does_not_wait_until_all_open_requests_are_counted, test_streams_whose_will_is_not_due_are_not_counted
 
 **A hold is an upper bound**: the prompt as counted + 8 + the longest answer that the upstream is asked for. If less is
-left, the hold is what is left, and the answer is cut to it, down to 16 tokens. More than the hold is charged all the
-same: money spent is money charged.
+left, the hold is that, and the answer is cut to it, down to 16 tokens. A usage above the hold is charged all the same.
     Test: test_a_demand_is_an_upper_bound_and_a_minimal_answer, test_the_last_hold_is_cut_to_what_is_left,
     test_a_hold_is_denied_if_a_minimal_answer_does_not_fit, test_usage_above_the_hold_is_charged
 
@@ -226,6 +225,7 @@ flight gives the hold back as soon as its outcome is known. It settles in the pe
 7. What is not covered
 ======================
 - After a virtual machine stood still, the first commit of its processes is dated by the old time, and may be swept.
+  What they had yet to read of an answer, whose caller left or whose deadline passed meanwhile, is not charged.
 - A reset takes back 50 wills at most; of more swept leases the wills stay charged until the next.
 - A will misses what an answer that is suddenly faster, or whose process died, generates from then on.
 - Processes with different QUOTA_PERIOD work on different books; each logs it at its start, if it is not the last one's.

@@ -134,7 +134,7 @@ def _stalled(url: str, count: int) -> None:
         for fd, _ in cuts.poll():
             cuts.unregister(fd)
             sock, asked_at = asked.pop(fd)
-            assert sock.recv(12) == b"HTTP/1.1 200"
+            assert (start := sock.recv(12)) == b"HTTP/1.1 200", start
             lasted.append(time.monotonic() - asked_at)
     print(json.dumps(lasted), flush=True)
 
