@@ -14,23 +14,29 @@ from tests.harness.hostile import PATIENCE_SECONDS, raw_upstream
 from tests.harness.relays import private_ca
 
 
+class Server:
+    """Answers each request with the same bytes; `writers` are its connections."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self._answer = answer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(self._answer)
+
+
 @pytest.mark.parametrize("unasked", [b"", b"read", b"unread"])
 async def test_a_client_s_pool_asks_what_came_before_it_uses_a_connection_again(unasked):
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello")
-
-    async with raw_upstream(serve) as url, aiohttp.ClientSession(connector=Pool()) as session:
+    server = Server(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello")
+    async with raw_upstream(server.serve) as url, aiohttp.ClientSession(connector=Pool()) as session:
         async with session.get(url) as response:
             await response.read()
             Pool.keep(response)
             idle = response._protocol
             assert isinstance(idle, Wire)
-        writers[0].transport.write(unasked)
+        server.writers[0].transport.write(unasked)
         if unasked == b"read":
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not idle.should_close:  # noqa: ASYNC110 - aiohttp has no event for it
@@ -42,15 +48,8 @@ async def test_a_client_s_pool_asks_what_came_before_it_uses_a_connection_again(
 
 
 async def test_the_heads_of_an_answer_are_let_go_while_its_body_is_read():
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nX-Told: twice\r\nContent-Length: 5\r\n\r\nHe")
-
-    async with raw_upstream(serve) as url, aiohttp.ClientSession(connector=Pool()) as session:
+    server = Server(b"HTTP/1.1 200 OK\r\nX-Told: twice\r\nContent-Length: 5\r\n\r\nHe")
+    async with raw_upstream(server.serve) as url, aiohttp.ClientSession(connector=Pool()) as session:
         for _ in range(2):
             async with session.get(url) as response:
                 assert await response.content.readany() == b"He"
@@ -58,23 +57,17 @@ async def test_the_heads_of_an_answer_are_let_go_while_its_body_is_read():
                 Pool.forget_beginning(response)
 
                 assert len({sys.getrefcount(part) for part in parts}) == 1  # as the last, which nobody else has
-                writers[0].write(b"llo")
+                server.writers[0].write(b"llo")
                 assert await response.content.read() == b"llo"
                 Pool.keep(response)
-        assert len(writers) == 1
+        assert len(server.writers) == 1
 
 
 async def test_a_connection_over_tls_lets_go_of_what_its_handshake_took(tmp_path: Path):
     ca, tls = private_ca(tmp_path)
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while await reader.readuntil(b"\r\n\r\n"):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHe")
-
+    server = Server(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHe")
     context = ssl.create_default_context(cafile=ca)
-    async with raw_upstream(serve, tls) as url, aiohttp.ClientSession(connector=Pool(ssl=context)) as session:
+    async with raw_upstream(server.serve, tls) as url, aiohttp.ClientSession(connector=Pool(ssl=context)) as session:
         for number in range(2):
             async with session.get(url) as response:
                 assert await response.content.readany() == b"He"
@@ -85,10 +78,10 @@ async def test_a_connection_over_tls_lets_go_of_what_its_handshake_took(tmp_path
                 assert response.connection is not None
                 assert response.connection.transport is not None
                 assert not response.connection.transport.get_extra_info("peercert")
-                writers[0].write(b"llo")
+                server.writers[0].write(b"llo")
                 assert await response.content.read() == b"llo"
                 Pool.keep(response)
-    assert len(writers) == 1
+    assert len(server.writers) == 1
 
 
 class MallocInfo(ctypes.Structure):
