@@ -14,11 +14,11 @@ from hypothesis import settings
 from gptdock import __main__
 from gptdock.dev.dynamodb import serve_dynamodb
 from gptdock.dev.openai import SimulatedOpenAI, serve_openai
-from gptdock.ledger import aws
+from gptdock.ledger import aws, http_client
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from gptdock.upstream import client, exchange
-from tests.harness.processes import Finished
+from tests.harness.processes import PATIENCE_SECONDS, Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.relays import private_ca
 from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
@@ -52,6 +52,26 @@ def tokens():
     tokens = Tokens("gpt-4o-mini")
     yield tokens
     tokens.close()
+
+
+@pytest.fixture
+def deadlines_as_served() -> None:
+    """Leaves the deadlines of calls to DynamoDB as users have them, for a test of what happens then."""
+
+
+@pytest.fixture(autouse=True)
+def patience_with_moto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has stores in the test's process wait longer for DynamoDB: where all cores are busy, moto may take seconds.
+
+    Not with `deadlines_as_served`, nor where a test sets a deadline itself.
+    """
+    if "deadlines_as_served" in request.fixturenames:
+        return
+    for module in (aws, http_client):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", PATIENCE_SECONDS)
+        monkeypatch.setattr(module, "READ_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(aws, "CALL_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(http_client, "WAIT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -136,7 +156,7 @@ async def store(dynamodb: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def proxy(dynamodb: str) -> AsyncIterator[Proxy]:
+async def proxy(dynamodb: str, deadlines_as_served: None) -> AsyncIterator[Proxy]:
     """A proxy in front of `dynamodb` that can break calls."""
     async with proxied(dynamodb) as proxy:
         yield proxy

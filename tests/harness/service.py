@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web, web_app
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from gptdock.accounts import Account
 from gptdock.dev.dynamodb import Tables, serve_dynamodb
@@ -82,7 +82,7 @@ async def read_receipts(store: Store, account: Account) -> list[dict[str, Any]]:
     """The receipts of one client in the table `usage`, oldest first; numbers as int."""
     answer = None
     while answer is None:
-        with suppress(ReadTimeoutError):  # moto took seconds on a busy machine
+        with suppress(ConnectTimeoutError, ReadTimeoutError):  # moto took seconds on a busy machine
             answer = await store._client.aiobotocore.query(
                 TableName=store._usage,
                 KeyConditionExpression="account = :a",
