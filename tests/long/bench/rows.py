@@ -23,6 +23,7 @@ CROWDS = (10, 100, 1000)
 CROWD_EVENTS_PER_SECOND = 4000  # over all streams, however many those are
 CROWD_STARTS_PER_SECOND = 500
 CROWD_BEGUN_SECONDS = 30.0
+QUIET_GAP_MS = 4000  # between the events of a stream that only has to be open
 PENDING = 4000  # receipts that wait
 PENDING_REQUESTS = 3000  # that are measured then; with them it has to be less than the 10,000 at which requests wait
 
@@ -129,29 +130,38 @@ async def _peak(server: Server) -> AsyncIterator[list[float]]:
 
 
 async def measure_flat(begin: Begin, scale: Scale) -> Figures:
-    """CPU an event and a request, at 10, 100 and 1,000 at a time: it should not depend on that."""
+    """CPU an event and a request, with 10, 100 and 1,000 open streams or callers: it should not depend on that."""
     figures = Figures()
     async with begin() as server:
         await _warm_streams(server, figures, scale)
         for crowd in CROWDS:
             figures.values[f"event_us_{crowd}"] = await _crowd_event(server, crowd, scale, figures)
+            async with (
+                _open(server, scale.count(crowd), QUIET_GAP_MS, figures),
+                _burst(server, "hot", JSON_CALLERS, scale, figures) as meter,
+            ):
+                figures.values[f"beside_us_{crowd}"] = meter.us_a_request()
             async with _burst(server, "hot", crowd, scale, figures) as meter:
                 figures.values[f"request_us_{crowd}"] = meter.us_a_request()
     return figures
 
 
-async def _crowd_event(server: Server, crowd: int, scale: Scale, figures: Figures) -> float:
-    """Of streams that neither begin nor end meanwhile."""
-    streams = scale.count(crowd)
-    load: Load = server.load("hot", Pace(100_000, 50, 1000 * crowd / CROWD_EVENTS_PER_SECOND), stream=True)
+@asynccontextmanager
+async def _open(server: Server, streams: int, gap_ms: float, figures: Figures) -> AsyncIterator[Load]:
+    """So many streams, which neither begin nor end meanwhile."""
+    load = server.load("hot", Pace(100_000, 50, gap_ms), stream=True)
     async with load.streams(streams, CROWD_STARTS_PER_SECOND):
         await load.begun(CROWD_BEGUN_SECONDS, streams)
+        yield load
+    figures.note(load.tally)
+
+
+async def _crowd_event(server: Server, crowd: int, scale: Scale, figures: Figures) -> float:
+    async with _open(server, scale.count(crowd), 1000 * crowd / CROWD_EVENTS_PER_SECOND, figures) as load:
         await asyncio.sleep(scale.seconds(WARM_SECONDS))
         meter = Meter(server, load.tally, figures)
         await asyncio.sleep(scale.seconds(BURST_SECONDS))
-        cost = meter.us_an_event()
-    figures.note(load.tally)
-    return cost
+        return meter.us_an_event()
 
 
 async def measure_pending(begin: Begin, scale: Scale) -> Figures:

@@ -58,8 +58,12 @@ LINES = (
     Line("quiet", "refused", "5,000 streams of 2 tokens/s: refused", 0, None),
     Line("quiet", "first_p99_ms", "5,000 streams of 2 tokens/s: first token p99, ms", 1),
     *(
-        Line("flat", f"{kind}_us_{crowd}", f"CPU {name}, us: {crowd:,} at a time", digits)
-        for kind, name, digits in (("event", "an event", 1), ("request", "a JSON request", 0))
+        Line("flat", f"{kind}_us_{crowd}", f"CPU {name}, us: {crowd:,} {whose}", digits)
+        for kind, name, whose, digits in (
+            ("event", "an event", "open streams", 1),
+            ("beside", "a JSON request of 64 callers", "open streams beside", 0),
+            ("request", "a JSON request", "callers", 0),
+        )
         for crowd in (10, 100, 1000)
     ),
     Line("pending", "request_us_1", "CPU a JSON request, us: receipts put as they come"),
