@@ -39,16 +39,18 @@ async def test_a_stream_whose_model_thinks_keeps_nothing_of_its_question(serve):
 async def _check_that_nothing_is_kept(service: Service, path: str, script: Script, line: bytes) -> None:
     """Once this line came of a stream that is held."""
     service.openai.script = script
-    async with connect(service) as connection, asyncio.timeout(PATIENCE_SECONDS):
-        head, _, body = request("POST", path, ACCOUNT, json.dumps(BODIES[path]).encode()).partition(b"\r\n\r\n")
-        connection.send(head + b"\r\n\r\n")
-        while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - then the body comes alone
-            await asyncio.sleep(0)
-        connection.send(body)
-        del body
-        while line not in await connection.line():
-            pass
+    async with connect(service) as connection:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head, _, body = request("POST", path, ACCOUNT, json.dumps(BODIES[path]).encode()).partition(b"\r\n\r\n")
+            connection.send(head + b"\r\n\r\n")
+            while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - then the body comes alone
+                await asyncio.sleep(0)
+            connection.send(body)
+            del body
+            while line not in await connection.line():
+                pass
 
+        # On a busy machine this takes seconds: after thousands of tests, many objects are left.
         kept = [part for each in gc.get_objects() for part in gc.get_referents(each) if _tells(part)]
         service.openai.release()
 

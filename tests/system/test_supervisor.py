@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import time
 import tomllib
 from collections.abc import AsyncIterator
 from configparser import RawConfigParser
@@ -86,11 +85,11 @@ async def test_a_rotation_of_keys_by_rolling_restarts_loses_no_request(
     for pair, key in ((f"{KEY},next-key", KEY), ("next-key", "next-key")):
         text = re.sub("(?m)^PRE_SHARED_KEY=.*$", f"PRE_SHARED_KEY={pair}", (tmp_path / ".env").read_text())
         (tmp_path / ".env").write_text(text)
-        async with callers(supervisor, key) as answered:
+        async with callers(supervisor, key) as answers:
             for worker in WORKERS:
-                before = len(answered)
+                await one_more(answers)
                 await supervisor.control("restart", worker)
-                assert len(answered) > before
+            await one_more(answers)
 
     for worker in WORKERS:
         with stopped(int(await supervisor.control("pid", worker))):
@@ -105,21 +104,28 @@ async def test_a_rotation_of_keys_by_rolling_restarts_loses_no_request(
 
 
 @asynccontextmanager
-async def callers(supervisor: Supervisor, key: str) -> AsyncIterator[list[float]]:
-    """Three callers ask one question after the other while the context is open; yields the times of their answers."""
-    answered: list[float] = []
+async def callers(supervisor: Supervisor, key: str) -> AsyncIterator[asyncio.Queue[None]]:
+    """Three callers ask one question after the other while the context is open; yields an item for each answer."""
+    answers: asyncio.Queue[None] = asyncio.Queue()
     over = asyncio.Event()
 
     async def call() -> None:
         while not over.is_set():
             await supervisor.ask(key)
-            answered.append(time.monotonic())
+            answers.put_nowait(None)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(3):
             group.create_task(call())
-        yield answered
+        yield answers
         over.set()
+
+
+async def one_more(answers: asyncio.Queue[None]) -> None:
+    """Wait for an answer after those that came."""
+    while not answers.empty():
+        answers.get_nowait()
+    await answers.get()
 
 
 def test_supervisor_waits_longer_than_a_drain_takes():
