@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-from collections import Counter
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from gptdock.routes.responses import ResponseRequest
 from tests.harness.hostile import AUTHORIZED, PATIENCE_SECONDS, connect, question, request
 from tests.harness.service import Service
 
-ASKED = "a question that nobody else asks"
+ASKED = "a question that nobody else asks"  # what other tests left in memory does not have it
 ACCOUNT = AUTHORIZED | {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/ask": json.loads(question(question=ASKED, stream=True)),
@@ -39,9 +39,12 @@ async def test_a_stream_whose_model_thinks_keeps_nothing_of_its_question(serve):
 async def _check_that_nothing_is_kept(service: Service, path: str, script: Script, line: bytes) -> None:
     """Once this line came of a stream that is held."""
     service.openai.script = script
+    asked = f"{ASKED} {time.monotonic_ns()}"
     async with connect(service) as connection:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            head, _, body = request("POST", path, ACCOUNT, json.dumps(BODIES[path]).encode()).partition(b"\r\n\r\n")
+            content = json.dumps(BODIES[path]).replace(ASKED, asked).encode()
+            head, _, body = request("POST", path, ACCOUNT, content).partition(b"\r\n\r\n")
+            del content
             connection.send(head + b"\r\n\r\n")
             while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - then the body comes alone
                 await asyncio.sleep(0)
@@ -51,7 +54,7 @@ async def _check_that_nothing_is_kept(service: Service, path: str, script: Scrip
                 pass
 
         # On a busy machine this takes seconds: after thousands of tests, many objects are left.
-        kept = [part for each in gc.get_objects() for part in gc.get_referents(each) if _tells(part)]
+        kept = [part for each in gc.get_objects() for part in gc.get_referents(each) if _tells(part, asked)]
         service.openai.release()
 
     assert len({id(part) for part in kept}) == 1, kept  # what the simulated upstream was sent
@@ -62,11 +65,12 @@ async def test_what_a_stream_adds_to_memory_has_slots(service: Service):
         await response.read()
     service.openai.script = Script(hold_at=3)
     gc.collect()
-    before = Counter(map(type, gc.get_objects()))
+    before = gc.get_objects()  # kept, so that no new object has the id of one of them
+    known = set(map(id, before))
 
     async with service.ask(stream=True) as response:
         await response.content.readuntil(b"\n\n")
-        added = Counter(map(type, gc.get_objects())) - before
+        added = {type(each) for each in gc.get_objects() if id(each) not in known}
         service.openai.release()
 
     ours = {kind for kind in added if kind.__module__.startswith("gptdock.") and ".dev" not in kind.__module__}
@@ -75,7 +79,7 @@ async def test_what_a_stream_adds_to_memory_has_slots(service: Service):
     assert "Meter" in {kind.__name__ for kind in ours}
 
 
-def _tells(part: object) -> bool:
+def _tells(part: object, asked: str) -> bool:
     if isinstance(part, bytes):
-        return ASKED.encode() in part
-    return isinstance(part, PARSED) or (isinstance(part, Prompt) and len(part.messages) > 1)
+        return asked.encode() in part
+    return isinstance(part, (*PARSED, Prompt)) and asked in repr(part)
