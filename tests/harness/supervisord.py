@@ -49,9 +49,11 @@ class Supervisor:
         program["socket"] = f"tcp://127.0.0.1:{port}"
         program["command"] = program["command"].replace("/opt/gptdock/.venv/bin/gptdock", GPTDOCK)
         program["directory"] = str(folder)
+        digits = free_ops_ports()
+        self._ops_urls = [f"http://127.0.0.1:{digits}{number}" for number in range(len(WORKERS))]
         program["environment"], replaced = re.subn(
             r'(OPS_PORT=")\d+%\(process_num\)\d*d',
-            rf"\g<1>{free_ops_ports()}%(process_num)d",
+            rf"\g<1>{digits}%(process_num)d",
             program["environment"].replace("/opt/gptdock", str(folder)),
         )
         program["environment"] += f',PYTHONPATH="{folder}/version"'  # the package that is there, if any
@@ -100,6 +102,13 @@ class Supervisor:
                     found.append(match[match.lastindex or 0])
         return found
 
+    async def ready(self) -> None:
+        """Wait until both processes serve; supervisord calls one RUNNING after a time, whether it does or not."""
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_SECONDS):
+            for url in self._ops_urls:
+                while not await _is_ready(session, url):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+
     async def control(self, *arguments: str) -> str:
         """Run `supervisorctl`; returns its output."""
         process = await asyncio.create_subprocess_exec(
@@ -132,6 +141,14 @@ async def supervised(folder: Path, dynamodb: str, openai: str, **settings: str) 
         port = sock.getsockname()[1]
     async with Supervisor(folder, port).running() as supervisor:
         yield supervisor
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(f"{url}/ready") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
 
 
 def free_ops_ports() -> str:

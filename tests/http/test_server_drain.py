@@ -189,7 +189,7 @@ async def test_a_drain_with_nothing_open_ends_at_once(serve):
 
         service.stop.set()
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30):  # half of what the drain may take
             assert await service.served is True
         await _check_settled(service, "upstream", service.openai.journal[0].spent)
 

@@ -87,9 +87,10 @@ async def test_a_rotation_of_keys_by_rolling_restarts_loses_no_request(
         (tmp_path / ".env").write_text(text)
         async with callers(supervisor, key) as answers:
             for worker in WORKERS:
+                await supervisor.ready()
                 await one_more(answers)
                 await supervisor.control("restart", worker)
-            await one_more(answers)
+                assert not answers.empty()
 
     for worker in WORKERS:
         with stopped(int(await supervisor.control("pid", worker))):
