@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from gptdock.ledger import aws, http_client
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
 from gptdock.upstream import client, exchange
+from tests.harness.garbage import is_of_a_package
 from tests.harness.processes import PATIENCE_SECONDS, Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.relays import private_ca
@@ -30,6 +32,13 @@ settings.load_profile("gptdock")
 def pytest_xdist_auto_num_workers() -> int:
     """The number of workers for `-n auto`: one more than cores, because tests wait for a fifth of their time."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own hook is in its place
+def pytest_configure() -> None:
+    """Have nothing reported that is no fault of the test which runs when the garbage collector comes by."""
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None if is_of_a_package(unraisable) else report(unraisable)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -34,7 +34,7 @@ class Record:
 
 
 class Journal(list[Record]):
-    """All records in the order of arrival. Each wait raises TimeoutError after its `seconds`, 10 by default."""
+    """All records in the order of arrival. Each wait raises TimeoutError after its `seconds`, 60 by default."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Journal(list[Record]):
             if not waiter.done() and happened():
                 waiter.set_result(None)
 
-    async def until(self, happened: Callable[[], bool], *, seconds: float = 10) -> None:
+    async def until(self, happened: Callable[[], bool], *, seconds: float = 60) -> None:
         """Wait until `happened()` is true. Raises TimeoutError after `seconds`."""
         if happened():
             return

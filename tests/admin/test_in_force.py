@@ -8,6 +8,7 @@ import pytest
 from gptdock.admin import in_force
 from gptdock.errors import SettingsError
 from gptdock.ledger.store import Store
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy
 
 DIFFERS = "QUOTA_PERIOD is another than before"
@@ -51,7 +52,7 @@ async def test_a_period_is_announced_as_soon_as_dynamodb_answers(store: Store, b
     async with in_force.announced(behind, "month"):
         assert await store.period_in_force() is None
         proxy.always = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await store.period_in_force() is None:
                 continue
 

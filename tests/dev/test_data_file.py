@@ -15,6 +15,7 @@ from gptdock.dev.dynamodb import Tables, serve_dynamodb
 from gptdock.errors import SettingsError
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import NOBODY, make_settings, running
 
 REGION = "us-east-1"
@@ -70,7 +71,7 @@ async def test_a_change_is_kept_before_the_end(tmp_path: Path, file: DataFile):
         await store.create_tables()
         file.fill(tables[REGION])
         await store._client.aiobotocore.put_item(TableName=store._quota, Item=ITEM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await kept.wait()
 
 

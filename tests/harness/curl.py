@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import sse_data
 
 ADDRESS = "http://127.0.0.1:5001"  # the address in the documents' commands
@@ -41,7 +42,7 @@ async def ask(session: aiohttp.ClientSession, command: str) -> str:
 
 async def once_settled(session: aiohttp.ClientSession, command: str) -> str:
     """The answer of a /v1/client/info command once nothing is held: an answer is settled a moment after it was sent."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while json.loads(body := await ask(session, command))["quota_held"]:
             pass
     return body

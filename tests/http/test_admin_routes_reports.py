@@ -15,6 +15,7 @@ from gptdock.accounts import Account
 from gptdock.ledger.book import Lease, Receipt, Write
 from tests.harness.hostile import Fault, connect, fault_of, request
 from tests.harness.operator import overview, read, set_quota
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import ADMIN_KEY, make_settings, running
 
 WHO = "client_id=c1&product_id=p1"
@@ -152,7 +153,7 @@ async def test_an_operator_who_does_not_read_is_cut(serve, store, caplog):
                 path = f"/v1/admin/client/usage?{WHO}&by=request"
                 deaf.sendall(request("GET", path, {"Authorization": f"Bearer {ADMIN_KEY}"}))
 
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await heard.wait()
 
         assert await overview(service)

@@ -235,5 +235,5 @@ async def test_a_cut_bears_a_deadline_that_falls_due_with_it():
 
     with pytest.raises(Draining):
         await completion()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await cut

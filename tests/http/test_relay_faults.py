@@ -16,6 +16,7 @@ from tests.harness.hostile import (
     raw_upstream,
     read_request,
 )
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service, sse_data
 
 pytestmark = pytest.mark.usefixtures("each_flow")
@@ -47,7 +48,7 @@ async def test_events_before_a_cut_are_shown_and_charged_however_late_they_are_r
     flow = Stream.flow
 
     async def late(stream: Stream, taker: Taker, silence: Silence) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while stream._content.exception() is None:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0)
         await flow(stream, taker, silence)
@@ -81,7 +82,7 @@ async def test_a_fault_of_ours_in_the_middle_of_an_answer_cuts_it(service: Servi
         service.openai.release()
 
         with pytest.raises(aiohttp.ClientPayloadError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await response.read()
 
     monkeypatch.undo()

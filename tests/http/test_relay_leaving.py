@@ -119,7 +119,7 @@ async def test_text_that_was_received_and_not_yet_passed_on_is_charged(service: 
         patch.setattr(Stream, "flow", busy)
         async with service.ask(stream=True) as response:
             service.openai.release()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await all_is_here.wait()
             response.close()
         [receipt] = await service.receipts()

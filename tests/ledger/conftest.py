@@ -14,6 +14,7 @@ from gptdock.ledger.store import Store
 from tests.harness.hostile import raw_upstream
 from tests.harness.http_peer import Accepted, Peer
 from tests.harness.ledgers import Clock, Start, learn
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.service import NOBODY, make_settings
 
@@ -57,7 +58,7 @@ def start(behind: Store, proxy: Proxy, clock: Clock) -> Start:
             learn(ledger, 200)
             yield ledger
             if settled:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await ledger.settled()
 
     return start

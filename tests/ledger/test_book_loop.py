@@ -11,6 +11,7 @@ from gptdock.ledger import aws, backoff, book_loop, items
 from gptdock.ledger.store import Store
 from gptdock.telemetry import logs
 from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Fault, Proxy
 
 
@@ -84,7 +85,7 @@ async def test_a_hold_without_an_answer_is_refused_in_time_and_given_back(
         await spend(ledger, 1)
         ledger.patience = 0.3
         proxy.always = fault
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises(LedgerUnavailable):
                 await spend(ledger, 1)
         proxy.always = None
@@ -124,7 +125,7 @@ async def test_an_answer_that_cannot_be_understood_stops_no_settle(start: Start,
         async with ledger.hold(claim()) as hold:
             await update(UpdateExpression="REMOVE #max")
             hold.settle(charge(42), "complete")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while "commit failed" not in caplog.messages:
                     await store.ping()
             await update(UpdateExpression="SET #max = :max", ExpressionAttributeValues={":max": items.number(1000)})

@@ -10,6 +10,7 @@ from gptdock.ledger.requests import Requests
 from gptdock.ledger.store import Store
 from tests.harness.bill import size_of
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy
 from tests.harness.world import apply
 
@@ -97,7 +98,7 @@ async def test_a_commit_that_does_not_fit_into_the_item_becomes_smaller(start: S
             for hold in holds:
                 hold.settle(charge(7), "complete")
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await numbers(ledger, store) == (958, 0, 42, 42)
 
 
@@ -111,7 +112,7 @@ async def test_a_lost_commit_that_does_not_fit_can_arrive_no_more(start: Start, 
             proxy.most_bytes = 650
             for hold in holds:
                 hold.settle(charge(7), "complete")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await ledger.read(ACCOUNT, ledger.period()) == before:
                 continue
 

@@ -11,6 +11,7 @@ from gptdock.ledger.holds import Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
 from gptdock.ledger.store import BATCH, Store
 from tests.harness.ledgers import ACCOUNT, Start, charge, claim, numbers, spend
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import read_receipts
 
@@ -95,7 +96,7 @@ async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeyp
     """A busy process puts them late; were its callers refused, they would keep it busy by asking again."""
     monkeypatch.setattr(outbox, "MOST_PENDING", 5)
     proxy.strike(*throttled(), operation="BatchWriteItem")
-    async with start() as ledger, asyncio.timeout(10):
+    async with start() as ledger, asyncio.timeout(PATIENCE_SECONDS):
         ledger.patience = 10
         for _ in range(5):
             await spend(ledger, 1)
@@ -113,7 +114,7 @@ async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeyp
 async def test_receipts_do_not_wait_for_a_batch_that_is_not_answered(start: Start, proxy: Proxy, monkeypatch):
     monkeypatch.setattr(http_client, "READ_SECONDS", 1000)
     proxy.strike("hole", operation="BatchWriteItem")
-    async with start(settled=False) as ledger, asyncio.timeout(10):
+    async with start(settled=False) as ledger, asyncio.timeout(PATIENCE_SECONDS):
         await two_batches(ledger).wait()
 
 
@@ -122,7 +123,7 @@ async def test_receipts_are_put_in_one_call_at_once_after_one_that_failed(
 ):
     monkeypatch.setattr(http_client, "READ_SECONDS", 1000)
     proxy.strike("throttle", "throttle", "hole", operation="BatchWriteItem")
-    async with start(settled=False) as ledger, asyncio.timeout(10):
+    async with start(settled=False) as ledger, asyncio.timeout(PATIENCE_SECONDS):
         was_put = two_batches(ledger)
         while proxy.calls["BatchWriteItem"] < 3:
             await store.ping()

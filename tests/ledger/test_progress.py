@@ -10,6 +10,7 @@ from gptdock.ledger.rates import ENOUGH, FIRST_RENEWAL_SECONDS, Pace, Rate
 from gptdock.ledger.renewals import COUNTED_AT_ONCE, Renewals
 from gptdock.ledger.rules import Outlook
 from tests.harness.ledgers import Start, claim
+from tests.harness.processes import PATIENCE_SECONDS
 
 
 async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
@@ -33,7 +34,7 @@ async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: S
 
         async with ledger.hold(claim(1)):
             assert len(counted) <= 3 * COUNTED_AT_ONCE
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await done.wait()  # the others' turn comes
 
 
@@ -51,7 +52,7 @@ async def test_progress_gives_way_to_other_tasks_after_a_few_requests(start: Sta
             hold = await holds.enter_async_context(ledger.hold(claim(1)))
             hold.count_used = count_used
         turns.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(turns) < most:
                 turn += 1
                 await asyncio.sleep(0)
@@ -79,7 +80,7 @@ async def test_a_hold_waits_for_no_turn_of_the_loop_while_others_are_counted(sta
             hold.count_used = count_used
         asking = asyncio.create_task(ask())
         turns.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not admitted.is_set():
                 turn += 1
                 await asyncio.sleep(0)

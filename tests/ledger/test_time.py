@@ -10,6 +10,7 @@ from gptdock.ledger.book import Lease
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from tests.harness.ledgers import ACCOUNT, NOON, Clock, Start, charge, claim, numbers, spend
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy
 from tests.harness.service import NOBODY, make_settings, read_receipts
 
@@ -24,7 +25,7 @@ async def test_a_time_of_dynamodb_that_jumps_changes_no_charge_and_ends_no_lease
         period, taken_at = ledger.period(), clock.now
         async with ledger.hold(claim()) as hold:
             clock.now += jump
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (await _lease(ledger, period)).number < 3:  # until it was renewed
                     continue
             lease = await _lease(ledger, period)
@@ -46,7 +47,7 @@ async def test_a_machine_s_clock_that_jumps_changes_no_lease_and_no_period(start
         async with ledger.hold(claim()) as hold:
             machine.now += jump
             period = ledger.period()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (await _lease(ledger, period)).number < 3:  # until it was renewed
                     continue
             lease = await _lease(ledger, period)
