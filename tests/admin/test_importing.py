@@ -31,6 +31,7 @@ async def killed_before_the_change(dynamodb: str, period: str, monkeypatch: pyte
     monkeypatch.undo()
 
 
+@pytest.mark.usefixtures("deadlines_as_served")
 async def test_a_client_goes_on_in_the_period_in_which_its_import_began(
     store: Store, dynamodb: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -45,6 +46,7 @@ async def test_a_client_goes_on_in_the_period_in_which_its_import_began(
     await check_balance(store)
 
 
+@pytest.mark.usefixtures("deadlines_as_served")
 async def test_a_user_who_is_gone_since_a_kill_is_part_of_what_was_used(
     store: Store, dynamodb: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,6 +18,7 @@ import aiohttp
 from gptdock.accounts import Account
 from gptdock.dev.script import Script
 from gptdock.ledger.book import Book
+from tests.harness import processes
 from tests.harness.service import KEY, QUESTION, Service
 
 PATIENCE_SECONDS = 5.0  # half of aiohttp's own timeout, so that a test cannot pass because of that
@@ -139,7 +140,7 @@ def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
 async def check_nothing_is_left(service: Service, used: int) -> None:
     """Fails unless `used` is charged, nothing is held, no upstream answer is open, and a new question is answered."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(processes.PATIENCE_SECONDS):
         await service.openai.journal.ended(len(service.openai.journal))
     info = await service.info()
     assert (info["quota_held"], info["quota_used"]) == (0, used)

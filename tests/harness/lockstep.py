@@ -10,7 +10,8 @@ import pytest
 
 from gptdock.aiohttp_private.pool import Wire
 from gptdock.aiohttp_private.tap import Tap
-from tests.harness.hostile import PATIENCE_SECONDS, read_request
+from tests.harness.hostile import read_request
+from tests.harness.processes import PATIENCE_SECONDS
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 FIN, RESET = b"a FIN", b"a reset"  # as the last write

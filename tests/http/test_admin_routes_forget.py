@@ -6,8 +6,9 @@ import json
 from gptdock.accounts import Account
 from gptdock.admin.audit import audit
 from gptdock.ledger.sweeper import Sweeper
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, fault_of
+from tests.harness.hostile import Fault, fault_of
 from tests.harness.operator import read
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 KEY = "k" * 32

@@ -12,8 +12,8 @@ from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.book import Lease
 from gptdock.ledger.rates import MARGIN, TELLING_SECONDS, UNKNOWN, UNKNOWN_AHEAD
 from tests.harness.answers import read_answer
-from tests.harness.hostile import PATIENCE_SECONDS
 from tests.harness.ledgers import learn
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 ROLE, FIRST_TEXT = 0, 1  # events of a stream

@@ -11,7 +11,8 @@ import pytest
 from gptdock.http.caller import Caller
 from gptdock.ledger.rates import UNKNOWN
 from tests.harness.answers import DONE, TEXT, read_answer, reported
-from tests.harness.hostile import PATIENCE_SECONDS, deaf_caller, raw_upstream, read_request
+from tests.harness.hostile import deaf_caller, raw_upstream, read_request
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 EVENT = TEXT.replace(b"}]}", b'}],"obfuscation":"%b"}' % (b"y" * 3000))

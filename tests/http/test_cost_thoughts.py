@@ -12,7 +12,8 @@ from gptdock.dev.script import Script
 from gptdock.http.caller import PING
 from gptdock.ledger.rates import UNKNOWN
 from gptdock.upstream.stream import Stream
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, fault_of
+from tests.harness.hostile import Fault, fault_of
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}

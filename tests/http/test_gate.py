@@ -9,7 +9,8 @@ import pytest
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.errors import Draining, Overloaded, UpstreamTimeout
 from gptdock.http.gate import Gate
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, fault_of
+from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
+from tests.harness.processes import PATIENCE_SECONDS
 
 
 async def test_the_gate_lets_max_streams_pass_and_no_more():

@@ -11,7 +11,6 @@ from gptdock.upstream.stream import Stream
 from tests.harness.answers import read_answer
 from tests.harness.hostile import (
     AUTHORIZED,
-    PATIENCE_SECONDS,
     check_nothing_is_left,
     connect,
     question,
@@ -19,6 +18,7 @@ from tests.harness.hostile import (
     read_request,
     request,
 )
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 pytestmark = pytest.mark.usefixtures("one_flow_on_each_loop")

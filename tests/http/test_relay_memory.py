@@ -13,7 +13,8 @@ from gptdock.http.app_keys import SERVICES
 from gptdock.prompt.ask import ChatRequest, Prompt
 from gptdock.routes.chat import CompletionRequest
 from gptdock.routes.responses import ResponseRequest
-from tests.harness.hostile import AUTHORIZED, PATIENCE_SECONDS, connect, question, request
+from tests.harness.hostile import AUTHORIZED, connect, question, request
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 ASKED = "a question that nobody else asks"  # what other tests left in memory does not have it

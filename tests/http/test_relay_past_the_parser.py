@@ -17,8 +17,9 @@ import aiohttp
 import pytest
 
 from tests.harness.answers import DONE, HELLO, reported
-from tests.harness.hostile import PATIENCE_SECONDS, deaf_caller, raw_upstream, read_request
+from tests.harness.hostile import deaf_caller, raw_upstream, read_request
 from tests.harness.lockstep import FIN, HEAD, RESET, Lockstep, Reads, chunk, past
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.relays import private_ca, relaying
 from tests.harness.service import Service, sse_data
 

@@ -14,7 +14,8 @@ from gptdock.errors import Overloaded
 from gptdock.http.app_keys import SERVICES
 from gptdock.http.caller import PIECE_BYTES
 from gptdock.http.room import Room
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, check_nothing_is_left, deaf_caller, fault_of
+from tests.harness.hostile import Fault, check_nothing_is_left, deaf_caller, fault_of
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}

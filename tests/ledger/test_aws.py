@@ -13,7 +13,8 @@ from gptdock.ledger import aws, http_client
 from gptdock.ledger.clock import Clock
 from gptdock.telemetry import metrics
 from tests.harness.dynamodb_calls import ITEM, both_ways, fault_of, update
-from tests.harness.hostile import PATIENCE_SECONDS, bound_socket, raw_upstream, read_request, url_of
+from tests.harness.hostile import bound_socket, raw_upstream, read_request, url_of
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import NOBODY, make_settings
 
 ELEVEN = 1795690800  # 2026-11-26T11:00:00Z

@@ -77,6 +77,7 @@ async def test_a_lost_hold_that_arrives_before_it_is_shut_out_is_admitted(start:
         assert await numbers(ledger, store) == (957, 0, 43, 43)
 
 
+@pytest.mark.usefixtures("deadlines_as_served")
 @pytest.mark.parametrize("fault", ["hole", "throttle", "break", "lose"])
 async def test_a_hold_without_an_answer_is_refused_in_time_and_given_back(
     start: Start, store: Store, proxy: Proxy, fault

@@ -59,6 +59,7 @@ async def test_receipts_are_put_although_few_come(start: Start, store: Store):
             continue
 
 
+@pytest.mark.usefixtures("deadlines_as_served")
 async def test_a_lease_keeps_few_receipts_and_none_is_lost(start: Start, store: Store, proxy: Proxy):
     proxy.strike("hole", operation="BatchWriteItem")
     async with start() as ledger:

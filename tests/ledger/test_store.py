@@ -101,6 +101,7 @@ async def test_a_refused_write_shows_the_book(store: Store):
     assert answer.book.left == 4
 
 
+@pytest.mark.usefixtures("deadlines_as_served")
 @pytest.mark.parametrize("fault", ["lose", "throttle", "break", "hole"])
 async def test_whatever_is_no_clear_answer_is_ledger_unavailable(behind: Store, proxy: Proxy, fault):
     await behind.open_book(ACCOUNT, "all", 100, "now")

@@ -12,8 +12,9 @@ from gptdock.dev.script import Script
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.store import Store
-from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left, fault_of
 from tests.harness.hostile import Fault as Seen
+from tests.harness.hostile import check_nothing_is_left, fault_of
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Fault, Proxy
 from tests.harness.service import Service, make_settings, running, sse_data
 

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tests.harness.hostile import PATIENCE_SECONDS, Fault, fault_of, raw_upstream, read_request
+from tests.harness.hostile import Fault, fault_of, raw_upstream, read_request
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import sse_data
 from tests.harness.upstream_faults import BROKEN, both_ways
 

@@ -10,7 +10,8 @@ from gptdock.accounts import Account
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.ledger.rates import UNKNOWN, UNKNOWN_AHEAD
 from tests.harness.answers import read_answer
-from tests.harness.hostile import PATIENCE_SECONDS, check_nothing_is_left
+from tests.harness.hostile import check_nothing_is_left
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import QUESTION, Service
 from tests.harness.upstream_faults import both_ways
 
