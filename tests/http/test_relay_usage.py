@@ -46,7 +46,7 @@ async def test_frames_without_text_cost_nothing_in_an_answer_that_is_cut(service
         service.openai.script = Script(raw=HELLO + frames)
         await read_answer(service, stream=True)
 
-    alone, among = await service.receipts()
+    alone, among = await service.receipts_as_asked()
     assert (alone["source"], alone["completion_tokens"]) == ("counted", 1)
     assert (among["source"], among["completion_tokens"]) == ("counted", 1)
 
