@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -16,23 +15,6 @@ from gptdock.settings import Settings
 PIECE_BYTES = 2**16  # of a whole answer: a larger one is sent by pieces, so that none waits besides what is kept of it
 PING = b": ping\n\n"  # a comment, which readers of events ignore
 SURELY_TAKEN = 2**15  # bytes: no write waits before 64 KiB wait to be sent, so the deadline, 10 us, can be saved
-
-
-async def send_whole(
-    request: web.Request, settings: Settings, raw: bytes, headers: dict[str, str]
-) -> web.StreamResponse:
-    """Answer with this JSON. A caller who leaves meanwhile is dropped."""
-    response: web.StreamResponse
-    if len(raw) <= PIECE_BYTES:
-        response = web.Response(body=raw, content_type="application/json", headers=headers)
-        sending = Caller(request, settings, response).end(size=len(raw))
-    else:
-        response = web.StreamResponse(headers=headers | {"Content-Type": "application/json"})
-        response.content_length = len(raw)
-        sending = Caller(request, settings, response).end_by_pieces(raw)
-    with suppress(CallerGone):
-        await sending
-    return response
 
 
 class Caller:

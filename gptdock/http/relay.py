@@ -22,12 +22,13 @@ from aiohttp import web
 from gptdock.errors import APIError, CallerGone, RateLimited
 from gptdock.http import hidden
 from gptdock.http.app_keys import TRACEPARENT, Services
-from gptdock.http.caller import Caller, send_whole
+from gptdock.http.caller import Caller
 from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
 from gptdock.http.passage import Passage
 from gptdock.http.patience import Patience
 from gptdock.http.told import told
+from gptdock.http.whole import send_whole
 from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
 from gptdock.prompt.tokens import Tokens
