@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
@@ -70,3 +71,12 @@ class PipelineHandler(LazyResume, web.RequestHandler):
 def write_now(transport: asyncio.Transport, data: bytes, *, chunked: bool) -> None:
     """Write a part of a body whose head and first part aiohttp wrote, without waiting."""
     transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+
+
+def write_whole(request: web.BaseRequest, answer: bytes) -> None:
+    """Write an answer with its head past aiohttp, which then answers nothing more, whatever fails after this."""
+    transport, writer = request.transport, request.writer
+    assert transport is not None
+    assert isinstance(writer, StreamWriter)
+    transport.write(answer)
+    writer.set_eof()

@@ -9,7 +9,7 @@ import struct
 import uuid
 from typing import Any, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_request import BaseRequest
 
 from gptdock.aiohttp_private.server import PipelineHandler
@@ -33,6 +33,14 @@ class Connections:
         self._busy: set[web.RequestHandler] = set()
         self._idle: set[web.RequestHandler] = set()
         self._changed = asyncio.Event()
+
+    def is_last(self, request: web.BaseRequest) -> bool:
+        """Whether the answer to this request must be the last of its connection.
+
+        After a chunked body, of which aiohttp 3.14.5 makes the last trailer a header of the next request; for HTTP/1.0,
+        where a stream ends only with its connection; and while the process drains.
+        """
+        return self.draining or request.version < HttpVersion11 or "Transfer-Encoding" in request.headers
 
     def opened(self, connection: web.RequestHandler) -> None:
         """Note a new connection, which is closed unless its first request comes within HEAD_TIMEOUT."""

@@ -7,7 +7,7 @@ import re
 import secrets
 from hashlib import sha256
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gptdock import errors
@@ -121,10 +121,7 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     """Give every answer its X-Request-Id, and `Connection: close` where it must be the last of its connection."""
     # aiohttp answers some requests before the middlewares, for example `Expect: junk`.
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
-    # Close after a chunked body: aiohttp 3.14.5 makes its last trailer a header of the next request on the connection.
-    # Close for HTTP/1.0: a stream ends there only with its connection.
-    is_old, is_chunked = request.version < HttpVersion11, "Transfer-Encoding" in request.headers
-    if is_old or is_chunked or request.app[SERVICES].connections.draining:
+    if request.app[SERVICES].connections.is_last(request):
         response.force_close()
         response.headers["Connection"] = "close"  # aiohttp has written this header before it calls on_prepare
 

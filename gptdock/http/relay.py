@@ -181,7 +181,7 @@ async def _whole(request: web.Request, services: Services, asked: Completion, bi
     if answer.fault:
         raise answer.fault
     raw = hidden.answer(answer.raw, services.settings.open_ai_key)
-    return await send_whole(request, services.settings, raw, _quota_headers(services, bill))
+    return await send_whole(request, services, raw, _quota_headers(services, bill))
 
 
 async def _stream(request: web.Request, services: Services, asked: Completion, bill: Bill) -> web.StreamResponse:
