@@ -18,12 +18,20 @@ from gptdock.dev.openai import SimulatedOpenAI, serve_openai
 from gptdock.ledger import aws, http_client
 from gptdock.ledger.store import Store
 from gptdock.prompt.tokens import Tokens
-from gptdock.upstream import client, exchange
+from gptdock.upstream import exchange
 from tests.harness.garbage import is_of_a_package
 from tests.harness.processes import PATIENCE_SECONDS, Finished
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.relays import private_ca
-from tests.harness.service import NOBODY, Service, make_settings, make_tables_anew, running, serve_tables
+from tests.harness.service import (
+    NOBODY,
+    Service,
+    make_settings,
+    make_tables_anew,
+    running,
+    serve_tables,
+    take_the_plain_way,
+)
 
 settings.register_profile("gptdock", deadline=None)  # on a busy machine an example may exceed the default of 200 ms
 settings.load_profile("gptdock")
@@ -152,9 +160,9 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(params=["tapped", "plainly"])
 def each_flow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has each service that is started from now on pass on events by a Tap, then as where aiohttp allows none."""
+    """Has each service that is started from now on use Tap and Poster, then none, as where aiohttp allows none."""
     if request.param == "plainly":
-        monkeypatch.setattr(client, "can_tap", lambda: False)
+        take_the_plain_way(monkeypatch)
 
 
 @pytest.fixture

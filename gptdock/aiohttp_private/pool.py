@@ -81,6 +81,11 @@ class Wire(LazyResume, ResponseHandler):
             self._unasked.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._unasked.poll(0)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether some of the last request has yet to be sent; over TLS, what TLS has taken counts as sent."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+
     def _has_half_a_head(self) -> bool:
         try:
             return self._last_parser is None or self._last_parser.feed_eof() is not None
@@ -129,7 +134,7 @@ class Pool(aiohttp.TCPConnector):
     def is_doubtful(response: aiohttp.ClientResponse) -> bool:
         """Whether this may be the answer to another request: it came before its own was sent, or is one of two."""
         wire = response._protocol
-        return isinstance(wire, Wire) and wire.is_reused and bool(wire._buffer or response._writer)
+        return isinstance(wire, Wire) and wire.is_reused and bool(wire._buffer or wire.is_sending)
 
     def _release(self, key: "ConnectionKey", protocol: ResponseHandler, *, should_close: bool = False) -> None:
         super()._release(key, protocol, should_close=should_close)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from gptdock.aiohttp_private.pool import Pool
+from gptdock.aiohttp_private.posting import Poster, can_post
 from gptdock.aiohttp_private.tap import can_tap
 from gptdock.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from gptdock.settings import Settings
@@ -34,13 +35,17 @@ MOST_FIELD_BYTES = 64 * 2**10  # of a header: an answer whose headers cannot be 
 class Upstream:
     """OpenAI, or the server at OPENAI_BASE_URL that replaces it."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings, *, proxied: bool) -> None:
         self._session, self._settings = session, settings
         self.last = "unknown"  # how the upstream answered last: `complete`, or the code of the error
         self._budget = retry.Budget()
         self._tapped = can_tap()
         if not self._tapped:
             log.warning("this aiohttp cannot be tapped: streams take the slower way")
+        self._posts = not proxied and can_post(session)
+        if not (proxied or self._posts):
+            log.warning("this aiohttp cannot be posted with: requests take the slower way")
+        self._posters: dict[str, Poster] = {}  # by URL
 
     async def open_stream(self, form: Format, body: bytes, exchange: Exchange, first: FirstEvent) -> Stream:
         """The stream that answers `body`, once its first event arrived; to be closed.
@@ -133,9 +138,7 @@ class Upstream:
     async def _attempt(self, form: Format, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse | Refusal:
         url = f"{self._settings.openai_base_url}{form.path}"
         try:
-            response = await self._session.post(
-                url, data=Body(body, exchange), headers=exchange.headers, allow_redirects=False
-            )
+            response = await self._send(url, body, exchange)
         except aiohttp.ClientConnectorError as exc:
             exchange.refused()
             return refusals.failed(exc, UpstreamError(), again=exc.errno in (errno.ECONNREFUSED, errno.ECONNRESET))
@@ -159,10 +162,19 @@ class Upstream:
             exchange.generated()
         return refusal
 
+    async def _send(self, url: str, body: bytes, exchange: Exchange) -> aiohttp.ClientResponse:
+        if not self._posts:
+            data = Body(body, exchange)
+            return await self._session.post(url, data=data, headers=exchange.headers, allow_redirects=False)
+        if (poster := self._posters.get(url)) is None:
+            poster = self._posters[url] = Poster(self._session, url)
+        return await poster.post(body, exchange.headers, exchange.begin)
+
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Upstream]:
     """The upstream, over one session for the life of the process."""
+    proxy = proxy_for(settings.openai_base_url)
     async with aiohttp.ClientSession(
         connector=Pool(limit=0),  # MAX_STREAMS bounds it, not aiohttp's pool of 100
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
@@ -171,7 +183,7 @@ async def connect(settings: Settings) -> AsyncIterator[Upstream]:
             "Accept-Encoding": "identity",
         },
         max_field_size=MOST_FIELD_BYTES,
-        proxy=proxy_for(settings.openai_base_url),
+        proxy=proxy,
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Upstream(session, settings)
+        yield Upstream(session, settings, proxied=proxy is not None)

@@ -8,8 +8,8 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -207,3 +207,16 @@ def bound_socket() -> socket.socket:
 def url_of(sock: socket.socket) -> str:
     """The base URL of an upstream on this socket's port."""
     return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+
+
+@contextmanager
+def unroutable() -> Iterator[socket.socket]:
+    """An address whose queue is full, so that connections are neither accepted nor refused."""
+    with ExitStack() as sockets:
+        sock = sockets.enter_context(bound_socket())
+        sock.listen(0)
+        for _ in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(sock.getsockname())
+        yield sock

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web, web_app
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
@@ -21,6 +22,7 @@ from gptdock.http.app_keys import SERVICES
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.store import Store
 from gptdock.settings import Settings
+from gptdock.upstream import client
 
 KEY = "test-key"
 ADMIN_KEY = "test-admin-key"
@@ -175,3 +177,9 @@ def _free_socket() -> socket.socket:
 def sse_data(body: bytes) -> list[bytes]:
     """The data of each event of a stream whose lines end with LF, as OpenAI's do."""
     return [event.removeprefix(b"data: ") for event in body.split(b"\n\n") if event]
+
+
+def take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each service that is started from now on do without aiohttp's private parts, as where they do not fit."""
+    monkeypatch.setattr(client, "can_tap", lambda: False)
+    monkeypatch.setattr(client, "can_post", lambda session: False)

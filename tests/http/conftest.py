@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from gptdock.upstream import client
+from tests.harness.service import take_the_plain_way
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -21,9 +21,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 @pytest.fixture
 async def one_flow_on_each_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has each service pass on events by a Tap on uvloop, as where it runs, and plainly on asyncio's loop.
+    """Has each service use Tap and Poster on uvloop, as where it runs, and neither on asyncio's loop.
 
-    The claims of these tests name neither; a Tap on asyncio's loop has its tests in test_relay and test_relay_faults.
+    The claims of these tests name neither; both on asyncio's loop have their tests in test_relay and test_relay_faults.
     """
     if not isinstance(asyncio.get_running_loop(), uvloop.Loop):
-        monkeypatch.setattr(client, "can_tap", lambda: False)
+        take_the_plain_way(monkeypatch)

@@ -5,6 +5,7 @@ import json
 import logging
 
 import aiohttp
+import pytest
 
 from gptdock.dev.script import Script
 from tests.harness.hostile import (
@@ -18,6 +19,8 @@ from tests.harness.upstream_faults import (
     ask_for_fault,
     both_ways,
 )
+
+pytestmark = pytest.mark.usefixtures("each_flow")
 
 
 @both_ways

@@ -1,7 +1,6 @@
 """How long each part of an upstream's answer may take."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -9,7 +8,7 @@ from gptdock.dev.script import BEFORE_HEAD, Script
 from tests.harness.hostile import (
     PATIENCE_SECONDS,
     Fault,
-    bound_socket,
+    unroutable,
     url_of,
 )
 from tests.harness.service import sse_data
@@ -22,10 +21,12 @@ from tests.harness.upstream_faults import (
     failed_attempts,
 )
 
+pytestmark = pytest.mark.usefixtures("each_flow")
+
 
 @both_ways
 async def test_a_connection_that_is_not_accepted_ends_at_the_deadline(serve, caplog, stream):
-    with _unroutable() as sock:
+    with unroutable() as sock:
         async with serve(openai_base_url=url_of(sock), connect_timeout=0.2) as service:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 fault = await ask_for_fault(service, stream)
@@ -64,20 +65,3 @@ async def test_the_first_event_may_take_longer_than_any_later_one(serve):
 
         async with service.ask(stream=True) as response:
             assert sse_data(await response.read()) == [b"{}", b"[DONE]"]
-
-
-class _unroutable:  # noqa: N801 - used like a function
-    """An address whose queue is full, so that connections are neither accepted nor refused."""
-
-    def __enter__(self):
-        self._sock = bound_socket()
-        self._sock.listen(0)
-        self._waiting = [socket.socket() for _ in range(3)]
-        for waiting in self._waiting:
-            waiting.setblocking(False)
-            waiting.connect_ex(self._sock.getsockname())
-        return self._sock
-
-    def __exit__(self, *exc):
-        for sock in (*self._waiting, self._sock):
-            sock.close()

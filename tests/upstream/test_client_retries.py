@@ -23,6 +23,8 @@ from tests.harness.upstream_faults import (
     failed_attempts,
 )
 
+pytestmark = pytest.mark.usefixtures("each_flow")
+
 
 @both_ways
 async def test_a_refused_connection_is_attempted_three_times(serve, quick, caplog, stream):

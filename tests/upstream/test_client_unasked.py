@@ -11,6 +11,8 @@ from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import sse_data
 from tests.harness.upstream_faults import BROKEN, both_ways
 
+pytestmark = pytest.mark.usefixtures("each_flow")
+
 SPURIOUS = {
     "200": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
     "408": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",

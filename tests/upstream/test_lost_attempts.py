@@ -15,7 +15,7 @@ from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import QUESTION, Service
 from tests.harness.upstream_faults import both_ways
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "each_flow")
 LOST = Script(hold_at=BEFORE_HEAD, cut="before_head")
 MORE_THAN_PROMPT = 8 + 1000  # of a hold
 MODEL = "text-embedding-3-small"
