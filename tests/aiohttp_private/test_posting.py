@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import pytest
@@ -105,6 +106,30 @@ async def test_a_poster_sends_what_a_session_sends(session):
     assert heads[0] == heads[1]
     assert bodies == [b'{"a":1}'] * 2
     assert b"traceparent: 00-1" in heads[0]
+
+
+async def test_a_poster_starts_no_task_on_a_kept_connection(session):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            writer.write(ANSWER)
+
+    begun: list[str] = []
+    started: list[str] = []
+
+    def start(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
+        started.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **more)
+
+    async with raw_upstream(answer) as url:
+        poster, loop = Poster(session, url), asyncio.get_running_loop()
+        for body in (b"{}", b"[]"):
+            started.clear()
+            loop.set_task_factory(start)
+            response = await poster.post(body, None, lambda: begun.append("one"))
+            loop.set_task_factory(None)
+            assert await response.read() == b"{}"
+            Pool.keep(response)
+    assert (begun, started) == (["one", "one"], [])
 
 
 @each_way
