@@ -48,7 +48,7 @@ OWNERS = {
     "moto": "dev.*",
     "orjson": "ledger.dynamo ledger.items prompt.ask routes.requests telemetry.logs upstream.answers "
     "upstream.loose_json upstream.shapes",
-    "prometheus_client": "telemetry.metrics",
+    "prometheus_client": "telemetry.counting telemetry.metrics",
     "tiktoken": "prompt.tokens",
 }
 

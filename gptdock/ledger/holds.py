@@ -132,7 +132,7 @@ class Hold:
         self._log.note(outcome=outcome, tokens=charge.tokens, source=charge.source)
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
-        metrics.of(metrics.TOKENS_CHARGED, charge.source).inc(charge.tokens)
+        metrics.TOKENS_CHARGED.labels(charge.source).inc(charge.tokens)
         answer_tokens = charge.tokens - charge.prompt_tokens
         metrics.count_tokens(claim.operation, claim.model, charge.prompt_tokens, answer_tokens, *charge.details)
 

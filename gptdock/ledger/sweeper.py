@@ -79,7 +79,7 @@ class Sweeper:
         write = verbs.sweep(process, lease, now, self._retain_seconds, put, operator)
         answer = await self._store.send(account, period, write)
         if answer.applied:
-            metrics.of(metrics.TOKENS_CHARGED, "lost").inc(lease.will)
+            metrics.TOKENS_CHARGED.labels("lost").inc(lease.will)
             who = {**account.named(), "period": period, "process_id": process}
             what = {"held": lease.held, "charged": lease.will, "requests": lease.requests}
             log.warning("lease swept", extra={**who, **what})

@@ -48,7 +48,7 @@ class RequestLog:
         self._unfinished -= 1
         if not self._unfinished:
             logs.write(log, self._level, SUMMARY, self._fields)
-            metrics.of(metrics.REQUESTS, str(self._fields["route"]), str(self._fields["outcome"])).inc()
+            metrics.REQUESTS.labels(str(self._fields["route"]), str(self._fields["outcome"])).inc()
 
 
 _current: ContextVar[RequestLog] = ContextVar("request_log")

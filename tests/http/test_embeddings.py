@@ -36,12 +36,12 @@ async def test_texts_are_embedded_and_charged_by_their_tokens(serve):
 
 async def test_metrics_tell_embeddings_from_answers(serve):
     child = metrics.INPUT_TOKENS.labels("embeddings", "openai", MODEL, "unknown")
-    before = child._value.get()
+    before = child.value
     async with serve(openai_embedding_models=MODEL) as service:
         async with embed(service) as response:
             assert response.status == 200
 
-        assert await service.used() == child._value.get() - before > 0
+        assert await service.used() == child.value - before > 0
 
 
 async def test_only_the_models_for_embeddings_are_served_and_all_are_listed(serve):

@@ -43,7 +43,7 @@ async def test_a_hold_that_ended_is_not_counted_later(start: Start, store: Store
         counted.append("again")
         return charge(7)
 
-    before = TOKENS_CHARGED.labels("upstream")._value.get()
+    before = TOKENS_CHARGED.labels("upstream").value
     async with start() as ledger:
         async with ledger.hold(claim()) as hold:
             if first == "settled":
@@ -54,7 +54,7 @@ async def test_a_hold_that_ended_is_not_counted_later(start: Start, store: Store
         used = 42 if first == "settled" else 0
 
         assert await numbers(ledger, store) == (1000 - used, 0, used, used)
-    assert (counted, TOKENS_CHARGED.labels("upstream")._value.get() - before) == ([], used)
+    assert (counted, TOKENS_CHARGED.labels("upstream").value - before) == ([], used)
 
 
 async def test_usage_above_the_hold_is_charged(start: Start, store: Store):
@@ -67,14 +67,14 @@ async def test_usage_above_the_hold_is_charged(start: Start, store: Store):
 
 
 async def test_only_the_first_end_of_a_hold_counts(start: Start, store: Store):
-    before = TOKENS_CHARGED.labels("upstream")._value.get()
+    before = TOKENS_CHARGED.labels("upstream").value
     async with start() as ledger:
         hold = await spend(ledger, 42)
         hold.settle(charge(99), "complete")
         hold.release()
 
         assert await numbers(ledger, store) == (958, 0, 42, 42)
-    assert TOKENS_CHARGED.labels("upstream")._value.get() - before == 42
+    assert TOKENS_CHARGED.labels("upstream").value - before == 42
 
 
 async def test_requests_that_come_at_once_are_admitted_as_far_as_they_fit(start: Start, store: Store, proxy: Proxy):
