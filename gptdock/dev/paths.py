@@ -15,5 +15,5 @@ async def note_unknown(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        request_line.current().note(path=request.path)
+        request_line.current().fields["path"] = request.path
         raise

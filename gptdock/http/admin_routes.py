@@ -155,12 +155,12 @@ async def _written(request: web.Request, headers: dict[str, str], pieces: AsyncI
         await caller.end()
     except CallerGone:
         log.info("report not read to its end")
-        request_line.current().note(outcome="caller_left")
+        request_line.current().fields["outcome"] = "caller_left"
     except LedgerUnavailable as exc:
         if not response.prepared:
             raise
         log.warning("report broken off", extra={"fault": exc.fault})
-        request_line.current().note(outcome=exc.code)
+        request_line.current().fields["outcome"] = exc.code
     finally:
         caller.cut_unless_ended()
     return response

@@ -74,7 +74,9 @@ def _head(tokens: Tokens, system: str) -> Prompt:
 async def _completion(request: web.Request, services: Services, body: bytes) -> Completion:
     settings = services.settings
     asked = await services.tokens.run(len(body), ChatRequest.from_json, body)
-    request_line.current().note(**asked.account.named(), user=asked.user_id, model=settings.openai_model)
+    fields = request_line.current().fields
+    fields.update(asked.account.named())
+    fields["user"], fields["model"] = asked.user_id, settings.openai_model
     prompt = await _assemble(services, asked, len(body))
     claim = Claim(
         account=asked.account,
@@ -101,5 +103,5 @@ def read_account(request: web.Request) -> Account:
     """The client and product that the query names, each once. Raises InvalidRequest."""
     whom = {"client_id": "the client", "product_id": "the product"}
     account = Account(*(accounts.identity_given_once(request.query.getall(n, ()), n, who) for n, who in whom.items()))
-    request_line.current().note(**account.named())
+    request_line.current().fields.update(account.named())
     return account

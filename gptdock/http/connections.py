@@ -168,7 +168,7 @@ class Connection(PipelineHandler):
             super().handle_error(request, status, exc, message)  # logs the fault; raises if an answer has begun
         else:
             line = request_line.begin("-", "-")  # it does not reach the middlewares
-            line.note(status=error.status, fault=type(exc).__name__)
+            line.fields.update(status=error.status, fault=type(exc).__name__)
             line.answered(error.code)
         response = web.json_response(
             error.to_json(request_id), status=error.status, headers={"X-Request-Id": request_id}

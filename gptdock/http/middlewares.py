@@ -47,16 +47,16 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     level = logging.DEBUG if _is_open(request) else logging.INFO
     line = request_line.begin(request.method, _route(request), level)
     if traceparent:
-        line.note(traceparent=traceparent)
+        line.fields["traceparent"] = traceparent
     outcome: Outcome = "caller_left"
-    told = {}
+    status: int | None = None
     try:
         response = await handler(request)
-        outcome, told = "complete", {"status": response.status}
+        outcome, status = "complete", response.status
         return response
     finally:
         connections.answered(connection)
-        line.answered(outcome, **told)
+        line.answered(outcome, status)
 
 
 @web.middleware
@@ -173,7 +173,10 @@ def _from_aiohttp(exc: web.HTTPException, request: web.Request) -> APIError:
 
 
 def _to_response(error: APIError, request: web.Request, allow: str | None = None) -> web.Response:
-    request_line.current().note(outcome=error.code, **({"param": error.param} if error.param else {}))
+    fields = request_line.current().fields
+    fields["outcome"] = error.code
+    if error.param:
+        fields["param"] = error.param
     headers = {"Allow": allow} if allow else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

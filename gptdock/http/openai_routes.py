@@ -106,7 +106,8 @@ async def _claim(request: web.Request, services: Services, account: Account, ask
     is_named = any(request.headers.getall("X-User-Id", ()))
     named = of_header(request, "X-User-Id", "the user on the receipt") if is_named else NOBODY
     user = asked.user_id or named
-    request_line.current().note(user=user, model=asked.model)
+    fields = request_line.current().fields
+    fields["user"], fields["model"] = user, asked.model
     return Claim(
         account=account,
         user=user,

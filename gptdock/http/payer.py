@@ -35,7 +35,7 @@ def payer(request: web.Request) -> Account:
     Raises InvalidRequest: an id is missing, given twice or malformed, or header and path disagree.
     """
     account = _of_path(request) if names_payer(request) else _of_headers(request)
-    request_line.current().note(**account.named())
+    request_line.current().fields.update(account.named())
     return account
 
 

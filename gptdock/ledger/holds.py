@@ -102,7 +102,7 @@ class Hold:
             counting.close()
             return
         self._ended = True
-        self._log.note(outcome=outcome)
+        self._log.fields["outcome"] = outcome
         self._log.expect()
         self._ledger.owe(self._count(counting, outcome))
 
@@ -110,7 +110,7 @@ class Hold:
         if not self._ended:
             self._ended = True
             self._book_loop.end(self._id, None)
-            self._log.note(outcome=outcome, tokens=0)
+            self._log.fields.update(outcome=outcome, tokens=0)
 
     def _will(self, seconds: float) -> int:
         used_tokens = self.count_used() if self.count_used else self.claim.prompt_tokens
@@ -129,7 +129,8 @@ class Hold:
         whose, parts = (claim.user, claim.model), charge.parts
         receipt = Receipt(self._key, *parts, *whose, charge.source, outcome, process, 0, *charge.details)
         self._book_loop.end(self._id, receipt)
-        self._log.note(outcome=outcome, tokens=charge.tokens, source=charge.source)
+        fields = self._log.fields
+        fields["outcome"], fields["tokens"], fields["source"] = outcome, charge.tokens, charge.source
         if charge.tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
         metrics.TOKENS_CHARGED.labels(charge.source).inc(charge.tokens)

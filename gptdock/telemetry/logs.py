@@ -48,11 +48,11 @@ def write(logger: logging.Logger, level: int, message: str, fields: dict[str, An
     Its way through `logging` would take 4 % of the CPU of a request.
     """
     handler = logger.root.handlers[0] if len(logger.root.handlers) == 1 else None
-    if not isinstance(handler, _Handler) or not handler.writes_json or _is_watched(logger):
+    if not isinstance(handler, _Handler) or not isinstance(handler.formatter, JsonFormatter) or _is_watched(logger):
         logger.log(level, message, extra=fields)
     elif logger.isEnabledFor(level):
         head = {"level": logging.getLevelName(level), "logger": logger.name, "message": message}
-        handler.put(_line(time.time(), head, _ours() | fields))
+        handler.put(_line(time.time(), head, fields))
 
 
 def _is_watched(logger: logging.Logger) -> bool:
@@ -72,7 +72,7 @@ class JsonFormatter(logging.Formatter):
         head = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             head["error"] = self.formatException(record.exc_info)
-        return _line(record.created, head, _extra(record))
+        return _line(record.created, head, _own(record))
 
 
 class TextFormatter(logging.Formatter):
@@ -83,26 +83,21 @@ class TextFormatter(logging.Formatter):
         self._colored = colored
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {name: _plain(value) for name, value in _extra(record).items()}
+        fields = {name: _plain(value) for name, value in (_ours() | _own(record)).items()}
         line = terminal.line(record, fields, colored=self._colored)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    @property
-    def writes_json(self) -> bool:
-        return isinstance(self.formatter, JsonFormatter)
-
     def put(self, line: str) -> None:
         """Write a line that is not of a record, or lose it."""
-        self.acquire()
+        assert self.lock is not None
         try:
-            self.stream.write(f"{line}\n")
-            self.stream.flush()
+            with self.lock:
+                self.stream.write(f"{line}\n")
+                self.stream.flush()
         except (OSError, ValueError):  # as `handleError`; a ValueError says that it is closed
             pass
-        finally:
-            self.release()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
         """Lose the line: a full disk must not fail a request."""
@@ -115,17 +110,18 @@ _encode_any = json.JSONEncoder(separators=(",", ":")).encode
 def _encode(shown: dict[str, Any]) -> str:
     """The object in ASCII, whatever reads it; what orjson does not write so, or not at all, takes ten times as long."""
     try:
-        line = orjson.dumps(shown)
-    except orjson.JSONEncodeError:  # half a surrogate pair, or an integer of more than 64 bits
+        return orjson.dumps(shown).decode("ascii")
+    except (UnicodeDecodeError, orjson.JSONEncodeError):  # the latter: half a surrogate pair, or more than 64 bits
         return _encode_any(shown)
-    return line.decode() if line.isascii() else _encode_any(shown)
 
 
 def _line(created: float, head: dict[str, Any], fields: dict[str, Any]) -> str:
-    shown = {"time": moments.text(created), **head}
+    head = {"time": moments.text(created), **head}
+    shown = {**head, **_ours(), **fields}
     for name, value in fields.items():
-        if name not in shown:
-            shown[name] = value if type(value) in _PLAIN else _plain(value)
+        if type(value) not in _PLAIN:
+            shown[name] = _plain(value)
+    shown.update(head)  # which no field replaces
     return _encode(shown)
 
 
@@ -134,9 +130,9 @@ def _ours() -> dict[str, Any]:
     return {"request_id": current} if current else {}
 
 
-def _extra(record: logging.LogRecord) -> dict[str, Any]:
+def _own(record: logging.LogRecord) -> dict[str, Any]:
     own = islice(vars(record).items(), _FIELDS_OF_A_RECORD, None)  # they come last, as `extra` adds them
-    return _ours() | {name: value for name, value in own if name not in STANDARD_FIELDS}
+    return {name: value for name, value in own if name not in STANDARD_FIELDS}
 
 
 def _plain(value: Any) -> Any:

@@ -148,7 +148,7 @@ class Upstream:
         except (aiohttp.ClientError, OSError) as exc:  # a connect time-out, or an answer that cannot be read
             return refusals.failed(exc, UpstreamError(), again=False)
         if upstream_id := trace.request_id(response.headers):
-            request_line.current().note(upstream_request_id=upstream_id)
+            request_line.current().fields["upstream_request_id"] = upstream_id
         if Pool.is_doubtful(response):
             response.close()
             exchange.lost()

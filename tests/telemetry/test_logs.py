@@ -5,9 +5,6 @@ import io
 import json
 import logging
 import re
-import time
-from contextlib import contextmanager
-from logging.handlers import BufferingHandler
 
 import pytest
 from aiohttp import web
@@ -16,11 +13,6 @@ from gptdock.telemetry import logs
 
 log = logging.getLogger("gptdock.test")
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
-
-class FullDisk(io.StringIO):
-    def write(self, text):
-        raise OSError(28, "No space left on device")
 
 
 @pytest.fixture
@@ -116,57 +108,6 @@ def test_the_server_of_aiohttp_logs_only_its_constant_message(stream, caplog, fo
     assert "Traceback" not in stream.getvalue() + caplog.text
 
 
-@contextmanager
-def only_ours(stream, form="json"):
-    """Logs are configured, and pytest's own handlers are gone, which it adds for each test."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logging.root, "handlers", [])
-        logs.configure("INFO", form, stream)
-        yield
-
-
-def test_a_line_that_only_we_read_is_as_a_record_of_it(stream, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.5)
-    fields = {"tokens": 42, "time": "never", "odd": "\ud800", "nan": float("nan"), "é": b"x"}
-    token = logs.request_id.set("r-1")
-
-    with only_ours(stream):
-        log.info("ended", extra=fields)
-        logs.write(log, logging.INFO, "ended", fields)
-        logs.write(log, logging.DEBUG, "not shown", fields)
-
-    logs.request_id.reset(token)
-    by_record, straight = stream.getvalue().splitlines()
-    assert by_record == straight
-
-
-@pytest.mark.parametrize("watched", [log, logging.getLogger("gptdock"), logging.root])
-def test_a_line_that_others_read_is_a_record(stream, watched, monkeypatch):
-    other = BufferingHandler(10)
-
-    with only_ours(stream):
-        monkeypatch.setattr(watched, "handlers", [*watched.handlers, other])
-        logs.write(log, logging.INFO, "ended", {"tokens": 42})
-        monkeypatch.undo()
-
-    assert [(record.getMessage(), vars(record)["tokens"]) for record in other.buffer] == [("ended", 42)]
-    assert logged(stream)[0]["tokens"] == 42
-
-
-def test_a_line_in_the_text_form_is_a_record(stream):
-    with only_ours(stream, "text"):
-        logs.write(log, logging.INFO, "ended", {"tokens": 42})
-
-    assert stream.getvalue().endswith("gptdock.test: ended tokens=42\n")
-
-
-def test_a_line_that_a_full_disk_loses_raises_nothing(capsys):
-    with only_ours(FullDisk()):
-        logs.write(log, logging.INFO, "lost", {})
-
-    assert capsys.readouterr() == ("", "")
-
-
 async def test_a_request_head_that_aiohttp_cannot_parse_shows_no_key_in_the_log(stream, aiohttp_server):
     logs.configure("DEBUG", "json", stream)
     server = await aiohttp_server(web.Application())
@@ -180,14 +121,6 @@ async def test_a_request_head_that_aiohttp_cannot_parse_shows_no_key_in_the_log(
     assert answer.startswith(b"HTTP/1.0 400")
     assert ("aiohttp.server", "ERROR") in [(record["logger"], record["level"]) for record in logged(stream)]
     assert "canary" not in stream.getvalue()
-
-
-def test_a_full_disk_raises_nothing(capsys):
-    logs.configure("INFO", "json", FullDisk())
-
-    log.info("lost")
-
-    assert capsys.readouterr() == ("", "")
 
 
 def test_the_level_debug_is_for_gptdock_and_not_for_libraries(stream):

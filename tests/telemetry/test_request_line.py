@@ -59,6 +59,7 @@ async def test_a_whole_answer_has_no_first_event(service: Service, lines):
 
     [line] = lines()
     assert line.keys() == USUAL | OF_A_COMPLETION
+    assert line["ms"] == round(line["ms"], 1) > 0
 
 
 async def test_a_caller_who_left_is_on_the_line_with_what_was_counted(service: Service, lines):
