@@ -175,7 +175,7 @@ class Bill:
 
 async def _whole(request: web.Request, services: Services, asked: Completion, bill: Bill) -> web.StreamResponse:
     body = asked.take_body(bill.hold.completion_tokens)
-    async with services.gate.deadline():
+    with services.gate.deadline():
         answer = await services.upstream.complete(bill.form, body, bill.exchange)
     bill.read_answer(answer)
     if answer.fault:
@@ -190,7 +190,7 @@ async def _stream(request: web.Request, services: Services, asked: Completion, b
     patience = Patience(services.settings, bill.hold.claim.model, caller)
     try:
         try:
-            async with services.gate.deadline():
+            with services.gate.deadline():
                 stream = await services.upstream.open_stream(
                     bill.form, asked.take_body(bill.hold.completion_tokens), bill.exchange, patience.first_event
                 )

@@ -1,13 +1,12 @@
-"""How many completions may be open, and until when."""
+"""How many completions may be open."""
 
 import asyncio
-import time
 from itertools import islice
 
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.errors import Draining, Overloaded, UpstreamTimeout
+from gptdock.errors import Overloaded
 from gptdock.http.gate import Gate
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
 from tests.harness.processes import PATIENCE_SECONDS
@@ -41,59 +40,6 @@ async def test_a_refused_completion_takes_no_room():
                 await asyncio.create_task(_pass(gate))
 
     await _pass(gate)
-
-
-async def test_a_deadline_ends_what_takes_too_long():
-    gate = Gate(1, request_timeout=0.01)
-
-    with pytest.raises(UpstreamTimeout):
-        async with gate.deadline():
-            await asyncio.Event().wait()
-
-
-async def test_each_deadline_ends_though_one_timer_serves_them_all():
-    gate = Gate(9, request_timeout=0.02)
-
-    async def late(start: float) -> None:
-        await asyncio.sleep(start)  # deadlines that fall due one after the other
-        async with gate.deadline():
-            await asyncio.Event().wait()
-
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        results = await asyncio.gather(late(0), late(0.01), late(0.015), return_exceptions=True)
-
-    assert [type(result) for result in results] == [UpstreamTimeout] * 3
-
-
-async def test_a_deadline_that_was_kept_is_forgotten():
-    gate = Gate(1, request_timeout=60)
-
-    async with gate.deadline():
-        pass
-
-    assert not gate._due
-    gate.cut()  # would reschedule a scope that has ended, which raises
-
-
-async def test_a_cut_ends_all_that_is_open_and_all_that_comes_after():
-    gate = Gate(9, request_timeout=60)
-    tasks = [asyncio.create_task(_wait(gate)) for _ in range(3)]
-    await asyncio.sleep(0)
-
-    gate.cut()
-
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        results = await asyncio.gather(*tasks, _wait(gate), return_exceptions=True)
-    assert [type(result) for result in results] == [Draining] * 4
-
-
-async def test_another_timeout_within_a_deadline_is_left_alone():
-    gate = Gate(1, request_timeout=60)
-
-    async with gate.deadline():
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0):
-                await asyncio.Event().wait()
 
 
 async def test_cancel_ends_what_a_cut_does_not_reach():
@@ -191,12 +137,6 @@ async def _pass(gate):
         return
 
 
-async def _wait(gate):
-    with gate.passed():
-        async with gate.deadline():
-            await asyncio.Event().wait()
-
-
 class _other:  # noqa: N801 - used like a function
     """Another task that has passed."""
 
@@ -217,24 +157,3 @@ class _other:  # noqa: N801 - used like a function
     async def __aexit__(self, *exc):
         self._leave.set()
         await self._task
-
-
-async def test_a_cut_bears_a_deadline_that_falls_due_with_it():
-    """The loop was blocked until both were due: the scope is about to end and cannot be rescheduled any more."""
-    gate, loop = Gate(1, request_timeout=0.01), asyncio.get_running_loop()
-    cut = loop.create_future()
-
-    def late():
-        gate.cut()
-        cut.set_result(None)
-
-    async def completion():
-        async with gate.deadline():
-            loop.call_later(0.011, late)
-            time.sleep(0.03)  # noqa: ASYNC251 - the block
-            await asyncio.Event().wait()
-
-    with pytest.raises(Draining):
-        await completion()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await cut
