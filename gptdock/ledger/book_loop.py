@@ -207,13 +207,14 @@ class BookLoop:
         lease, requests = book.leases.get(self._rules.process), self._state.requests
         if not requests.holding or (lease and lease.number > 0):
             return
-        held = islice(((i, each.receipt) for i, each in requests.items() if each.holds), MOST_NAMED)
-        what = {"requests": requests.holding, "request_ids": [self._name(i, receipt) for i, receipt in held]}
+        held = (i for i, request in requests.items() if request.phase in (Phase.OPEN, Phase.ENDED))
+        what = {"requests": requests.holding, "request_ids": [self._name(i) for i in islice(held, MOST_NAMED)]}
         message = "own lease swept" if lease else "own lease swept and removed"
         log.warning(message, extra={**self.account.named(), "period": self.period, **what})
 
-    def _name(self, request_id: int, receipt: Receipt | None) -> str | None:
+    def _name(self, request_id: int) -> str | None:
         """The id by which its caller knows a request: in a receipt's key it is between the time and our own id."""
+        receipt = self._state.requests.charged.get(request_id)
         return receipt.key.partition("#")[2].rpartition("#")[0] if receipt else self._renewals.name(request_id)
 
     def _tell(self, book: Book) -> None:

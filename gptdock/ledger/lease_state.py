@@ -12,14 +12,14 @@ Once that is shut out, its requests wait again. If it is refused for the size of
 receipts follows; or, after an attempt was lost, one without any takes its place in the same way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import NamedTuple
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
 from gptdock.ledger.items import receipt_bytes
-from gptdock.ledger.requests import Phase, Request, Requests
+from gptdock.ledger.requests import Phase, Requests
 
 # In a lease; further settles wait for the next commit. Its bytes are a share of those for all leases, as the book last
 # showed their number, but enough for one receipt: so the item of 50 leases stays below 100 KB.
@@ -52,30 +52,35 @@ class LeaseState(NamedTuple):
 
 def ask(state: LeaseState, request_id: int, demand: Demand, used: int) -> LeaseState:
     """A request begins to wait for its hold; `used` tokens may be used by its next renewal, if it is admitted."""
-    return _change(state, {request_id: Request(demand, used)})
+    state.requests.wait(request_id, demand, used)
+    return state
 
 
 def give_up(state: LeaseState, request_id: int) -> LeaseState:
     """A request no longer wants its hold: it is forgotten, or released once its hold is known to be in the book."""
     request = state.requests.get(request_id)
-    if request is None or request.phase is Phase.OPEN:
+    if request is None or request.phase is not Phase.WAITS:
         return end(state, request_id, None)
-    is_asked_for = any(write and request_id in write.new_holds for write in (state.in_flight, *state.replaced))
-    return _change(state, {request_id: request._replace(phase=Phase.GAVE_UP) if is_asked_for else None})
+    if any(write and request_id in write.new_holds for write in (state.in_flight, *state.replaced)):
+        state.requests.give_up(request_id)
+    else:
+        state.requests.forget(request_id)
+    return state
 
 
 def end(state: LeaseState, request_id: int, receipt: Receipt | None) -> LeaseState:
     """An open request ended: it is charged by the receipt, or released without one. Only the first end counts."""
     request = state.requests.get(request_id)
-    if request is None or request.phase is not Phase.OPEN:
-        return state
-    return _change(state, {request_id: Request(request.demand, request.used, Phase.ENDED, request.held, receipt)})
+    if request and request.phase is Phase.OPEN:
+        state.requests.end(request_id, receipt)
+    return state
 
 
 def progress(state: LeaseState, used: Mapping[int, int]) -> LeaseState:
     """Note how many tokens may be used by the next renewal, by request id; the next will is made of it."""
-    known = [(i, request, tokens) for i, tokens in used.items() if (request := state.requests.get(i))]
-    return _change(state, {i: request._replace(used=tokens) for i, request, tokens in known})
+    for request_id, tokens in used.items():
+        state.requests.progress(request_id, tokens)
+    return state
 
 
 def is_settled(state: LeaseState) -> bool:
@@ -98,7 +103,7 @@ def commit(state: LeaseState, terms: Terms, put: Set[str], *, renew: bool = Fals
     shrinks = state.most_new is not None and lease is not None and len(outbox) < len(lease.receipts)
     if not (new_holds or ends or revives or deny or shrinks or (renew and requests.holding > len(ends))):
         return None
-    outbox += [r.charged_by(terms.number) for i in ends if (r := requests[i].receipt)]
+    outbox += [r.charged_by(terms.number) for i in ends if (r := requests.charged.get(i))]
     if lease is not None and revives:
         outbox.append(verbs.own_receipt("late", state.process, terms.number, terms.now, -lease.will))
     holding = requests.holding - len(ends) + len(new_holds)
@@ -121,12 +126,10 @@ def timed_out(state: LeaseState) -> LeaseState:
 
 def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
     """The commit `won` is in the book: its holds are open, what it ended is settled. `found`: the lease in the book."""
-    changes: dict[int, Request | None] = dict.fromkeys(won.ends)
+    _forget(state, won.ends)
     for request_id, tokens in won.new_holds.items():
-        request = state.requests[request_id]
-        phase = Phase.OPEN if request.phase is Phase.WAITS else Phase.ENDED
-        changes[request_id] = Request(request.demand, request.used, phase, tokens, request.receipt)
-    return _landed(_without_given_up(_change(state, changes)), found or won.lease)
+        state.requests.hold(request_id, tokens)
+    return _landed(_without_given_up(state), found or won.lease)
 
 
 def saw(state: LeaseState, book: Book) -> LeaseState:
@@ -192,14 +195,14 @@ def _lasting(state: LeaseState, write: Write) -> LeaseState:
 def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
     room, most_new = book.left + write.left_by + sum(write.new_holds.values()), state.most_new
     state = _without_given_up(_landed(state, state.lease))
-    asked = [(i, state.requests[i].demand) for i in write.new_holds if i in state.requests]
+    asked = [(i, state.requests.waiting[i]) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
-    state = _change(state, {i: None for i, _ in asked if i not in fits})
+    _forget(state, [i for i, _ in asked if i not in fits])
     return state._replace(room=room if fits else None, most_new=most_new)
 
 
 def _new_holds(state: LeaseState) -> dict[int, int]:
-    waiting = [(request_id, request.demand) for request_id, request in state.requests.waiting.items()]
+    waiting = state.requests.waiting.items()
     return verbs.fit(waiting, state.room) or verbs.fit(waiting, None)
 
 
@@ -208,9 +211,8 @@ def _chargeable(state: LeaseState, outbox: Sequence[Receipt], most: int) -> Iter
     room = min(MOST_BYTES, SHARED_BYTES // state.leases) - sum(map(receipt_bytes, outbox))
     alone = not outbox
     most = max(0, most if state.most_new is None else min(most, state.most_new))
-    for request_id, request in islice(state.requests.charged.items(), most):
-        assert request.receipt is not None
-        room -= receipt_bytes(request.receipt)
+    for request_id, receipt in islice(state.requests.charged.items(), most):
+        room -= receipt_bytes(receipt)
         if room < 0 and not alone:
             return
         alone = False
@@ -222,8 +224,8 @@ def _held(state: LeaseState, new_holds: Mapping[int, int], ends: tuple[int, ...]
     requests = state.requests
     held, will = requests.held, requests.will
     for request_id in ends:
-        ended_held, ended_will = requests.share(requests[request_id])
-        held, will = held - ended_held, will - ended_will
+        request = requests[request_id]
+        held, will = held - request.held, will - request.will
     for request_id, tokens in new_holds.items():
         held, will = held + tokens, will + min(tokens, requests[request_id].used)
     return held, will
@@ -236,15 +238,15 @@ def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseSta
     return LeaseState(state.process, state.requests, lease, fence=fence, leases=state.leases)
 
 
-def _change(state: LeaseState, changes: Mapping[int, Request | None]) -> LeaseState:
-    for request_id, request in changes.items():
-        state.requests.put(request_id, request)
+def _forget(state: LeaseState, request_ids: Iterable[int]) -> LeaseState:
+    for request_id in request_ids:
+        state.requests.forget(request_id)
     return state
 
 
 def _without_given_up(state: LeaseState) -> LeaseState:
-    return _change(state, dict.fromkeys(state.requests.gave_up)) if state.requests.gave_up else state
+    return _forget(state, [*state.requests.gave_up]) if state.requests.gave_up else state
 
 
 def _without_all_but_waiting(state: LeaseState) -> LeaseState:
-    return _change(state, dict.fromkeys(state.requests.keys() - state.requests.waiting.keys()))
+    return _forget(state, state.requests.keys() - state.requests.waiting.keys())

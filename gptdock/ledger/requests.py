@@ -19,27 +19,25 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-_HOLD = (Phase.OPEN, Phase.ENDED)
-
-
 class Request(NamedTuple):
-    """One request: what it asks to hold, what it holds, and the tokens that may be `used` by its next renewal."""
+    """One request: the tokens that it holds, and those that may be `used` by its next renewal.
 
-    demand: Demand
+    One that ended has used what its receipt charges, and holds no more than that until its charge is in the book.
+    """
+
+    phase: Phase
     used: int
-    phase: Phase = Phase.WAITS
     held: int = 0
-    receipt: Receipt | None = None
 
     @property
-    def holds(self) -> bool:
-        """Whether it holds tokens: while it is open, and when it ended until its charge is in the book."""
-        return self.phase in _HOLD
+    def will(self) -> int:
+        """What to charge for it if the process is never heard of again."""
+        return self.used if self.used < self.held else self.held  # `min` takes three times as long
 
 
 class Requests(dict[int, Request]):
-    """All requests by id. `waiting` and `gave_up` are those of a phase, oldest first; of those that ended, `charged`
-    have a receipt, and `released` have none.
+    """All requests by id. `waiting` has what those demand that wait, and `charged` the receipts of those that ended
+    with one; `gave_up` and `released`, which ended without, have ids only. Each has its oldest first.
 
     `held` are the tokens on hold for all that hold some, and `will` what to charge for these if the process is never
     heard of again.
@@ -47,55 +45,77 @@ class Requests(dict[int, Request]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.waiting: dict[int, Request] = {}
-        self.gave_up: dict[int, Request] = {}
-        self.released: dict[int, Request] = {}
-        self.charged: dict[int, Request] = {}
-        self.holding = self.held = self.will = 0
+        self.waiting: dict[int, Demand] = {}
+        self.gave_up: dict[int, None] = {}
+        self.released: dict[int, None] = {}
+        self.charged: dict[int, Receipt] = {}
+        self.held = self.will = 0
 
-    def put(self, request_id: int, request: Request | None) -> None:
-        """Let this be the request of that id; None: it is gone."""
-        if before := self.pop(request_id, None):
-            if (alike := self._alike(before)) is not None:
-                del alike[request_id]
-            if before.phase in _HOLD:
-                self._count(before, -1)
-        if request:
-            self[request_id] = request
-            if request.phase in _HOLD:
-                self._count(request, 1)
-            if (alike := self._alike(request)) is not None:
-                alike[request_id] = request
+    def wait(self, request_id: int, demand: Demand, used: int) -> None:
+        """A request begins to wait."""
+        self[request_id] = Request(Phase.WAITS, used)
+        self.waiting[request_id] = demand
 
-    def share(self, request: Request) -> tuple[int, int]:
-        """Tokens that one holds, and its part of the will; one whose receipt waits for room holds what it costs."""
-        held, used = request.held, request.used
-        if request.receipt:
-            used = request.receipt.tokens
-            held = used if used < held else held
-        return held, used if used < held else held
+    def give_up(self, request_id: int) -> None:
+        """One that waits does no longer, but its hold may yet come."""
+        self[request_id] = Request(Phase.GAVE_UP, self[request_id].used)
+        del self.waiting[request_id]
+        self.gave_up[request_id] = None
+
+    def hold(self, request_id: int, tokens: int) -> None:
+        """The hold of one is in the book: if it waited for that it is open, if it gave up it ended."""
+        if self.waiting.pop(request_id, None):
+            phase = Phase.OPEN
+        else:
+            phase = Phase.ENDED
+            self.released[request_id] = self.gave_up.pop(request_id, None)
+        self._replace(request_id, Request(phase, self[request_id].used, tokens))
+
+    def progress(self, request_id: int, used: int) -> None:
+        """So many tokens may be used by its next renewal; nothing if it ended since they were counted."""
+        request = self.get(request_id)
+        if request and request.phase is not Phase.ENDED:
+            self._replace(request_id, Request(request.phase, used, request.held))
+
+    def end(self, request_id: int, receipt: Receipt | None) -> None:
+        """An open one ended: it is to be charged by the receipt, or released without one."""
+        request = self[request_id]
+        if receipt:
+            self.charged[request_id] = receipt
+            self._replace(request_id, Request(Phase.ENDED, receipt.tokens, min(receipt.tokens, request.held)))
+        else:
+            self.released[request_id] = None
+            self._replace(request_id, Request(Phase.ENDED, request.used, request.held))
+
+    def forget(self, request_id: int) -> None:
+        """One is denied, or charged or released in the book."""
+        if request := self.pop(request_id, None):
+            self.held -= request.held
+            self.will -= request.will
+            for some in (self.charged, self.waiting, self.released, self.gave_up):
+                some.pop(request_id, None)
 
     def fork(self) -> Self:
         """A copy, of which changes leave these as they are."""
         fork = type(self)()
-        for request_id, request in self.items():
-            fork.put(request_id, request)
+        fork.update(self)
+        fork.waiting, fork.gave_up = self.waiting.copy(), self.gave_up.copy()
+        fork.released, fork.charged = self.released.copy(), self.charged.copy()
+        fork.held, fork.will = self.held, self.will
         return fork
+
+    @property
+    def holding(self) -> int:
+        """The number of requests that hold tokens: while they are open, and ended until that is in the book."""
+        return len(self) - len(self.waiting) - len(self.gave_up)
 
     @property
     def unsettled(self) -> int:
         """The number of requests that ended and are not yet charged or released in the book."""
         return len(self.released) + len(self.charged)
 
-    def _alike(self, request: Request) -> dict[int, Request] | None:
-        if request.phase is Phase.ENDED:
-            return self.charged if request.receipt else self.released
-        if request.phase is Phase.WAITS:  # not by a table: to hash a phase takes two calls
-            return self.waiting
-        return self.gave_up if request.phase is Phase.GAVE_UP else None
-
-    def _count(self, request: Request, sign: int) -> None:
-        held, will = self.share(request)
-        self.holding += sign
-        self.held += sign * held
-        self.will += sign * will
+    def _replace(self, request_id: int, request: Request) -> None:
+        before = self[request_id]
+        self.held += request.held - before.held
+        self.will += request.will - before.will
+        self[request_id] = request

@@ -123,8 +123,8 @@ def _denied(world: World, old: LeaseState, new: LeaseState) -> World:
     waiting, write = old.requests.waiting, old.in_flight
     assert write is not None
     room = world.book.left + min(0, write.left_by + sum(write.new_holds.values()))  # after charges above a hold
-    room -= sum(request.demand.full for request in waiting.values())
-    fit = [i for i, request in waiting.items() if request.demand.least - request.demand.full <= room]
+    room -= sum(demand.full for demand in waiting.values())
+    fit = [i for i, demand in waiting.items() if demand.least - demand.full <= room]
     wronged = [i for i in fit if i not in new.requests]
     return world._replace(bad=f"denied, though they fit: {wronged}") if wronged else world
 
@@ -133,7 +133,7 @@ def _launched(world: World, p: int, write: Write) -> World:
     process = world.processes[p]
     assert write.lease is not None
     requests = process.state.requests
-    levels = {i: r.receipt.tokens if r.receipt else r.used - ALLOWANCE for i, r in requests.items()}
+    levels = {i: r.used - (0 if i in requests.charged else ALLOWANCE) for i, r in requests.items()}
     return swap(
         world,
         p,

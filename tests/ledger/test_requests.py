@@ -48,3 +48,15 @@ def _steps_of_one_more(pending: int) -> int:
 def test_a_request_costs_the_same_however_many_receipts_wait():
     """As they do while the table `usage` is down."""
     assert 0 < _steps_of_one_more(1000) == _steps_of_one_more(10)
+
+
+def test_a_count_that_comes_after_its_request_ended_changes_no_will():
+    state = lease_state.ask(LeaseState("p", Requests()), 1, Demand(10, 5), 8)
+    admits = lease_state.commit(state, TERMS, set())
+    assert admits
+    state = lease_state.applied(lease_state.send(state, admits), admits)
+    receipt = Receipt("r1", 5, 1, 4, "user", "model", "upstream", "complete", "p")
+
+    state = lease_state.progress(lease_state.end(state, 1, receipt), {1: 2})
+
+    assert (state.requests.held, state.requests.will) == (5, 5)
