@@ -23,16 +23,6 @@ class Charge(NamedTuple):
     cached_tokens: int = 0  # of the prompt's
     reasoning_tokens: int = 0
 
-    @property
-    def parts(self) -> tuple[int, int, int]:
-        """The tokens of all, of the prompt and of the answer."""
-        return self[:3]
-
-    @property
-    def details(self) -> tuple[int, int]:
-        """What was cached of the prompt, and thought of the answer."""
-        return self[4:]
-
 
 def exact(tokens: int, prompt_tokens: int, completion_tokens: int, cached: int = 0, reasoning: int = 0) -> Charge:
     """The charge for what the upstream reports, also above the hold."""

@@ -51,16 +51,17 @@ class Claim(NamedTuple):
 class Hold:
     """Tokens reserved for one request, until they are settled or released. Only the first end counts.
 
-    `tokens` is what is held, and `quota` the client's after the hold. `count_used`, if set, returns how many
+    Once entered, `tokens` is what is held, and `quota` the client's after that. `count_used`, if set, returns how many
     tokens were surely used by now: the will of the process is made of it, and of `pace`.
     """
 
     def __init__(self, ledger: "Ledger", hold_id: int, claim: Claim, pace: Pace) -> None:
         self.claim, self.pace = claim, pace
-        self.tokens, self.quota = 0, Quota(0, 0, 0)
+        self.tokens: int
+        self.quota: Quota
         self.count_used: Callable[[], int] | None = None
         self._ledger, self._id = ledger, hold_id
-        self._book_loop: BookLoop  # and `_key`, a receipt's: once it is entered, since both go by the time
+        self._book_loop: BookLoop  # and `_key`, a receipt's: they go by the time at which it is entered
         self._ended = False
         self._log = request_line.current()
 
@@ -68,7 +69,8 @@ class Hold:
         claim, ledger, patience = self.claim, self._ledger, self._ledger.patience
         if not ledger.clock.told:
             patience -= await ledger.hear()
-        self._book_loop, self._key = ledger.book(claim.account), ledger.key(claim, self._id)
+        now = ledger.clock()
+        self._book_loop, self._key = ledger.book(claim.account, now), ledger.key(claim, self._id, now)
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
         outlook = Outlook(self._will, self.pace, claim.request_id)
         self.tokens, book = await self._book_loop.admit(self._id, demand, outlook, patience)
@@ -126,16 +128,16 @@ class Hold:
 
     def _settle(self, charge: Charge, outcome: Outcome) -> None:
         claim, process = self.claim, self._ledger.process
-        whose, parts = (claim.user, claim.model), charge.parts
-        receipt = Receipt(self._key, *parts, *whose, charge.source, outcome, process, 0, *charge.details)
+        tokens, prompt_tokens, completion_tokens, source, cached_tokens, reasoning_tokens = charge
+        parts, details = (prompt_tokens, completion_tokens), (cached_tokens, reasoning_tokens)
+        receipt = Receipt(self._key, tokens, *parts, claim.user, claim.model, source, outcome, process, 0, *details)
         self._book_loop.end(self._id, receipt)
         fields = self._log.fields
-        fields["outcome"], fields["tokens"], fields["source"] = outcome, charge.tokens, charge.source
-        if charge.tokens > self.tokens:
-            log.warning("usage above the hold", extra={"held": self.tokens, "tokens": charge.tokens})
-        metrics.TOKENS_CHARGED.labels(charge.source).inc(charge.tokens)
-        answer_tokens = charge.tokens - charge.prompt_tokens
-        metrics.count_tokens(claim.operation, claim.model, charge.prompt_tokens, answer_tokens, *charge.details)
+        fields["outcome"], fields["tokens"], fields["source"] = outcome, tokens, source
+        if tokens > self.tokens:
+            log.warning("usage above the hold", extra={"held": self.tokens, "tokens": tokens})
+        metrics.TOKENS_CHARGED.labels(source).inc(tokens)
+        metrics.count_tokens(claim.operation, claim.model, prompt_tokens, tokens - prompt_tokens, *details)
 
 
 class Ledger:
@@ -177,17 +179,17 @@ class Ledger:
         """
         return await self._hearing.wait(self.patience)
 
-    def book(self, account: Account) -> BookLoop:
-        """The client's book of the period that is running now."""
-        return self._books.loop(account, self.period())
+    def book(self, account: Account, now: float) -> BookLoop:
+        """The client's book of the period that `now` belongs to."""
+        return self._books.loop(account, periods.current(self._settings.quota_period, now))
 
     def rate(self, model: str, *, stream: bool) -> Rate:
         """How fast a model generates: streams by their text, whole answers since they were asked for."""
         return self._rates[model, stream]
 
-    def key(self, claim: Claim, hold_id: int) -> str:
+    def key(self, claim: Claim, hold_id: int, now: float) -> str:
         """The key of this request's receipt: by time, and no other request's."""
-        return f"{moments.text(self.clock())}#{claim.request_id}#{self.process}.{hold_id}"
+        return f"{moments.text(now)}#{claim.request_id}#{self.process}.{hold_id}"
 
     def owe(self, work: Coroutine[None, None, None]) -> None:
         """Own this work until it is done: a charge that has yet to be counted."""
