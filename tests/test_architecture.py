@@ -46,7 +46,7 @@ OWNERS = {
     "botocore": "ledger.aws ledger.dynamo",
     "dotenv": "__main__",
     "moto": "dev.*",
-    "orjson": "ledger.dynamo ledger.items prompt.ask routes.requests telemetry.logs upstream.answers "
+    "orjson": "ledger.dynamo ledger.receipt_items prompt.ask routes.requests telemetry.logs upstream.answers "
     "upstream.loose_json upstream.shapes",
     "prometheus_client": "telemetry.counting telemetry.metrics",
     "tiktoken": "prompt.tokens",
@@ -148,7 +148,7 @@ def test_rooms_that_decide_are_pure():
     decide |= {room for room in names() if package(room) == "routes"}
     decide |= {"prompt.strict_json", "prompt.images", "admin.report_rows", "admin.import_rows"}
     decide |= {f"ledger.{room}" for room in ("book", "verbs", "lease_state", "requests", "charges", "rates", "periods")}
-    decide |= {"ledger.items", "ledger.sigv4", "ledger.http_answer"}
+    decide |= {"ledger.items", "ledger.receipt_items", "ledger.sigv4", "ledger.http_answer"}
 
     assert decide <= set(PURE)
 

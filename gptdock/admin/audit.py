@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from gptdock.accounts import Account
+from gptdock.ledger import receipt_items
 from gptdock.ledger.book import Book
-from gptdock.ledger.items import receipts_expire_at
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 
@@ -48,7 +48,7 @@ async def audit(store: Store, sweeper: Sweeper, client_id: str | None = None) ->
     """One finding per book, of one client or of all. Sweeps lost leases first. Raises LedgerUnavailable."""
     async for account, period, book in store.books(client_id):
         await sweeper.sweep(account, period, book)
-        expires_at = receipts_expire_at(period)
+        expires_at = receipt_items.expire_at(period)
         expired = expires_at is not None and expires_at <= store.clock()
         if (finding := await _look(store, account, period, expired=expired)) is not None:
             yield finding

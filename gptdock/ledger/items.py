@@ -1,29 +1,21 @@
-"""Pure: books, writes and receipts as DynamoDB's items and expressions. `gptdock.ledger` lists their attributes.
+"""Pure: books and writes as DynamoDB's items and expressions. `gptdock.ledger` lists their attributes.
 
 Names are always placeholders, since some are reserved words. Conditions compare one number at a time: emulators and
 DynamoDB disagree on arithmetic in conditions, SET with three operands, equality of maps, and overlapping paths.
 """
 
-import functools
-import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote
-
-import orjson
+from urllib.parse import quote
 
 from gptdock.accounts import Account
-from gptdock.ledger import periods
-from gptdock.ledger.book import Book, Change, Client, Lease, Receipt, Write
+from gptdock.ledger import receipt_items
+from gptdock.ledger.book import Book, Change, Client, Lease, Write
 
-RETAIN_RECEIPTS_SECONDS = 400 * 86_400  # after the period's end; those of `all` stay: they sum to `used` for ever
 IN_FORCE_KEY = {"client_id": {"S": "-"}, "book": {"S": "in_force"}}  # no client's: those are account# and quota#
 ACCOUNT = "account#"  # how the range key of a standing quota starts
 FOLLOWS = "follows_default"  # an attribute of a standing quota that follows DEFAULT_TOKEN_QUOTA
 _LEASE = "l#"
-_IN_TEXT = 10  # the fields of a receipt in a lease's `q`; the others, the details, are in its `d`
-_NO_DETAILS = "0 0;"
-_COLUMNS = ("receipt", *Receipt._fields[1:])  # of `usage`, where the key of a receipt has another name
 
 Item = dict[str, Any]
 
@@ -178,71 +170,23 @@ def _counted(change: Change, names: Item, values: Item) -> tuple[str, str]:
     return ", #resets = :resets", " AND #resets = :before"
 
 
-@functools.lru_cache(maxsize=4096)  # it is asked for each commit that has, or gets, the receipt
-def receipt_bytes(receipt: Receipt) -> int:
-    """What a receipt takes of the item of its book, while it is in a lease."""
-    return len(_receipt_text(receipt).encode()) + 1 + len(_details_text(receipt))
-
-
-@functools.lru_cache(maxsize=4096)  # each request has a receipt
-def usage_key(account: Account) -> Item:
-    """The hash key of a client's receipts, not to be changed."""
-    return {"S": f"{quote(account.client_id, safe='')}#{quote(account.product_id, safe='')}"}
-
-
-def usage_account(item: Mapping[str, Any]) -> Account:
-    """Whose a receipt is, by the hash key of its item."""
-    client_id, _, product_id = item["account"]["S"].partition("#")
-    return Account(unquote(client_id), unquote(product_id))
-
-
-def to_receipt(item: Mapping[str, Any]) -> Receipt:
-    """The receipt in an item of `usage`; those of earlier versions lack columns, which are 0."""
-    cells = {"key": item["receipt"]} | {name: item[name] for name in Receipt._fields if name in item}
-    values: dict[str, Any] = {name: int(cell["N"]) if "N" in cell else cell["S"] for name, cell in cells.items()}
-    return Receipt(**values)
-
-
-def receipt_item(account: Account, period: str, receipt: Receipt) -> Item:
-    """The item of `usage` for a receipt; without `expires_at` it is never deleted."""
-    names = zip(_COLUMNS, receipt, strict=True)
-    item: Item = {name: {"N": str(value)} if type(value) is int else {"S": value} for name, value in names}
-    item["account"] = usage_key(account)
-    item["period"] = {"S": period}
-    if (expires_at := receipts_expire_at(period)) is not None:
-        item["expires_at"] = number(expires_at)
-    return item
-
-
-def receipts_expire_at(period: str) -> int | None:
-    """When DynamoDB may delete the receipts of this period, in Unix seconds; None if never."""
-    ends_at = periods.end(period)
-    return int(ends_at.timestamp()) + RETAIN_RECEIPTS_SECONDS if ends_at else None
-
-
 def _from_lease(lease: Lease) -> Item:
-    receipts = [{"S": _receipt_text(receipt)} for receipt in lease.receipts]
-    texts = [_details_text(receipt) for receipt in lease.receipts]
-    details = {"d": {"S": "".join(texts)}} if any(text != _NO_DETAILS for text in texts) else {}
-    numbers = zip("ocner", (lease.held, lease.will, lease.number, lease.expires_at, lease.requests), strict=True)
-    fields: Item = {name: {"N": str(value)} for name, value in numbers}
-    return fields | {"q": {"L": receipts}} | details
-
-
-@functools.lru_cache(maxsize=4096)  # a receipt stays in its lease for several commits
-def _receipt_text(receipt: Receipt) -> str:
-    return orjson.dumps(receipt[:_IN_TEXT]).decode()
-
-
-def _details_text(receipt: Receipt) -> str:
-    """What its text lacks: processes of an earlier version, which share the book, read texts of ten fields."""
-    return f"{receipt.cached_tokens} {receipt.reasoning_tokens};"
+    fields = {
+        "o": number(lease.held),
+        "c": number(lease.will),
+        "n": number(lease.number),
+        "e": number(lease.expires_at),
+        "r": number(lease.requests),
+        "q": {"L": [{"S": receipt_items.text(receipt)} for receipt in lease.receipts]},
+    }
+    if details := receipt_items.details(lease.receipts):
+        fields["d"] = {"S": details}
+    return fields
 
 
 def _to_lease(fields: Mapping[str, Any]) -> Lease:
     held, will, commit_number, expires_at = (int(fields[name]["N"]) for name in "ocne")
     requests = int(fields["r"]["N"]) if "r" in fields else 0  # leases of older versions do not tell
     texts = [entry["S"] for entry in fields["q"]["L"]]
-    details = [*fields.get("d", {"S": ""})["S"].split(";"), *[""] * len(texts)]  # no receipt is lost for lack of them
-    receipts = (Receipt(*json.loads(text), *map(int, more.split())) for text, more in zip(texts, details, strict=False))
+    receipts = receipt_items.from_texts(texts, fields.get("d", {"S": ""})["S"])
     return Lease(held, will, commit_number, expires_at, tuple(receipts), requests)

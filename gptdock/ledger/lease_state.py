@@ -12,13 +12,13 @@ Once that is shut out, its requests wait again. If it is refused for the size of
 receipts follows; or, after an attempt was lost, one without any takes its place in the same way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import NamedTuple
 
 from gptdock.ledger import verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms, Write
-from gptdock.ledger.items import receipt_bytes
+from gptdock.ledger.receipt_items import bytes_in_lease
 from gptdock.ledger.requests import Phase, Requests
 
 # In a lease; further settles wait for the next commit. Its bytes are a share of those for all leases, as the book last
@@ -64,7 +64,7 @@ def give_up(state: LeaseState, request_id: int) -> LeaseState:
     if any(write and request_id in write.new_holds for write in (state.in_flight, *state.replaced)):
         state.requests.give_up(request_id)
     else:
-        state.requests.forget(request_id)
+        state.requests.forget([request_id])
     return state
 
 
@@ -126,7 +126,7 @@ def timed_out(state: LeaseState) -> LeaseState:
 
 def applied(state: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
     """The commit `won` is in the book: its holds are open, what it ended is settled. `found`: the lease in the book."""
-    _forget(state, won.ends)
+    state.requests.forget(won.ends)
     for request_id, tokens in won.new_holds.items():
         state.requests.hold(request_id, tokens)
     return _landed(_without_given_up(state), found or won.lease)
@@ -197,7 +197,7 @@ def _denied(state: LeaseState, write: Write, book: Book) -> LeaseState:
     state = _without_given_up(_landed(state, state.lease))
     asked = [(i, state.requests.waiting[i]) for i in write.new_holds if i in state.requests]
     fits = verbs.fit(asked, room)
-    _forget(state, [i for i, _ in asked if i not in fits])
+    state.requests.forget([i for i, _ in asked if i not in fits])
     return state._replace(room=room if fits else None, most_new=most_new)
 
 
@@ -208,11 +208,11 @@ def _new_holds(state: LeaseState) -> dict[int, int]:
 
 def _chargeable(state: LeaseState, outbox: Sequence[Receipt], most: int) -> Iterator[int]:
     """The oldest of those that ended with a charge, as many as there is room for their receipts."""
-    room = min(MOST_BYTES, SHARED_BYTES // state.leases) - sum(map(receipt_bytes, outbox))
+    room = min(MOST_BYTES, SHARED_BYTES // state.leases) - sum(map(bytes_in_lease, outbox))
     alone = not outbox
     most = max(0, most if state.most_new is None else min(most, state.most_new))
     for request_id, receipt in islice(state.requests.charged.items(), most):
-        room -= receipt_bytes(receipt)
+        room -= bytes_in_lease(receipt)
         if room < 0 and not alone:
             return
         alone = False
@@ -238,15 +238,11 @@ def _landed(state: LeaseState, lease: Lease | None, fence: int = -1) -> LeaseSta
     return LeaseState(state.process, state.requests, lease, fence=fence, leases=state.leases)
 
 
-def _forget(state: LeaseState, request_ids: Iterable[int]) -> LeaseState:
-    for request_id in request_ids:
-        state.requests.forget(request_id)
+def _without_given_up(state: LeaseState) -> LeaseState:
+    state.requests.forget([*state.requests.gave_up])
     return state
 
 
-def _without_given_up(state: LeaseState) -> LeaseState:
-    return _forget(state, [*state.requests.gave_up]) if state.requests.gave_up else state
-
-
 def _without_all_but_waiting(state: LeaseState) -> LeaseState:
-    return _forget(state, state.requests.keys() - state.requests.waiting.keys())
+    state.requests.forget(state.requests.keys() - state.requests.waiting.keys())
+    return state

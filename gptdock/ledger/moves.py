@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.ledger import aws, items
+from gptdock.ledger import aws, items, receipt_items
 from gptdock.ledger.book import Book, Client, Receipt
 from gptdock.ledger.conditions import absent, key_is, present
 from gptdock.ledger.store import PAGE, Store
@@ -58,13 +58,13 @@ class Moves:
 
     async def receipts(self, account: Account) -> AsyncIterator[Found]:
         """The receipts of a client in `usage`."""
-        query = key_is("account", items.usage_key(account))
+        query = key_is("account", receipt_items.usage_key(account))
         async for item in self._store.pages("usage", "query", Limit=PAGE, **query):
             yield _found(item)
 
     async def first_receipts(self, account: Account) -> list[Found]:
         """The first STEP of them."""
-        query = key_is("account", items.usage_key(account))
+        query = key_is("account", receipt_items.usage_key(account))
         answer = await self._store.call("query", **self._usage, ConsistentRead=True, Limit=STEP, **query)
         return [_found(item) for item in answer["Items"]]
 
@@ -90,7 +90,7 @@ class Moves:
         actions: list[Action] = [
             {"Delete": {**self._quota, "Key": items.account_key(here), **present("client_id")}},
             {"Put": {**self._quota, "Item": {**items.account_key(there), **known}}},
-            {"Put": {**self._usage, "Item": items.receipt_item(there, period, told), **absent("receipt")}},
+            {"Put": {**self._usage, "Item": receipt_items.to_item(there, period, told), **absent("receipt")}},
         ]
         return await self._send([*actions, *[each async for each in self._books(here, there, books)]])
 
@@ -110,7 +110,7 @@ class Moves:
 
     def telling(self, account: Account, period: str, told: Receipt) -> Action:
         """To write this receipt, which must be new."""
-        return {"Put": {**self._usage, "Item": items.receipt_item(account, period, told), **absent("receipt")}}
+        return {"Put": {**self._usage, "Item": receipt_items.to_item(account, period, told), **absent("receipt")}}
 
     async def _books(self, here: Account, there: Account, books: Sequence[tuple[str, Book]]) -> AsyncIterator[Action]:
         for period, book in books:
@@ -127,7 +127,7 @@ class Moves:
         yield {"Put": {**self._quota, "Item": {**item, "client_id": {"S": to}}}}
 
     def _receipt(self, old: Found, new: Receipt, to: str) -> Iterator[Action]:
-        account = items.usage_key(old.account._replace(client_id=to)) if to else old.item["account"]
+        account = receipt_items.usage_key(old.account._replace(client_id=to)) if to else old.item["account"]
         key = {name: old.item[name] for name in ("account", "receipt")}
         item = {**old.item, "account": account, "receipt": {"S": new.key}, "user": {"S": new.user}}
         if (item["account"], item["receipt"]) == (key["account"], key["receipt"]):
@@ -146,7 +146,7 @@ class Moves:
 
 def _found(item: Mapping[str, Any]) -> Found:
     bare = {name: value for name, value in item.items() if name != aws.SEEN_AT}
-    return Found(items.usage_account(item), items.to_receipt(item), bare)
+    return Found(receipt_items.usage_account(item), receipt_items.to_receipt(item), bare)
 
 
 def _numbers(book: Book) -> items.Item:

@@ -4,6 +4,7 @@ A commit holds, charges and promises for all requests at once, and there may be 
 them that wait, gave up or ended, are kept up to date with each change instead of being found anew for each commit.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple, Self
 
@@ -87,13 +88,14 @@ class Requests(dict[int, Request]):
             self.released[request_id] = None
             self._replace(request_id, Request(Phase.ENDED, request.used, request.held))
 
-    def forget(self, request_id: int) -> None:
-        """One is denied, or charged or released in the book."""
-        if request := self.pop(request_id, None):
-            self.held -= request.held
-            self.will -= request.will
-            for some in (self.charged, self.waiting, self.released, self.gave_up):
-                some.pop(request_id, None)
+    def forget(self, request_ids: Iterable[int]) -> None:
+        """These are denied, or charged or released in the book."""
+        for request_id in request_ids:
+            if request := self.pop(request_id, None):
+                self.held -= request.held
+                self.will -= request.will
+                for some in (self.charged, self.waiting, self.released, self.gave_up):
+                    some.pop(request_id, None)
 
     def fork(self) -> Self:
         """A copy, of which changes leave these as they are."""

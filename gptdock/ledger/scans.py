@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from gptdock.accounts import Account
-from gptdock.ledger import items
+from gptdock.ledger import items, receipt_items
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.conditions import key_is
 from gptdock.ledger.store import PAGE, Store
@@ -68,7 +68,7 @@ async def receipts(store: Store, since: str) -> AsyncIterator[tuple[str, Receipt
         "ExpressionAttributeValues": {":since": {"S": since}},
     }
     async for item in store.pages("usage", "scan", Limit=PAGE, **only):
-        yield item["period"]["S"], items.to_receipt(item), items.usage_account(item)
+        yield item["period"]["S"], receipt_items.to_receipt(item), receipt_items.usage_account(item)
 
 
 async def receipts_before(
@@ -78,11 +78,11 @@ async def receipts_before(
 
     Only those with keys before `before`, read in pages of about `at_once`. Raises LedgerUnavailable.
     """
-    query = key_is("account", items.usage_key(account))
+    query = key_is("account", receipt_items.usage_key(account))
     query["KeyConditionExpression"] += " AND #r BETWEEN :since AND :before"
     query["ExpressionAttributeNames"]["#r"] = "receipt"
     query["ExpressionAttributeValues"] |= {":since": {"S": since or FIRST}, ":before": {"S": before or LAST}}
     size = min(at_once + 2, PAGE)  # with the first of the next page, and `before` itself
     async for item in store.pages("usage", "query", Limit=size, ScanIndexForward=False, **query):
         if item["receipt"]["S"] != before:
-            yield item["period"]["S"], items.to_receipt(item)
+            yield item["period"]["S"], receipt_items.to_receipt(item)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable, SettingsError
-from gptdock.ledger import aws, items, periods
+from gptdock.ledger import aws, items, periods, receipt_items
 from gptdock.ledger.book import Book, Change, Client, Receipt, Write
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.conditions import absent, equals, key_is, present
@@ -124,7 +124,7 @@ class Store:
 
         Raises LedgerUnavailable: then some may be put.
         """
-        puts = [{"PutRequest": {"Item": items.receipt_item(*receipt)}} for receipt in receipts]
+        puts = [{"PutRequest": {"Item": receipt_items.to_item(*receipt)}} for receipt in receipts]
         answer = await aws.call(self._client, "batch_write_item", RequestItems={self._usage: puts})
         if answer.get("UnprocessedItems"):
             raise LedgerUnavailable(fault="UnprocessedItems")
@@ -135,7 +135,7 @@ class Store:
         True also if it had been applied before, so it may be sent again after LedgerUnavailable.
         """
         book, standing = items.change_updates(account, period, change)
-        item, *late = [items.receipt_item(account, period, receipt) for receipt in (change.receipt, *change.late)]
+        item, *late = [receipt_items.to_item(account, period, receipt) for receipt in (change.receipt, *change.late)]
         transaction = [
             {"Put": {"TableName": self._usage, "Item": item, **absent("receipt")}},
             {"Update": {"TableName": self._quota, **book}},
@@ -174,13 +174,13 @@ class Store:
 
     async def receipts_since(self, account: Account, since: str | None = None) -> AsyncIterator[tuple[str, Receipt]]:
         """The receipts in `usage` of one client, by time, each with its period; with keys from `since` on."""
-        query = key_is("account", items.usage_key(account))
+        query = key_is("account", receipt_items.usage_key(account))
         if since:
             query["KeyConditionExpression"] += " AND #r >= :since"
             query["ExpressionAttributeNames"]["#r"] = "receipt"
             query["ExpressionAttributeValues"][":since"] = {"S": since}
         async for item in self.pages("usage", "query", Limit=PAGE, **query):
-            yield item["period"]["S"], items.to_receipt(item)
+            yield item["period"]["S"], receipt_items.to_receipt(item)
 
     async def call(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
         """What an operation answers, see `aws.call`. Raises Refused, LedgerUnavailable."""

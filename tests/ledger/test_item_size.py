@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from gptdock.ledger import items, lease_state, verbs
+from gptdock.ledger import items, lease_state, receipt_items, verbs
 from gptdock.ledger.book import Book, Demand, Lease, Receipt, Terms
 from gptdock.ledger.lease_state import MOST_RECEIPTS, LeaseState
 from gptdock.ledger.requests import Requests
@@ -61,7 +61,7 @@ def test_a_receipt_is_as_large_as_it_makes_its_lease():
     receipts = tuple(LONGEST._replace(key=f"{number:02}") for number in range(MOST_RECEIPTS))
     more, less = ({"M": items._from_lease(Lease(0, 0, 1, 1, of))} for of in (receipts, receipts[1:]))
 
-    assert size_of(more) - size_of(less) == items.receipt_bytes(receipts[0])
+    assert size_of(more) - size_of(less) == receipt_items.bytes_in_lease(receipts[0])
 
 
 def test_a_lost_revival_that_does_not_fit_is_shut_out():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gptdock.accounts import Account
-from gptdock.ledger import items
+from gptdock.ledger import items, receipt_items
 from gptdock.ledger.book import Book, Lease, Receipt, Write
 from gptdock.ledger.store import Store
 from tests.harness import world
@@ -50,7 +50,7 @@ async def test_a_write_is_applied_by_dynamodb_as_by_the_reference(store: Store, 
 
 
 def test_a_receipt_of_a_period_expires_400_days_after_its_end():
-    item = items.receipt_item(ACCOUNT, "2026-11", RECEIPT)
+    item = receipt_items.to_item(ACCOUNT, "2026-11", RECEIPT)
 
     assert item["expires_at"] == {"N": str(1796083200 + 400 * 86400)}
     assert item["account"] == {"S": "c%231%2F%C3%A4#p%201"}
@@ -90,15 +90,15 @@ def test_no_receipt_of_a_lease_is_lost_whatever_its_details():
 
 def test_a_receipt_of_an_earlier_version_has_nothing_cached():
     receipt = RECEIPT._replace(cached_tokens=3, reasoning_tokens=2)
-    item = items.receipt_item(ACCOUNT, "all", receipt)
+    item = receipt_items.to_item(ACCOUNT, "all", receipt)
 
-    assert items.to_receipt(item) == receipt
+    assert receipt_items.to_receipt(item) == receipt
     del item["cached_tokens"], item["reasoning_tokens"]
-    assert items.to_receipt(item) == RECEIPT
+    assert receipt_items.to_receipt(item) == RECEIPT
 
 
 def test_a_receipt_without_period_stays():
-    assert "expires_at" not in items.receipt_item(ACCOUNT, "all", RECEIPT)
+    assert "expires_at" not in receipt_items.to_item(ACCOUNT, "all", RECEIPT)
 
 
 def test_books_of_different_accounts_never_share_a_key():

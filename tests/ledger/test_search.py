@@ -107,7 +107,9 @@ def _denied_when_shut_out(monkeypatch: pytest.MonkeyPatch):
 
     def deny(now: LeaseState, won: Write, found: Lease | None = None) -> LeaseState:
         shut_out = [i for write in now.replaced if write is not won for i in write.new_holds]
-        return lease_state._forget(applied(now, won, found), shut_out)
+        now = applied(now, won, found)
+        now.requests.forget(shut_out)
+        return now
 
     monkeypatch.setattr(lease_state, "applied", deny)
 
