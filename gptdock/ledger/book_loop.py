@@ -43,7 +43,7 @@ class BookLoop:
         self._store, self._outbox, self._sweeper, self._rules = store, outbox, sweeper, rules
         self._state = LeaseState(rules.process, Requests())
         self._waiting: dict[int, tuple[Demand, asyncio.Future[Admission]]] = {}
-        self._put: set[str] = set()
+        self._posted, self._put = set[str](), set[str]()  # keys of receipts in the lease
         self._woken = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._is_tight = False  # what is held may be missed by others
@@ -194,8 +194,7 @@ class BookLoop:
             self._state = lease_state.applied(now, now.in_flight)
         else:
             self._note_if_swept(book)
-            terms = self._rules.terms()
-            self._state = lease_state.refused(now, book, terms, self._put, is_too_big=answer.is_too_big)
+            self._state = lease_state.refused(now, book, self._rules.terms(), self._put, is_too_big=answer.is_too_big)
         self._is_tight = book.left < book.held
         self._note_pending()
         self._tell(book)
@@ -220,9 +219,9 @@ class BookLoop:
     def _tell(self, book: Book) -> None:
         """Answer the requests that wait: one that is open was admitted, one that is gone was denied."""
         for request_id, (demand, admission) in self._waiting.items():
-            request = self._state.requests.get(request_id)
             if admission.done():
                 continue
+            request = self._state.requests.get(request_id)
             if request is None:
                 admission.set_exception(verbs.denial(demand, book, self.period))
             elif request.phase is Phase.OPEN:
@@ -230,10 +229,11 @@ class BookLoop:
 
     def _post(self) -> None:
         receipts = self._state.lease.receipts if self._state.lease else ()
-        self._put.intersection_update([receipt.key for receipt in receipts])
         for receipt in receipts:
-            if receipt.key not in self._put:
+            if receipt.key not in self._posted:
                 self._outbox.add(self.account, self.period, receipt, self._was_put)
+        self._posted = {receipt.key for receipt in receipts}
+        self._put &= self._posted
 
     def _note_pending(self) -> None:
         """Tell the outbox how many receipts have yet to be charged here; each change is noted, so it need not count."""
