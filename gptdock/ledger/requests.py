@@ -5,8 +5,9 @@ them that wait, gave up or ended, are kept up to date with each change instead o
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Self
+from typing import Self
 
 from gptdock.ledger.book import Demand, Receipt
 
@@ -20,7 +21,8 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-class Request(NamedTuple):
+@dataclass(slots=True)
+class Request:
     """One request: the tokens that it holds, and those that may be `used` by its next renewal.
 
     One that ended has used what its receipt charges, and holds no more than that until its charge is in the book.
@@ -59,34 +61,35 @@ class Requests(dict[int, Request]):
 
     def give_up(self, request_id: int) -> None:
         """One that waits does no longer, but its hold may yet come."""
-        self[request_id] = Request(Phase.GAVE_UP, self[request_id].used)
+        self[request_id].phase = Phase.GAVE_UP
         del self.waiting[request_id]
         self.gave_up[request_id] = None
 
     def hold(self, request_id: int, tokens: int) -> None:
         """The hold of one is in the book: if it waited for that it is open, if it gave up it ended."""
+        request = self[request_id]
         if self.waiting.pop(request_id, None):
-            phase = Phase.OPEN
+            request.phase = Phase.OPEN
         else:
-            phase = Phase.ENDED
+            request.phase = Phase.ENDED
             self.released[request_id] = self.gave_up.pop(request_id, None)
-        self._replace(request_id, Request(phase, self[request_id].used, tokens))
+        self._change(request, request.used, tokens)
 
     def progress(self, request_id: int, used: int) -> None:
         """So many tokens may be used by its next renewal; nothing if it ended since they were counted."""
         request = self.get(request_id)
         if request and request.phase is not Phase.ENDED:
-            self._replace(request_id, Request(request.phase, used, request.held))
+            self._change(request, used, request.held)
 
     def end(self, request_id: int, receipt: Receipt | None) -> None:
         """An open one ended: it is to be charged by the receipt, or released without one."""
         request = self[request_id]
+        request.phase = Phase.ENDED
         if receipt:
             self.charged[request_id] = receipt
-            self._replace(request_id, Request(Phase.ENDED, receipt.tokens, min(receipt.tokens, request.held)))
+            self._change(request, receipt.tokens, min(receipt.tokens, request.held))
         else:
             self.released[request_id] = None
-            self._replace(request_id, Request(Phase.ENDED, request.used, request.held))
 
     def forget(self, request_ids: Iterable[int]) -> None:
         """These are denied, or charged or released in the book."""
@@ -100,7 +103,7 @@ class Requests(dict[int, Request]):
     def fork(self) -> Self:
         """A copy, of which changes leave these as they are."""
         fork = type(self)()
-        fork.update(self)
+        fork.update({i: Request(each.phase, each.used, each.held) for i, each in self.items()})
         fork.waiting, fork.gave_up = self.waiting.copy(), self.gave_up.copy()
         fork.released, fork.charged = self.released.copy(), self.charged.copy()
         fork.held, fork.will = self.held, self.will
@@ -116,8 +119,9 @@ class Requests(dict[int, Request]):
         """The number of requests that ended and are not yet charged or released in the book."""
         return len(self.released) + len(self.charged)
 
-    def _replace(self, request_id: int, request: Request) -> None:
-        before = self[request_id]
-        self.held += request.held - before.held
-        self.will += request.will - before.will
-        self[request_id] = request
+    def _change(self, request: Request, used: int, held: int) -> None:
+        self.held -= request.held
+        self.will -= request.will
+        request.used, request.held = used, held
+        self.held += held
+        self.will += request.will
