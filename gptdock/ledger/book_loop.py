@@ -225,7 +225,7 @@ class BookLoop:
             if request is None:
                 admission.set_exception(verbs.denial(demand, book, self.period))
             elif request.phase is Phase.OPEN:
-                admission.set_result(Admission(request.held, book))
+                admission.set_result((request.held, book))
 
     def _post(self) -> None:
         receipts = self._state.lease.receipts if self._state.lease else ()

@@ -26,7 +26,7 @@ from gptdock.ledger.charges import Charge
 from gptdock.ledger.hearing import Hearing
 from gptdock.ledger.outbox import Outbox
 from gptdock.ledger.rates import Pace, Rate
-from gptdock.ledger.rules import Outlook, Rules
+from gptdock.ledger.rules import Rules
 from gptdock.ledger.store import Store
 from gptdock.ledger.sweeper import Sweeper
 from gptdock.quotas import Quota
@@ -56,7 +56,7 @@ class Hold:
     """
 
     def __init__(self, ledger: "Ledger", hold_id: int, claim: Claim, pace: Pace) -> None:
-        self.claim, self.pace = claim, pace
+        self.claim, self.pace, self.request_id = claim, pace, claim.request_id
         self.tokens: int
         self.quota: Quota
         self.count_used: Callable[[], int] | None = None
@@ -72,8 +72,7 @@ class Hold:
         now = ledger.clock()
         self._book_loop, self._key = ledger.book(claim.account, now), ledger.key(claim, self._id, now)
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
-        outlook = Outlook(self._will, self.pace, claim.request_id)
-        self.tokens, book = await self._book_loop.admit(self._id, demand, outlook, patience)
+        self.tokens, book = await self._book_loop.admit(self._id, demand, self, patience)
         self.quota = Quota(book.max, book.left, book.held, periods.end(self._book_loop.period))
         self._ledger.open += 1
         return self
@@ -114,7 +113,8 @@ class Hold:
             self._book_loop.end(self._id, None)
             self._log.fields.update(outcome=outcome, tokens=0)
 
-    def _will(self, seconds: float) -> int:
+    def will(self, seconds: float) -> int:
+        """What to charge, in tokens, if this process is lost within so many seconds."""
         used_tokens = self.count_used() if self.count_used else self.claim.prompt_tokens
         return used_tokens + self.pace.ahead(seconds)
 

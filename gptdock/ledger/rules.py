@@ -1,29 +1,27 @@
 """What the loop of a book is given for all its requests and for each, and what it gives back, as values."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 from gptdock.ledger.book import Book, Terms
 from gptdock.ledger.clock import Clock
 from gptdock.ledger.rates import Pace
 
-
-class Admission(NamedTuple):
-    """A hold that is in the book: its tokens, and the book as the commit left it."""
-
-    tokens: int
-    book: Book
+Admission = tuple[int, Book]  # a hold that is in the book: its tokens, and the book as the commit left it
 
 
-class Outlook(NamedTuple):
-    """What a request may have used by its next renewal. `will` returns what to charge for it, in tokens, if its process
-    is lost within so many seconds; `pace` knows how soon that must be written anew. Logs name it by `request_id`.
+class Outlook(Protocol):
+    """What a request may have used by its next renewal: a hold. `pace` knows how soon that must be written anew. Logs
+    name it by `request_id`.
     """
 
-    will: Callable[[float], int]
     pace: Pace
     request_id: str
+
+    def will(self, seconds: float, /) -> int:
+        """What to charge for it, in tokens, if its process is lost within so many seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

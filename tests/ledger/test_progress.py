@@ -1,16 +1,26 @@
 """What open requests have used is counted for a renewal, and neither holds nor other tasks wait for that."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
 from gptdock.ledger.rates import ENOUGH, FIRST_RENEWAL_SECONDS, Pace, Rate
 from gptdock.ledger.renewals import COUNTED_AT_ONCE, Renewals
-from gptdock.ledger.rules import Outlook
 from tests.harness.ledgers import Start, claim
 from tests.harness.processes import PATIENCE_SECONDS
+
+
+@dataclass
+class Asked:
+    """A request, as far as its renewals need it."""
+
+    will: Callable[[float], int]
+    pace: Pace
+    request_id: str = "r"
 
 
 async def test_a_hold_does_not_wait_until_all_open_requests_are_counted(start: Start):
@@ -99,7 +109,7 @@ async def test_a_request_alone_is_first_counted_when_it_begins_and_not_at_once_a
     pace = Pace(Rate(), asyncio.get_running_loop().time())
 
     for request_id in (1, 2):
-        assert renewals.begin(request_id, Outlook(will, pace, "r")) == 7
+        assert renewals.begin(request_id, Asked(will, pace)) == 7
         assert not renewals.may_be_due()
         assert renewals.end(request_id)
 
@@ -122,7 +132,7 @@ async def test_a_will_that_is_counted_late_allows_for_no_less_than_was_used(monk
     for _ in range(ENOUGH):
         known.observe(100, 1.0)
     for request_id, rate in enumerate((Rate(), Rate(), known)):
-        renewals.begin(request_id, Outlook(will, Pace(rate, now), "r"))
+        renewals.begin(request_id, Asked(will, Pace(rate, now)))
 
     now = 59.5
     counted = await renewals.count(lambda: False)
