@@ -56,6 +56,10 @@ class Gate:
         """This one is over."""
         self._due.pop(deadline, None)
 
+    def has(self, deadline: "Deadline") -> bool:
+        """Whether it is not over."""
+        return deadline in self._due
+
     def cut(self) -> None:
         """End all completions that are open."""
         self.is_cut = True
@@ -116,7 +120,10 @@ class Deadline:
             raise Draining if self._gate.is_cut else UpstreamTimeout
 
     def expire(self) -> None:
-        """Cancel what is within, unless that was done before."""
-        if not self._is_expired:
+        """Cancel what is within, unless it ends in this turn of the loop: its answer may be there already."""
+        asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._gate.has(self) and not self._is_expired:
             self._is_expired = True
             self._task.cancel()

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from gptdock.dev.script import BEFORE_HEAD, Script
-from gptdock.errors import Overloaded
+from gptdock.errors import Draining, Overloaded
 from gptdock.http.gate import Gate
 from tests.harness.hostile import Fault, check_nothing_is_left, fault_of
 from tests.harness.processes import PATIENCE_SECONDS
@@ -59,6 +59,43 @@ async def test_cancel_ends_what_a_cut_does_not_reach():
     await asyncio.wait([task], timeout=PATIENCE_SECONDS)
     assert task.cancelled()
     await _pass(gate)
+
+
+@pytest.mark.parametrize("ends", [lambda gate: gate._look(), Gate.cut], ids=["deadline", "cut"])
+async def test_what_came_in_the_turn_of_the_deadline_counts(ends):
+    """After a stall of the process, what came meanwhile is read in the turn in which the deadline is due."""
+    gate, loop = Gate(1, request_timeout=0), asyncio.get_running_loop()
+    came = loop.create_future()
+
+    async def wait() -> str:
+        with gate.deadline():
+            answer: str = await came
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return answer
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    came.set_result("the answer")
+    ends(gate)
+
+    assert (await waiting, waiting.cancelling()) == ("the answer", 0)
+
+
+async def test_a_cut_in_the_turn_of_the_deadline_ends_a_completion_once():
+    gate = Gate(1, request_timeout=0)
+
+    async def wait() -> None:
+        with pytest.raises(Draining), gate.deadline():
+            await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    gate._look()
+    gate.cut()
+
+    await waiting
+    assert waiting.cancelling() == 0
 
 
 @pytest.mark.parametrize("stream", [True, False])
