@@ -66,8 +66,6 @@ class BookLoop:
 
         If cancelled, the request gives its hold up.
         """
-        if self._outbox.is_full:
-            most_seconds -= await self._outbox.room(most_seconds)
         admission: asyncio.Future[Admission] = self._loop.create_future()
         self._waiting[request_id] = demand, admission
         self._state = lease_state.ask(self._state, request_id, demand, self._renewals.begin(request_id, outlook))

@@ -67,8 +67,9 @@ class Hold:
 
     async def __aenter__(self) -> Self:
         claim, ledger, patience = self.claim, self._ledger, self._ledger.patience
-        if not ledger.clock.told:
-            patience -= await ledger.hear()
+        patience -= 0 if ledger.clock.told else await ledger.hear()
+        if ledger.outbox.is_full:  # before a book's loop is chosen: an idle one may be forgotten while this waits
+            patience -= await ledger.outbox.room(patience)
         now = ledger.clock()
         self._book_loop, self._key = ledger.book(claim.account, now), ledger.key(claim, self._id, now)
         demand = Demand.of(claim.prompt_tokens, claim.completion_tokens)
@@ -159,9 +160,9 @@ class Ledger:
         self._ids = itertools.count(1)
         self._rates: defaultdict[tuple[str, bool], Rate] = defaultdict(Rate)
         self._owed: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox(store)
+        self.outbox = Outbox(store)
         self._sweeper = Sweeper.of(store, self.process, settings)
-        self._books = Books(store, self._outbox, self._sweeper, self._rules)
+        self._books = Books(store, self.outbox, self._sweeper, self._rules)
         self._hearing = Hearing(store)
 
     def hold(self, claim: Claim, *, stream: bool = True) -> Hold:
@@ -220,7 +221,7 @@ class Ledger:
             for book_loop in self._books.values():
                 book_loop.settle()
             await asyncio.wait(tasks)
-        await self._outbox.empty()
+        await self.outbox.empty()
 
     @property
     def unsettled(self) -> int:
@@ -230,12 +231,12 @@ class Ledger:
     @property
     def receipts_waiting(self) -> int:
         """The number of receipts that are charged and not yet known to be put."""
-        return len(self._outbox)
+        return len(self.outbox)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Ledger"]:
         """Put receipts inside the block; at its end, whatever is still in flight is cancelled."""
-        outbox = asyncio.create_task(self._outbox.run(), name="outbox")
+        outbox = asyncio.create_task(self.outbox.run(), name="outbox")
         try:
             yield self
         finally:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from gptdock.accounts import Account
 from gptdock.errors import LedgerUnavailable
-from gptdock.ledger import http_client, outbox
+from gptdock.ledger import books, http_client, outbox
 from gptdock.ledger.book import Receipt
 from gptdock.ledger.holds import Ledger
 from gptdock.ledger.lease_state import MOST_RECEIPTS
@@ -109,7 +110,33 @@ async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeyp
 
         await asyncio.gather(*waiting[1:])
         await ledger.settled()
-        assert not ledger._outbox._callers
+        assert not ledger.outbox._callers
+
+
+async def test_a_book_whose_holds_wait_for_room_has_one_loop(start: Start, store: Store, proxy: Proxy, monkeypatch):
+    async def ask_for_another() -> None:
+        async with ledger.hold(claim()._replace(account=Account("c2", "p1"))):
+            pass
+
+    monkeypatch.setattr(outbox, "MOST_PENDING", 3)
+    monkeypatch.setattr(books, "MOST_BOOKS", 1)
+    proxy.strike(*throttled(), operation="BatchWriteItem")
+    async with start() as ledger, asyncio.timeout(PATIENCE_SECONDS):
+        ledger.patience = 10
+        for _ in range(3):
+            await spend(ledger, 1)
+        [book_loop] = ledger._books.values()
+        assert book_loop.task
+        book_loop.settle()
+        await book_loop.task
+        waiting: list[asyncio.Task[object]] = []
+        for work in (spend(ledger, 7), ask_for_another(), spend(ledger, 7)):
+            waiting.append(asyncio.create_task(work))
+            await asyncio.sleep(0)
+        proxy.faults.clear()
+
+        await asyncio.gather(*waiting)
+        assert await numbers(ledger, store) == (983, 0, 17, 17)
 
 
 async def test_receipts_do_not_wait_for_a_batch_that_is_not_answered(start: Start, proxy: Proxy, monkeypatch):
@@ -140,7 +167,7 @@ def two_batches(ledger: Ledger) -> asyncio.Event:
     for number in range(BATCH + 1):
         key = f"2026-11-23T12:00:00.000Z#r#p.{number}"
         receipt = Receipt(key, 5, 2, 3, "user", "model", "counted", "complete", "p")
-        ledger._outbox.add(ACCOUNT, "all", receipt, lambda _: was_put.set())
+        ledger.outbox.add(ACCOUNT, "all", receipt, lambda _: was_put.set())
     return was_put
 
 
