@@ -19,7 +19,6 @@ from yarl import URL
 from gptdock.aiohttp_private.pool import Wire
 
 _BODY, _ANSWER = b"{}", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"  # of the trial
-
 _MISFITS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, aiohttp.ClientError)
 
 
@@ -37,9 +36,8 @@ class Poster:
             session=session,
         )
         del first.headers["Content-Length"]
-        self._head = http_writer._serialize_headers(
-            f"POST {self._url.raw_path_qs} HTTP/1.1", first.headers
-        ).removesuffix(b"\r\n")
+        head = http_writer._serialize_headers(f"POST {self._url.raw_path_qs} HTTP/1.1", first.headers)
+        self._head = head.removesuffix(b"\r\n")
         self._timer, self._info = TimerNoop(), first.request_info
         self._limits: dict[str, Any] = {
             "timer": self._timer,
@@ -50,9 +48,8 @@ class Poster:
             "max_field_size": session._max_field_size,
             "max_headers": session._max_headers,
         }
-        self._writer = http_writer.StreamWriter(
-            cast(Wire, None), session._loop
-        )  # an answer asks it how much was sent, by it none
+        # An answer asks its writer how much was sent, which was nothing by this one.
+        self._writer = http_writer.StreamWriter(cast(Wire, None), session._loop)
 
     async def post(
         self, body: bytes, headers: Mapping[str, str] | None, begins: Callable[[], None]
