@@ -161,7 +161,9 @@ async def running(settings: Settings, openai: SimulatedOpenAI, *, key: str = KEY
             served.result()
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         try:
-            async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+            as_many_as_asked = aiohttp.TCPConnector(limit=0)
+            headers = {"Authorization": f"Bearer {key}"}
+            async with aiohttp.ClientSession(headers=headers, connector=as_many_as_asked) as session:
                 yield Service(url, app, session, openai, store, stop, served)
         finally:
             stop.set()

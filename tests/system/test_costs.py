@@ -1,17 +1,22 @@
-"""What a request and an event may cost, counted: calls, writes, tasks, timers and JSON parses, never time.
+"""What a request and an event may cost, counted: calls, writes, tasks, timers, JSON parses and lines, never time.
 
 Each bound is what it takes today and a little more. A change that needs more should say why.
 """
 
 import asyncio
+import inspect
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
+import gptdock
 from gptdock.dev.script import Script
 from gptdock.ledger import aws, rates
 from gptdock.upstream import loose_json, meter
@@ -19,6 +24,10 @@ from tests.harness.service import Service
 
 EVENTS = 200
 REQUESTS = 20
+CROWDS = (2, 40)  # streams
+OPEN = 200  # streams, of which a loop would take as many lines
+NO_RENEWALS = {"progress_seconds": 1000, "lease_seconds": 3600}  # they are of all streams, every few seconds
+PACKAGE = Path(gptdock.__file__).parent
 
 
 @pytest.fixture
@@ -53,8 +62,7 @@ def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str], module: str)
         return call_at(when, callback, *args, **more)
 
     def counting_tasks(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
-        if work.__qualname__ and getattr(work, "cr_code", None) and "/gptdock/" in work.cr_code.co_filename:
-            counts["tasks"] += "/dev/" not in work.cr_code.co_filename
+        counts["tasks"] += inspect.iscoroutine(work) and _is_in_package(work.cr_code.co_filename)
         return asyncio.Task(work, loop=loop, **more)
 
     loop.call_at = counting_call_at  # type: ignore[method-assign, assignment]
@@ -64,6 +72,29 @@ def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str], module: str)
     finally:
         loop.call_at = call_at  # type: ignore[method-assign]
         loop.set_task_factory(factory)
+
+
+@contextmanager
+def counting_lines(counts: Counter[str]) -> Iterator[None]:
+    """Counts the lines of GPTDock that are executed, those of a loop each time."""
+
+    def count(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        counts["lines"] += event == "line"
+        return count
+
+    def enter(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        return count if _is_in_package(frame.f_code.co_filename) else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def _is_in_package(file: str) -> bool:
+    return file.startswith(f"{PACKAGE}/") and not file.startswith(f"{PACKAGE}/dev/")
 
 
 def _is_ours(callback: Any) -> bool:
@@ -87,6 +118,46 @@ async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Se
     assert long.pop("parse") <= EVENTS + 4  # the first and the last few at once, the others when they are folded
     assert all(long[name] <= short[name] + 2 for name in long), spent
     assert long["timers"] <= 8
+
+
+async def test_an_event_takes_as_few_lines_beside_many_streams_as_beside_few(serve, counts: Counter[str]):
+    async with serve(**NO_RENEWALS) as service:
+        few, many = [await _lines_an_event(service, counts, streams) for streams in CROWDS]
+
+    assert many <= few + CROWDS[1] / 2
+
+
+async def _lines_an_event(service: Service, counts: Counter[str], streams: int) -> float:
+    """Of longer streams there are more events, and else nothing."""
+    lines = []
+    for events in (EVENTS // 10, EVENTS // 2):
+        service.openai.script = Script(tokens=events, token_seconds=0.001)
+        counts.clear()
+        with counting_lines(counts):
+            await asyncio.gather(*(_ask(service, stream=True) for _ in range(streams)))
+        lines.append(counts["lines"])
+    return (lines[1] - lines[0]) / (EVENTS // 2 - EVENTS // 10) / streams
+
+
+async def test_a_request_takes_as_few_lines_beside_many_streams_as_beside_none(serve, counts: Counter[str]):
+    async with serve(**NO_RENEWALS) as service, AsyncExitStack() as stack:
+        none = await _lines_a_request(service, counts)
+        service.openai.script = Script(token_seconds=3600)
+        for _ in range(OPEN):
+            response = await stack.enter_async_context(service.ask(stream=True))
+            await response.content.readany()
+        service.openai.script = Script()
+        many = await _lines_a_request(service, counts)
+
+    assert many <= none + OPEN / 2
+
+
+async def _lines_a_request(service: Service, counts: Counter[str]) -> float:
+    counts.clear()
+    with counting_lines(counts):
+        for _ in range(REQUESTS):
+            await _ask(service)
+    return counts["lines"] / REQUESTS
 
 
 async def test_requests_of_one_client_share_their_writes(service: Service, counts: Counter[str]):
@@ -116,6 +187,6 @@ async def test_a_request_alone_takes_two_writes_and_a_receipt(service: Service, 
     assert counts["get_item"] == counts["transact_write_items"] == 0
 
 
-async def _ask(service: Service) -> bytes:
-    async with service.ask() as response:
+async def _ask(service: Service, **fields: Any) -> bytes:
+    async with service.ask(**fields) as response:
         return await response.read()
