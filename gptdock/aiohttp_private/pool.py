@@ -66,6 +66,7 @@ class Wire(LazyResume, ResponseHandler):
         super().connection_lost(exc)
         if self.body is not None and not self.body.is_eof() and self.body.exception() is None:
             self.body.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
+        self.body = self._last_parser = None  # they know this connection, so all would wait for the garbage collector
 
     def rest(self) -> None:
         """Begin to be idle: what comes from now on is unasked, and is kept unparsed."""

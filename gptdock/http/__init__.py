@@ -55,6 +55,9 @@ The relay of an answer
   likely tokens (`top_logprobs`): of these a process keeps 256 MB, as their requests bound them; what has no room gets
   503 before OpenAI is asked [what_has_no_room_is_refused_before_the_upstream_is_asked]. One that
   could not be passed on is refused [likely_tokens_that_make_an_answer_too_large_are_refused].
+- However a request ends, nothing that it took waits for the garbage collector, which comes to what lived for seconds
+  only after a million objects: until then the text of a stream would stay, and the body of a request that failed
+  [nothing_of_a_request_waits_for_the_garbage_collector]. So an error is let go once it is told (`told`).
 - aiohttp raises the same classes for the caller's connection and for the upstream's: only the place tells them apart.
 - The settlement is a task of the ledger, so that a cancelled handler cannot lose it, and the drain waits for it
   [tests/system/test_cancel.py: books_balance_wherever_a_stream_is_cancelled].

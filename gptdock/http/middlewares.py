@@ -15,7 +15,7 @@ from gptdock.errors import APIError, Draining, Forbidden
 from gptdock.http import openapi, unserved
 from gptdock.http.app_keys import IS_FIRST, OPERATOR, REQUEST_ID, SERVICES, TRACEPARENT
 from gptdock.http.payer import BASE
-from gptdock.http.told import told
+from gptdock.http.told import let_go, told
 from gptdock.ledger.book import Outcome
 from gptdock.settings import Settings
 from gptdock.telemetry import logs, request_line
@@ -67,6 +67,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except APIError as exc:
         return _to_response(exc, request)
     except web.HTTPException as exc:
+        let_go(exc)
         if exc.status not in _FROM_AIOHTTP:
             raise
         return _to_response(_from_aiohttp(exc, request), request, exc.headers.get("Allow"))
@@ -185,4 +186,5 @@ def _to_response(error: APIError, request: web.Request, allow: str | None = None
     if not error.should_retry:
         headers["x-should-retry"] = "false"  # the header that OpenAI's own clients read
     body = json.dumps(told(request, error))
+    let_go(error)
     return web.Response(status=error.status, text=body, content_type="application/json", headers=headers)

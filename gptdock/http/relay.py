@@ -27,7 +27,7 @@ from gptdock.http.cost import Cost
 from gptdock.http.overrun import Overrun
 from gptdock.http.passage import Passage
 from gptdock.http.patience import Patience
-from gptdock.http.told import told
+from gptdock.http.told import let_go, told
 from gptdock.http.whole import send_whole
 from gptdock.ledger.book import Outcome
 from gptdock.ledger.holds import Claim, Hold
@@ -201,6 +201,7 @@ async def _stream(request: web.Request, services: Services, asked: Completion, b
         except APIError as exc:
             if not response.prepared:
                 raise
+            let_go(exc)
             bill.outcome = "complete" if caller.ended else exc.code
             if not bill.done_shown:
                 await caller.end(bill.error_event(exc, request))

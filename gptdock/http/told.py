@@ -1,4 +1,7 @@
-"""What a caller is told of an error: its JSON, and in `gptdock dev` also the cause, which is only logged elsewhere."""
+"""What a caller is told of an error, and what becomes of the error then.
+
+It is told its JSON, and in `gptdock dev` also the cause, which is only logged elsewhere.
+"""
 
 from typing import Any
 
@@ -14,6 +17,18 @@ def told(request: web.Request, error: APIError) -> dict[str, Any]:
     if request.app[SERVICES].shows_causes and (cause := _cause(error)):
         content["error"]["message"] += f" Cause: {cause}"
     return content
+
+
+def let_go(error: BaseException) -> None:
+    """Forget where an error came from: nobody asks once it is told.
+
+    Its frames have the request, with its body, and some of them have the error, so that all of that would wait for the
+    garbage collector.
+    """
+    chain = [error]
+    for each in chain:
+        chain += [other for other in (each.__cause__, each.__context__) if other is not None and other not in chain]
+        each.__traceback__ = each.__context__ = None
 
 
 def _cause(error: APIError) -> str:

@@ -111,7 +111,7 @@ class Hold:
     def release(self, outcome: Outcome = "released") -> None:
         if not self._ended:
             self._ended = True
-            self._book_loop.end(self._id, None)
+            self._end(None)
             self._log.fields.update(outcome=outcome, tokens=0)
 
     def will(self, seconds: float) -> int:
@@ -132,13 +132,16 @@ class Hold:
         tokens, prompt_tokens, completion_tokens, source, cached_tokens, reasoning_tokens = charge
         parts, details = (prompt_tokens, completion_tokens), (cached_tokens, reasoning_tokens)
         receipt = Receipt(self._key, tokens, *parts, claim.user, claim.model, source, outcome, process, 0, *details)
-        self._book_loop.end(self._id, receipt)
-        fields = self._log.fields
-        fields["outcome"], fields["tokens"], fields["source"] = outcome, tokens, source
+        self._end(receipt)
+        self._log.fields.update(outcome=outcome, tokens=tokens, source=source)
         if tokens > self.tokens:
             log.warning("usage above the hold", extra={"held": self.tokens, "tokens": tokens})
         metrics.TOKENS_CHARGED.labels(source).inc(tokens)
         metrics.count_tokens(claim.operation, claim.model, prompt_tokens, tokens - prompt_tokens, *details)
+
+    def _end(self, receipt: Receipt | None) -> None:
+        self._book_loop.end(self._id, receipt)
+        self.count_used = None  # it knows this hold, so both would wait for the garbage collector
 
 
 class Ledger:
@@ -147,8 +150,7 @@ class Ledger:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.open, self.process = 0, secrets.token_hex(6)
         self.patience = settings.reserve_timeout  # seconds that a request waits for its hold
-        self.clock = store.clock
-        self._store, self._settings = store, settings
+        self._store, self._settings, self.clock = store, settings, store.clock
         self._rules = Rules(
             process=self.process,
             numbers=itertools.count(1),
@@ -157,13 +159,11 @@ class Ledger:
             progress_seconds=settings.progress_seconds,
             default_max=settings.default_token_quota,
         )
-        self._ids = itertools.count(1)
         self._rates: defaultdict[tuple[str, bool], Rate] = defaultdict(Rate)
         self._owed: set[asyncio.Task[None]] = set()
-        self.outbox = Outbox(store)
+        self._ids, self._hearing, self.outbox = itertools.count(1), Hearing(store), Outbox(store)
         self._sweeper = Sweeper.of(store, self.process, settings)
         self._books = Books(store, self.outbox, self._sweeper, self._rules)
-        self._hearing = Hearing(store)
 
     def hold(self, claim: Claim, *, stream: bool = True) -> Hold:
         """A hold for one request: entering it reserves the tokens, leaving it releases what was not settled.

@@ -106,6 +106,8 @@ class Wire(asyncio.Protocol):
             if self._answer is answer:  # otherwise it came at that moment, and the connection may serve another by now
                 self._end(keep=False)
             raise
+        finally:
+            del answer  # it knows its error, which knows this frame: all would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         """asyncio's."""
