@@ -1,6 +1,6 @@
 """Measures GPTDock beside the relay, and prints one table.
 
-    make bench                      all rows, about 6 minutes: start, json, event, tls, long, full, quiet, flat, pending
+    make bench                      all rows, about 7 minutes: start, json, event, tls, long, full, quiet, flat, pending
     make bench ROWS=json,event      these alone, about a minute
     make bench RUNS=3               three rounds of each row, and their medians
     make bench COMPARE=HEAD~3       another revision as well, in turns with this tree, for two rounds
