@@ -97,8 +97,8 @@ def _read_names(text: str) -> frozenset[str]:
 
 def _read_url(text: str) -> str:
     parts = urlsplit(VISIBLE.read(text))
-    # A user in the URL would become a second Authorization header; a query would be lost when paths are appended.
-    extras = parts.username is not None or parts.query or parts.fragment
+    # A user would become a second Authorization header; a query, even an empty one, would swallow the paths.
+    extras = parts.username is not None or "?" in text or "#" in text
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or extras:
         raise ValueError
     return text.rstrip("/")

@@ -195,7 +195,7 @@ def test_keys_are_visible_ascii_without_empty_or_repeated_ones(value):
 @pytest.mark.parametrize(
     "value",
     [f"{start}host" for start in ("", "ftp://", "http://ho st.", "http://x\n.", "http://user:pass@")]
-    + [f"http://{rest}" for rest in ("", ":80", "[::1", "host:0", "host:99999", "host/?a=b", "host/#a")],
+    + [f"http://{rest}" for rest in ("", ":80", "[::1", "host:0", "host:99999", "h/?a=b", "h/#a", "h?", "h/#")],
 )
 def test_a_url_is_http_with_a_host_and_without_user_query_or_fragment(value):
     assert complaint_about(OPENAI_BASE_URL=value).startswith("OPENAI_BASE_URL must be an http or https URL")
