@@ -15,10 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-import gptdock
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.http.app_keys import SERVICES
 from gptdock.http.told import let_go
+from tests.harness.ours import is_our_file, is_our_module
 from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy
 from tests.harness.service import Service
@@ -208,8 +208,5 @@ def garbage() -> Iterator[Counter[str]]:
 def _ours(found: object) -> str:
     """The kind of an object of GPTDock, or the name of a function of ours whose frame it is; empty if it is neither."""
     if isinstance(found, FrameType):
-        file = found.f_code.co_filename
-        is_ours = file.startswith(gptdock.__path__[0]) and not file.startswith(f"{gptdock.__path__[0]}/dev")
-        return found.f_code.co_name if is_ours else ""
-    name = f"{type(found).__module__}.{type(found).__qualname__}"
-    return name if name.startswith("gptdock.") and not name.startswith("gptdock.dev.") else ""
+        return found.f_code.co_name if is_our_file(found.f_code.co_filename) else ""
+    return type(found).__qualname__ if is_our_module(type(found).__module__) else ""

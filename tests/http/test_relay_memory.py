@@ -14,6 +14,7 @@ from gptdock.prompt.ask import ChatRequest, Prompt
 from gptdock.routes.chat import CompletionRequest
 from gptdock.routes.responses import ResponseRequest
 from tests.harness.hostile import AUTHORIZED, connect, question, request
+from tests.harness.ours import is_our_module
 from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import Service
 
@@ -74,7 +75,7 @@ async def test_what_a_stream_adds_to_memory_has_slots(service: Service):
         added = {type(each) for each in gc.get_objects() if id(each) not in known}
         service.openai.release()
 
-    ours = {kind for kind in added if kind.__module__.startswith("gptdock.") and ".dev" not in kind.__module__}
+    ours = {kind for kind in added if is_our_module(kind.__module__)}
     slack = {kind.__name__ for kind in ours if kind.__dictoffset__}
     assert slack <= {"Bill", "Hold"}, "an object without slots takes 100 bytes more"
     assert "Meter" in {kind.__name__ for kind in ours}

@@ -10,16 +10,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-import gptdock
 from gptdock.dev.script import Script
 from gptdock.ledger import aws, rates
 from gptdock.upstream import loose_json, meter
+from tests.harness.ours import is_our_file, is_our_module
 from tests.harness.service import Service
 
 EVENTS = 200
@@ -27,7 +26,6 @@ REQUESTS = 20
 CROWDS = (2, 40)  # streams
 OPEN = 200  # streams, of which a loop would take as many lines
 NO_RENEWALS = {"progress_seconds": 1000, "lease_seconds": 3600}  # they are of all streams, every few seconds
-PACKAGE = Path(gptdock.__file__).parent
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @contextmanager
-def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str], module: str) -> Iterator[None]:
+def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str]) -> Iterator[None]:
     """Counts the timers that code of GPTDock or its server arms, and the tasks that GPTDock starts."""
     call_at, factory = loop.call_at, loop.get_task_factory()
 
@@ -62,7 +60,7 @@ def counting(loop: asyncio.AbstractEventLoop, counts: Counter[str], module: str)
         return call_at(when, callback, *args, **more)
 
     def counting_tasks(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
-        counts["tasks"] += inspect.iscoroutine(work) and _is_in_package(work.cr_code.co_filename)
+        counts["tasks"] += inspect.iscoroutine(work) and is_our_file(work.cr_code.co_filename)
         return asyncio.Task(work, loop=loop, **more)
 
     loop.call_at = counting_call_at  # type: ignore[method-assign, assignment]
@@ -83,7 +81,7 @@ def counting_lines(counts: Counter[str]) -> Iterator[None]:
         return count
 
     def enter(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
-        return count if _is_in_package(frame.f_code.co_filename) else None
+        return count if is_our_file(frame.f_code.co_filename) else None
 
     before = sys.gettrace()
     sys.settrace(enter)
@@ -93,13 +91,9 @@ def counting_lines(counts: Counter[str]) -> Iterator[None]:
         sys.settrace(before)
 
 
-def _is_in_package(file: str) -> bool:
-    return file.startswith(f"{PACKAGE}/") and not file.startswith(f"{PACKAGE}/dev/")
-
-
 def _is_ours(callback: Any) -> bool:
     owner = getattr(callback, "__self__", None)
-    return type(owner).__module__.startswith("gptdock.") or getattr(callback, "__module__", "").startswith("gptdock.")
+    return is_our_module(type(owner).__module__) or is_our_module(getattr(callback, "__module__", None) or "")
 
 
 async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Service, counts: Counter[str]):
@@ -108,7 +102,7 @@ async def test_an_event_takes_no_task_no_timer_and_one_parse_at_most(service: Se
     for events in (EVENTS // 10, EVENTS):
         service.openai.script = Script(tokens=events, token_seconds=0.001)
         counts.clear()
-        with counting(loop, counts, "gptdock"):
+        with counting(loop, counts):
             async with service.ask(stream=True) as response:
                 await response.read()
             await service.ledger.settled()
