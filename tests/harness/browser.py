@@ -13,6 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.harness.processes import PATIENCE_SECONDS
+
 AXE = Path(sys.prefix) / "axe" / "axe_playwright_python" / "axe.min.js"
 RUN_AXE = """
 const done = arguments[0], places = (rule) => rule.nodes.map((node) => node.target.join(' ')).join(', ');
@@ -22,7 +24,6 @@ axe.run({resultTypes: ['violations']}).then((found) => {
 """
 MISSING = "This test needs {}: apt-get install -y chromium chromium-driver (Debian), as .ci/run does"
 NARROW = 500  # pixels
-PATIENCE_SECONDS = 60  # on a busy machine
 CHANGED = [StaleElementReferenceException]  # what was found is being shown anew
 OPTIONS = ["headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
 OPTIONS += ["disable-background-networking", "disable-component-update", "disable-dev-shm-usage"]

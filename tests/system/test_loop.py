@@ -15,11 +15,11 @@ from itertools import count
 import pytest
 
 from tests.harness.hostile import AUTHORIZED, connect, question, raw_upstream, read_request, request
+from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.service import NOBODY, make_settings, running
 
 MOST_SECONDS = 0.05
 ATTEMPTS = 3
-PATIENCE_SECONDS = 60
 USED = 7
 WHO = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 WHOLE = b'{"choices": [], "usage": {"total_tokens": %d}}' % USED
