@@ -43,6 +43,8 @@ class PipelineHandler(LazyResume, web.RequestHandler):
         known = self._request_count
         super().data_received(data)
         new = [self._messages[at] for at in range(known - self._request_count, 0)]
+        if new and isinstance(fault := new[-1][0], _ErrInfo):
+            fault.exc.__traceback__ = None  # it knows aiohttp's frame, and that the fault
         fit = self.has_read(data, [body for _, body in new])
         if fit is not None:
             self._refuse(len(new) - fit)

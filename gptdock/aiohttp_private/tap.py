@@ -46,6 +46,7 @@ class Tap:
         "_content",
         "_end",
         "_event_at",
+        "_fault",
         "_is_between",
         "_loop",
         "_read_by",
@@ -60,6 +61,7 @@ class Tap:
         self._content, self._take, self._silence = content, take, silence
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[None] = self._loop.create_future()
+        self._fault: BaseException | None = None  # what `take` or `ping` raised, until it is raised by `hand_on`
         self._alive_at = self._event_at = self._loop.time()
         self._read_by = -math.inf  # once the last sign of life is too long ago: when the next must have been read
         self._timer = self._loop.call_at(self._due_at(), self._look)
@@ -75,7 +77,10 @@ class Tap:
         tap._step()
         try:
             await tap._end
+            if tap._fault is not None:
+                raise tap._fault
         finally:
+            tap._fault = None  # it knows the frame in which it was raised, and that the tap: see `gptdock.http`
             tap._timer.cancel()
             if tap._wire is not None:
                 tap._wire.tap = None
@@ -139,8 +144,8 @@ class Tap:
         """False if this was the last that is to be handed on."""
         try:
             has_event = self._take(data)
-        except BaseException as exc:  # it is raised where `hand_on` is awaited
-            self._end.set_exception(exc)
+        except BaseException as exc:
+            self._fail(exc)
             return False
         if has_event:
             self._alive_at = self._event_at = self._loop.time()
@@ -151,14 +156,18 @@ class Tap:
             self._alive_at = self._loop.time()
         return True
 
+    def _fail(self, fault: BaseException) -> None:
+        self._fault = fault
+        self._end.set_result(None)
+
     def _look(self) -> None:
         """One timer a stream, armed again only when it is due: to move it for each event would cost 4 us."""
         if self._end.done():  # nothing may follow the end
             return
         try:
             self._ping_or_end()
-        except BaseException as exc:  # as in `_step`
-            self._end.set_exception(exc)
+        except BaseException as exc:
+            self._fail(exc)
             return
         self._timer = self._loop.call_at(self._due_at(), self._look)
 

@@ -137,6 +137,7 @@ class Connection(PipelineHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._connections.lost(self)
+        self._heads = HeadMeter()  # the old one knows a body that may be under way, and that this connection
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None

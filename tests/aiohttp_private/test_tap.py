@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Never
 
 import aiohttp
 import pytest
@@ -10,12 +13,17 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 
 from gptdock.aiohttp_private.tap import Silence, Tap, can_tap
+from tests.harness.garbage import TIMES, garbage
 
 PATIENCE_SECONDS = 5
 
 
 def body() -> aiohttp.StreamReader:
     return aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+
+
+def fail(data: bytes) -> Never:
+    raise ZeroDivisionError
 
 
 async def tapped(content: aiohttp.StreamReader, taken: list[bytes], stop_at: bytes = b"stop") -> "asyncio.Task[None]":
@@ -222,3 +230,21 @@ async def test_what_take_raises_is_raised_where_the_flow_is_awaited():
 
     with pytest.raises(ZeroDivisionError):
         await Tap.hand_on(content, fail, Silence(60))
+
+
+@pytest.mark.parametrize("silence", [Silence(60), Silence(60, ping_seconds=0.01, ping=partial(fail, b""))])
+async def test_a_tap_whose_taker_or_ping_fails_is_freed_at_once(silence: Silence):
+    with garbage() as found:
+        for _ in range(TIMES):
+            await _fails(silence)
+
+    assert found == {}
+
+
+async def _fails(silence: Silence) -> None:
+    content = body()
+    if silence.ping_seconds > PATIENCE_SECONDS:
+        content.feed_data(b"data")
+    with suppress(ZeroDivisionError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await Tap.hand_on(content, fail, silence)

@@ -5,11 +5,7 @@ request's body would stay. Half a million objects wait for it with 5,000 streams
 """
 
 import asyncio
-import gc
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -18,14 +14,14 @@ import pytest
 from gptdock.dev.script import BEFORE_HEAD, Script
 from gptdock.http.app_keys import SERVICES
 from gptdock.http.told import let_go
-from tests.harness.ours import is_our_file, is_our_module
+from tests.harness.garbage import TIMES, garbage
+from tests.harness.hostile import AUTHORIZED, connect, question, request
 from tests.harness.processes import PATIENCE_SECONDS
 from tests.harness.proxy import Proxy
 from tests.harness.service import Service
 
 pytestmark = pytest.mark.usefixtures("one_flow_on_each_loop")
 ON_EACH_LOOP = True
-TIMES = 3
 ACCOUNT = {"X-Client-Id": "c1", "X-Product-Id": "p1"}
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Why?"}]}
 QUICK = {"first_event_timeout": 0.1, "event_timeout": 0.1}
@@ -46,6 +42,7 @@ STREAMS = {
     "silent before its head": Script(stall_at=BEFORE_HEAD),
     "far too long": Script(overrun=True, tokens=3000),
     "no stream": Script(raw=b"<html>"),
+    "not packed as it says": Script(headers={"Content-Encoding": "gzip"}),
 }
 ANSWERS = {
     "whole": Script(),
@@ -55,6 +52,7 @@ ANSWERS = {
     "reset": Script(cut="rst"),
     "closed before its head": Script(cut="before_head"),
     "no JSON": Script(raw=b"<html>"),
+    "not packed as it says": Script(headers={"Content-Encoding": "gzip"}),
 }
 CASES = [
     *(pytest.param(script, True, id=f"a stream, {name}") for name, script in STREAMS.items()),
@@ -168,6 +166,40 @@ def _raised() -> Exception:
         return exc
 
 
+async def test_nothing_of_a_request_whose_body_stays_away_waits_for_the_garbage_collector(service: Service):
+    with garbage() as found:
+        for _ in range(TIMES):
+            async with connect(service) as connection:
+                connection.send(request("POST", "/v1/ask", AUTHORIZED, question())[:-1])
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - as in _over
+                        await asyncio.sleep(0)
+                connection.hang_up(reset=True)
+        await _over(service)
+
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        request("POST", "/v1/ask", AUTHORIZED | {"X-Long": "a" * 10_000}, question()),
+        request("POST", "/v1/ask", AUTHORIZED | {"Transfer-Encoding": "chunked"}) + b"no size\r\n",
+    ],
+    ids=["no head", "a long line", "no chunk"],
+)
+async def test_nothing_of_what_is_no_request_waits_for_the_garbage_collector(service: Service, sent: bytes):
+    with garbage() as found:
+        for _ in range(TIMES):
+            async with connect(service) as connection:
+                connection.send(sent)
+                assert (await connection.fault()).status == 400
+        await _over(service)
+
+    assert found == {}
+
+
 async def _ask(service: Service, **fields: Any) -> None:
     async with service.ask(**fields) as response:
         with suppress(aiohttp.ClientError):
@@ -182,31 +214,3 @@ async def _over(service: Service) -> None:
         await service.ledger.settled()
     service.openai.script = Script()
     await _ask(service, client_id="another")
-
-
-@contextmanager
-def garbage() -> Iterator[Counter[str]]:
-    """Counts by their kind the objects of GPTDock that only the garbage collector would have freed within the block.
-
-    Those of every request are told: fewer are what an earlier test left.
-    """
-    found: Counter[str] = Counter()
-    gc.collect()
-    gc.disable()
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        counts = Counter(_ours(each) for each in gc.garbage)
-        found.update({name: count for name, count in counts.items() if name and count >= TIMES})
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-
-
-def _ours(found: object) -> str:
-    """The kind of an object of GPTDock, or the name of a function of ours whose frame it is; empty if it is neither."""
-    if isinstance(found, FrameType):
-        return found.f_code.co_name if is_our_file(found.f_code.co_filename) else ""
-    return type(found).__qualname__ if is_our_module(type(found).__module__) else ""
