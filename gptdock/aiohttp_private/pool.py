@@ -64,10 +64,9 @@ class Wire(LazyResume, ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """As aiohttp does, which lets the reader of a body wait after broken framing."""
         super().connection_lost(exc)
-        if self.body is not None and not self.body.is_eof() and self.body.exception() is None:
-            self.body.set_exception(aiohttp.ClientPayloadError("The connection was closed."))
-        elif self.body is not None:
-            self.body._eof_callbacks.clear()  # one of them is the response's, which knows this body
+        if self.body is not None and not self.body.is_eof():
+            fault = self.body.exception() or aiohttp.ClientPayloadError("The connection was closed.")
+            self.body.set_exception(fault)  # also again: it drops what is called at the end, which knows this body
         self.body = self._last_parser = None  # they know this connection, so all would wait for the garbage collector
 
     def rest(self) -> None:
