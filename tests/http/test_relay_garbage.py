@@ -5,7 +5,8 @@ request's body would stay. Half a million objects wait for it with 5,000 streams
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -64,12 +65,9 @@ CASES = [
 async def test_nothing_of_a_request_waits_for_the_garbage_collector(serve, script: Script, stream: bool):
     async with serve(**QUICK) as service:
         service.openai.script = script
-        with garbage() as found:
+        async with leaving_nothing(service):
             for _ in range(TIMES):
                 await _ask(service, max_tokens=1000, stream=stream)
-            await _over(service)
-
-    assert found == {}
 
 
 @pytest.mark.parametrize(
@@ -88,29 +86,18 @@ async def test_nothing_of_a_request_waits_for_the_garbage_collector(serve, scrip
     ],
 )
 async def test_nothing_of_a_request_on_any_route_waits_for_the_garbage_collector(serve, method: str, path: str, body):
-    async with serve(openai_embedding_models=("text-embedding-3-small",)) as service:
-        with garbage() as found:
-            for _ in range(TIMES):
-                async with service.session.request(method, service.url + path, json=body, headers=ACCOUNT) as response:
-                    await response.read()
-            await _over(service)
-
-    assert found == {}
-
-
-async def test_nothing_of_a_refusal_in_openai_s_words_waits_for_the_garbage_collector(
-    service: Service,
-):
-    service.openai.script = Script(status=400)
-    with garbage() as found:
+    async with serve(openai_embedding_models=("text-embedding-3-small",)) as service, leaving_nothing(service):
         for _ in range(TIMES):
-            async with service.session.post(
-                f"{service.url}/v1/chat/completions", json=QUESTION, headers=ACCOUNT
-            ) as sent:
-                await sent.read()
-        await _over(service)
+            async with service.session.request(method, service.url + path, json=body, headers=ACCOUNT) as response:
+                await response.read()
 
-    assert found == {}
+
+async def test_nothing_of_a_refusal_in_openai_s_words_waits_for_the_garbage_collector(service: Service):
+    service.openai.script, url = Script(status=400), f"{service.url}/v1/chat/completions"
+    async with leaving_nothing(service):
+        for _ in range(TIMES):
+            async with service.session.post(url, json=QUESTION, headers=ACCOUNT) as response:
+                await response.read()
 
 
 def test_errors_that_know_each_other_are_let_go():
@@ -126,58 +113,38 @@ async def test_nothing_of_a_request_without_a_ledger_waits_for_the_garbage_colle
     async with serve(aws_endpoint_url_dynamodb=proxy.url, reserve_timeout=0.1) as service:
         await _ask(service)
         proxy.always = "break"
-        with garbage() as found:
+        async with leaving_nothing(service):
             for _ in range(TIMES):
                 await _ask(service)
             proxy.always = None
-            await _over(service)
-
-    assert found == {}
 
 
 async def test_nothing_of_a_request_beyond_the_quota_waits_for_the_garbage_collector(serve):
-    async with serve(default_token_quota=1) as service:
-        with garbage() as found:
-            for _ in range(TIMES):
-                await _ask(service)
-            await _over(service)
-
-    assert found == {}
+    async with serve(default_token_quota=1) as service, leaving_nothing(service):
+        for _ in range(TIMES):
+            await _ask(service)
 
 
 async def test_nothing_of_a_request_whose_caller_left_waits_for_the_garbage_collector(service: Service):
     service.openai.script = Script(stall_at=3)
-    with garbage() as found:
+    async with leaving_nothing(service):
         for _ in range(TIMES):
             async with service.ask(stream=True) as response:
                 for _ in range(3):  # all of it: else a write may fail, and asyncio's own loop keeps the frames of that
                     await response.content.readuntil(b"\n\n")
                 response.close()
         await service.openai.journal.left(TIMES)
-        await _over(service)
-
-    assert found == {}
-
-
-def _raised() -> Exception:
-    try:
-        raise ValueError
-    except ValueError as exc:
-        return exc
 
 
 async def test_nothing_of_a_request_whose_body_stays_away_waits_for_the_garbage_collector(service: Service):
-    with garbage() as found:
+    async with leaving_nothing(service):
         for _ in range(TIMES):
             async with connect(service) as connection:
                 connection.send(request("POST", "/v1/ask", AUTHORIZED, question())[:-1])
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - as in _over
+                    while not service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - as below
                         await asyncio.sleep(0)
                 connection.hang_up(reset=True)
-        await _over(service)
-
-    assert found == {}
 
 
 @pytest.mark.parametrize(
@@ -190,14 +157,18 @@ async def test_nothing_of_a_request_whose_body_stays_away_waits_for_the_garbage_
     ids=["no head", "a long line", "no chunk"],
 )
 async def test_nothing_of_what_is_no_request_waits_for_the_garbage_collector(service: Service, sent: bytes):
-    with garbage() as found:
+    async with leaving_nothing(service):
         for _ in range(TIMES):
             async with connect(service) as connection:
                 connection.send(sent)
                 assert (await connection.fault()).status == 400
-        await _over(service)
 
-    assert found == {}
+
+def _raised() -> Exception:
+    try:
+        raise ValueError
+    except ValueError as exc:
+        return exc
 
 
 async def _ask(service: Service, **fields: Any) -> None:
@@ -206,11 +177,15 @@ async def _ask(service: Service, **fields: Any) -> None:
             await response.read()
 
 
-async def _over(service: Service) -> None:
-    """Wait until no request is being answered, and each is settled."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - nothing tells when the last one ends
-            await asyncio.sleep(0)
-        await service.ledger.settled()
-    service.openai.script = Script()
-    await _ask(service, client_id="another")
+@asynccontextmanager
+async def leaving_nothing(service: Service) -> AsyncIterator[None]:
+    """Fails unless all that the block takes is freed once no request is being answered, and each is settled."""
+    with garbage() as found:
+        yield
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while service.app[SERVICES].connections._busy:  # noqa: ASYNC110 - nothing tells when the last one ends
+                await asyncio.sleep(0)
+            await service.ledger.settled()
+        service.openai.script = Script()
+        await _ask(service, client_id="another")
+    assert found == {}
