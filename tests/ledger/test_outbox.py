@@ -1,6 +1,8 @@
 """The outbox against moto's DynamoDB, while receipts cannot be put."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -96,12 +98,7 @@ async def test_no_hold_is_taken_while_too_many_receipts_wait(start: Start, store
 
 async def test_a_full_outbox_lets_holds_wait(start: Start, proxy: Proxy, monkeypatch):
     """A busy process puts them late; were its callers refused, they would keep it busy by asking again."""
-    monkeypatch.setattr(outbox, "MOST_PENDING", 5)
-    proxy.strike(*throttled(), operation="BatchWriteItem")
-    async with start() as ledger, asyncio.timeout(PATIENCE_SECONDS):
-        ledger.patience = 10
-        for _ in range(5):
-            await spend(ledger, 1)
+    async with full(start, proxy, monkeypatch, 5) as ledger:
         waiting = [asyncio.create_task(spend(ledger, 1)) for _ in range(7)]
         waiting[0].cancel()
         await proxy.struck.wait()
@@ -118,13 +115,8 @@ async def test_a_book_whose_holds_wait_for_room_has_one_loop(start: Start, store
         async with ledger.hold(claim()._replace(account=Account("c2", "p1"))):
             pass
 
-    monkeypatch.setattr(outbox, "MOST_PENDING", 3)
     monkeypatch.setattr(books, "MOST_BOOKS", 1)
-    proxy.strike(*throttled(), operation="BatchWriteItem")
-    async with start() as ledger, asyncio.timeout(PATIENCE_SECONDS):
-        ledger.patience = 10
-        for _ in range(3):
-            await spend(ledger, 1)
+    async with full(start, proxy, monkeypatch, 3) as ledger:
         [book_loop] = ledger._books.values()
         assert book_loop.task
         book_loop.settle()
@@ -159,6 +151,18 @@ async def test_receipts_are_put_in_one_call_at_once_after_one_that_failed(
             await store.ping()
 
         assert not was_put.is_set()
+
+
+@asynccontextmanager
+async def full(start: Start, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, most: int) -> AsyncIterator[Ledger]:
+    """A ledger whose outbox has room for `most` receipts, which all wait until the faults of the proxy are cleared."""
+    monkeypatch.setattr(outbox, "MOST_PENDING", most)
+    proxy.strike(*throttled(), operation="BatchWriteItem")
+    async with start() as ledger, asyncio.timeout(PATIENCE_SECONDS):
+        ledger.patience = 10
+        for _ in range(most):
+            await spend(ledger, 1)
+        yield ledger
 
 
 def two_batches(ledger: Ledger) -> asyncio.Event:
